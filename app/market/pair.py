@@ -1,0 +1,90 @@
+"""Currency pairs: their names, precision and pips."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from app.errors import InvalidPair
+
+_NAME = re.compile(r"([A-Za-z]{3})[_/]?([A-Za-z]{3})")
+
+DEFAULT_PAIRS = (
+    "EUR_USD", "GBP_USD", "USD_JPY", "USD_CAD", "AUD_USD", "USD_CHF", "NZD_USD", "EUR_GBP", "EUR_JPY", "EUR_CHF",
+    "GBP_JPY", "GBP_CHF", "AUD_JPY", "AUD_NZD", "EUR_AUD", "GBP_AUD", "USD_CNH", "USD_HKD", "EUR_CAD", "GBP_CAD",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyPair:
+    """A base and a quote currency, as ISO 4217 codes in capitals (CNH for offshore renminbi).
+
+    Prices are units of ``quote`` for one unit of ``base``.
+    """
+
+    base: str
+    quote: str
+
+    @classmethod
+    def parse(cls, text: str) -> "CurrencyPair":
+        """Read ``EUR_USD``, ``eur/usd`` or ``EURUSD``. Raises InvalidPair."""
+        match = _NAME.fullmatch(text)
+        if match is None or match[1].upper() == match[2].upper():
+            raise InvalidPair(f"Invalid instrument: {text[:40]!r}")
+        return cls(match[1].upper(), match[2].upper())
+
+    @property
+    def name(self) -> str:
+        """The one form the gateway answers with: ``EUR_USD``."""
+        return f"{self.base}_{self.quote}"
+
+    @property
+    def precision(self) -> int:
+        """Decimals of a quoted price: a tenth of a pip."""
+        return 3 if self.quote == "JPY" else 5
+
+    @property
+    def pip(self) -> Decimal:
+        """The unit dealers count in: 0.0001, or 0.01 where the yen is the quote currency."""
+        return Decimal("0.01") if self.quote == "JPY" else Decimal("0.0001")
+
+    def round(self, price: Decimal) -> Decimal:
+        """The price at this pair's precision, ties to even so that mids are not biased."""
+        return price.quantize(Decimal(1).scaleb(-self.precision), ROUND_HALF_EVEN)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TrackedPairs:
+    """The pairs a gateway serves, in the order it lists them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        pairs = [CurrencyPair.parse(name) for name in names]
+        self._pairs = {pair.name: pair for pair in pairs}
+        self._spellings = {form: pair for pair in pairs for form in (pair.name, pair.base + pair.quote)}
+        self.names = tuple(self._pairs)
+
+    def find(self, text: object) -> CurrencyPair:
+        """The tracked pair a client named, in any accepted spelling. Raises InvalidPair."""
+        if not isinstance(text, str):
+            raise InvalidPair(f"Invalid instrument: a name like EUR_USD is needed, not {_kind(text)}")
+        pair = self._pairs.get(text) or self._spellings.get(text[:8].upper().replace("/", "_"))
+        if pair is None or len(text) > 7:
+            raise InvalidPair(f"Invalid instrument: {text[:40]}")
+        return pair
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._pairs
+
+    def __iter__(self) -> Iterator[CurrencyPair]:
+        return iter(self._pairs.values())
+
+
+def _kind(value: object) -> str:
+    """A client's word for a JSON value of the wrong type."""
+    return {type(None): "null", bool: "a boolean", int: "a number", float: "a number", list: "a list",
+            dict: "an object", bytes: "binary data"}.get(type(value), "that")  # fmt: skip

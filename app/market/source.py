@@ -1,0 +1,26 @@
+"""What every source of prices offers."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from app.market.quote import Quote
+
+ALWAYS_OPEN = frozenset({"simulated", "replay", "kraken"})
+"""Sources that quote around the clock. Every other source is judged by the trading week of interbank FX."""
+
+
+class PriceSource(Protocol):
+    """A place prices come from.
+
+    ``name`` is written into every quote; ``simulated`` is true where the prices are invented and must be shown as such.
+    """
+
+    name: str
+    simulated: bool
+
+    def quotes(self) -> AsyncIterator[Quote]:
+        """Quotes as they happen, until the source ends. Raises SourceError where it cannot go on.
+
+        The iterator may be abandoned at any moment; a second call begins anew.
+        """
+        ...

@@ -1,0 +1,142 @@
+"""Events: what the log holds and every client sees, with their payloads."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from app.errors import InvalidCursor
+from app.market.clock import rfc3339, utc_now
+from app.market.quote import Quote
+
+_CURSOR = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
+_U64 = 2**64
+
+ORIGIN = "0-0"
+"""The cursor before the first event of a log."""
+
+
+class EventType(StrEnum):
+    """The types of event in the log. Clients see all but the heartbeat."""
+
+    PRICE_UPDATE = "price_update"
+    VOLATILITY_ALERT = "volatility_alert"
+    CORRELATION_ALERT = "correlation_alert"
+    DATA_READY = "data_ready"
+    GAP = "gap"
+    HEARTBEAT = "heartbeat"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event on its way to the log: its type, its payload as JSON, and the pair it is the price of, if it is one."""
+
+    type: str
+    data: bytes
+    price_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Event:
+    """An entry of the log, encoded once for everyone.
+
+    ``id`` is the entry's id and the cursor a client resumes from, ``order`` the same as numbers. ``seq`` is the contiguous
+    sequence number, 0 for a gap, which the log does not hold. ``bare`` is the payload as published and ``payload`` the same
+    with ``id`` as its first member. ``pairs`` are the pairs it concerns; none means that it concerns everyone.
+    """
+
+    id: str
+    order: tuple[int, int]
+    seq: int
+    type: str
+    pairs: tuple[str, ...]
+    bare: bytes
+    payload: bytes
+
+    @classmethod
+    def from_entry(cls, id: str, seq: int, type: str, data: bytes) -> "Event":
+        """The event of a log entry. ``data`` is a JSON object that is not empty."""
+        return cls(id, cursor_order(id), seq, type, _pairs_of(type, data), data, b'{"id":"' + id.encode() + b'",' + data[1:])
+
+    @property
+    def is_price(self) -> bool:
+        """True where a newer event of the same pair makes this one worthless."""
+        return self.type == EventType.PRICE_UPDATE
+
+
+def cursor_order(cursor: object) -> tuple[int, int]:
+    """A cursor as numbers that sort as the log does. Raises InvalidCursor."""
+    match = _CURSOR.fullmatch(cursor) if isinstance(cursor, str) else None
+    if match is None or (order := (int(match[1]), int(match[2]))) >= (_U64, 0) or order[1] >= _U64:
+        raise InvalidCursor("Invalid cursor: the id of an event is needed, like 1764000000000-0")
+    return order
+
+
+def canonical_cursor(cursor: object) -> str:
+    """A cursor in the one spelling the log uses. Raises InvalidCursor."""
+    return "{}-{}".format(*cursor_order(cursor))
+
+
+def price_update(quote: Quote, timestamp: datetime) -> Draft:
+    """The event of a quote, received by the gateway at ``timestamp``."""
+    pair = quote.pair
+    return _draft(
+        EventType.PRICE_UPDATE,
+        {
+            "instrument": pair.name,
+            "price": {
+                "bid": str(pair.round(quote.bid)),
+                "ask": str(pair.round(quote.ask)),
+                "mid": str(pair.round(quote.mid)),
+                "time": rfc3339(quote.time),
+            },
+            "source": quote.source,
+            "timestamp": rfc3339(timestamp),
+        },
+        price_of=pair.name,
+    )
+
+
+def heartbeat(node: str, role: str, **facts: object) -> Draft:
+    """A sign of life of a process, written to the log by it."""
+    return _draft(EventType.HEARTBEAT, {"node": node, "role": role, **facts, "timestamp": rfc3339(utc_now())})
+
+
+def gap(after: str, before: str, missed: int | None) -> Event:
+    """The notice that events between two cursors are lost to the reader; ``missed`` counts them where that is known.
+
+    It is made by the reader, not held by the log, so it carries no ``id``: a client that is cut off here resumes from
+    the last event it had, and is told again.
+    """
+    data = orjson.dumps(
+        {
+            "after": after,
+            "before": before,
+            "missed": missed,
+            "message": "Events were lost between these cursors" if missed is None else f"{missed} events were lost",
+            "timestamp": rfc3339(utc_now()),
+        }
+    )
+    return Event(before, cursor_order(before), 0, EventType.GAP, (), data, data)
+
+
+def draft(type: EventType, body: Mapping[str, Any]) -> Draft:
+    """The event of a payload that has been checked against its model."""
+    return _draft(type, body, price_of=body["instrument"] if type == EventType.PRICE_UPDATE else None)
+
+
+def _draft(type: EventType, body: Mapping[str, Any], price_of: str | None = None) -> Draft:
+    return Draft(type.value, orjson.dumps(body), price_of)
+
+
+def _pairs_of(type: str, data: bytes) -> tuple[str, ...]:
+    if type == EventType.PRICE_UPDATE or type == EventType.VOLATILITY_ALERT:
+        return (orjson.loads(data)["instrument"],)
+    if type == EventType.CORRELATION_ALERT:
+        body = orjson.loads(data)
+        return (body["pair1"], body["pair2"])
+    return ()
