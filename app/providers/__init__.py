@@ -1,0 +1,1 @@
+"""The sources of prices. Each satisfies ``app.market.source.PriceSource``."""

@@ -1,0 +1,1 @@
+"""The programs beside the gateway. Each runs as ``python -m jobs.NAME``."""
