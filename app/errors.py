@@ -1,20 +1,22 @@
 """The errors of the gateway, and nothing about how a transport words them.
 
-    GatewayError
-    ├── ConfigurationError            a setting that cannot work
-    ├── InvalidRequest                a value a client sent that cannot be used
-    │   ├── InvalidPair               not a currency pair, or not one that is tracked
-    │   └── InvalidCursor             not of the form milliseconds-number
-    ├── NoPrice                       a tracked pair that has had no price yet
-    ├── CursorExpired                 a cursor the log does not hold (any more)
-    ├── LimitExceeded                 more than the gateway gives
-    │   ├── TooManyClients
-    │   ├── TooManyRequests           carries the seconds to wait
-    │   └── PayloadTooLarge
-    ├── Unauthorized                  no token, or one that is not known
-    ├── Forbidden                     a thing this gateway does not allow
-    ├── LogUnavailable                Redis does not answer
-    └── SourceError                   a price source that cannot deliver
+GatewayError
+├── ConfigurationError            a setting that cannot work
+├── InvalidRequest                a value a client sent that cannot be used
+│   ├── InvalidPair               not a currency pair, or not one that is tracked
+│   └── InvalidCursor             not of the form milliseconds-number
+├── NoPrice                       a tracked pair that has had no price yet
+├── CursorExpired                 a cursor the log does not hold (any more)
+├── LimitExceeded                 more than the gateway gives
+│   ├── TooManyClients
+│   ├── TooManyRequests           carries the seconds to wait
+│   └── PayloadTooLarge
+├── Unauthorized                  no token, or one that is not known
+├── Forbidden                     a thing this gateway does not allow
+├── NotReady                      the gateway has not caught up with the log yet
+├── LogUnavailable                Redis does not answer
+├── DatabaseUnavailable           the database does not answer
+└── SourceError                   a price source that cannot deliver
 """
 
 
@@ -74,8 +76,16 @@ class Forbidden(GatewayError):
     """A thing this gateway does not allow."""
 
 
+class NotReady(GatewayError):
+    """The gateway has not caught up with the log yet, or is about to stop."""
+
+
 class LogUnavailable(GatewayError):
     """Redis does not answer, so the log can be neither read nor written."""
+
+
+class DatabaseUnavailable(GatewayError):
+    """The database does not answer."""
 
 
 class SourceError(GatewayError):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -45,7 +45,7 @@ class Event:
     """An entry of the log, encoded once for everyone.
 
     ``id`` is the entry's id and the cursor a client resumes from, ``order`` the same as numbers. ``seq`` is the contiguous
-    sequence number, 0 for a gap, which the log does not hold. ``bare`` is the payload as published and ``payload`` the same
+    sequence number; 0 marks what no client may resume from. ``bare`` is the payload as published and ``payload`` the same
     with ``id`` as its first member. ``pairs`` are the pairs it concerns; none means that it concerns everyone.
     """
 
@@ -59,8 +59,26 @@ class Event:
 
     @classmethod
     def from_entry(cls, id: str, seq: int, type: str, data: bytes) -> "Event":
-        """The event of a log entry. ``data`` is a JSON object that is not empty."""
-        return cls(id, cursor_order(id), seq, type, _pairs_of(type, data), data, b'{"id":"' + id.encode() + b'",' + data[1:])
+        """The event of a log entry. Raises ValueError, KeyError or TypeError for what no publisher of ours writes.
+
+        A payload that got past this would reach every client as it is: ``data`` has to be one JSON object on one line.
+        """
+        body = orjson.loads(data)
+        if seq < 1 or not type.isidentifier() or not isinstance(body, dict) or not body:
+            raise ValueError("not an event")
+        if not data.startswith(b"{") or b"\n" in data or b"\r" in data:
+            raise ValueError("not JSON on one line")
+        payload = b'{"id":"' + id.encode() + b'",' + data[1:]
+        return cls(id, cursor_order(id), seq, type, _pairs_of(type, body), data, payload)
+
+    def without_cursor(self) -> "Event":
+        """The same news for a client that has seen newer: its payload has no ``id``, so nobody resumes from it."""
+        return replace(self, seq=0, payload=self.bare)
+
+    @property
+    def is_cursor(self) -> bool:
+        """True where a client may resume from this event."""
+        return self.seq > 0
 
     @property
     def is_price(self) -> bool:
@@ -133,10 +151,14 @@ def _draft(type: EventType, body: Mapping[str, Any], price_of: str | None = None
     return Draft(type.value, orjson.dumps(body), price_of)
 
 
-def _pairs_of(type: str, data: bytes) -> tuple[str, ...]:
-    if type == EventType.PRICE_UPDATE or type == EventType.VOLATILITY_ALERT:
-        return (orjson.loads(data)["instrument"],)
-    if type == EventType.CORRELATION_ALERT:
-        body = orjson.loads(data)
-        return (body["pair1"], body["pair2"])
-    return ()
+_PAIR_MEMBERS: dict[str, tuple[str, ...]] = {
+    EventType.PRICE_UPDATE: ("instrument",),
+    EventType.VOLATILITY_ALERT: ("instrument",),
+    EventType.CORRELATION_ALERT: ("pair1", "pair2"),
+}
+
+
+def _pairs_of(type: str, body: dict[str, Any]) -> tuple[str, ...]:
+    pairs = tuple([body[member] for member in _PAIR_MEMBERS.get(type, ())])
+    "".join(pairs)  # raises TypeError where a name is no text
+    return pairs

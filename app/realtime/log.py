@@ -8,7 +8,7 @@ Keys: ``fx:events`` is the stream, ``fx:seq`` the last sequence number, ``price:
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -17,9 +17,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app.errors import LogUnavailable
+from app.errors import ConfigurationError, LogUnavailable
 from app.market.clock import rfc3339, utc_now
-from app.realtime.event import ORIGIN, Draft, Event, EventType, cursor_order, gap
+from app.realtime.event import ORIGIN, Draft, Event, gap
 
 _STREAM = "fx:events"
 _SEQUENCE = "fx:seq"
@@ -71,18 +71,55 @@ return redis.call('XADD', KEYS[2], string.format('%.0f-%.0f', ms, number + 1), '
 
 @asynccontextmanager
 async def open_redis(url: str) -> AsyncGenerator[Redis]:
-    """A client of the Redis or Valkey at the URL, closed on leaving. It connects when it is first used."""
-    client = Redis.from_url(
-        url,
-        socket_timeout=_ANSWER_WITHIN,
-        socket_connect_timeout=2.0,
-        retry=Retry(NoBackoff(), 1),
-        health_check_interval=30,
-    )
+    """A client of the Redis or Valkey at the URL, closed on leaving. It connects when it is first used.
+
+    Raises ConfigurationError for what is no such URL.
+    """
+    try:
+        client = Redis.from_url(
+            url,
+            socket_timeout=_ANSWER_WITHIN,
+            socket_connect_timeout=2.0,
+            retry=Retry(NoBackoff(), 1),
+            health_check_interval=30,
+        )
+        # Reads the options in the URL; nothing connects yet.
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (RedisError, TypeError, ValueError):
+        raise ConfigurationError("REDIS_URL: not a URL of Redis: redis://, rediss:// or unix:// is needed") from None
     try:
         yield client
     finally:
         await client.aclose()
+
+
+async def ask(answer: Awaitable[Any]) -> Any:
+    """What Redis answers. Raises LogUnavailable where it does not."""
+    try:
+        answered = await answer
+    except (RedisError, OSError, TimeoutError) as error:
+        raise LogUnavailable(f"Redis does not answer: {type(error).__name__}") from error
+    # Python 3.11's ``wait_for``, which redis-py writes with, forgets a cancellation that comes as the write ends.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+    return answered
+
+
+async def answers(url: str) -> bool:
+    """True where a server at the URL answers and has loaded its data."""
+    async with open_redis(url) as client:
+        try:
+            await ask(client.ping())
+        except LogUnavailable:
+            return False
+        return True
+
+
+async def shut_down(url: str) -> None:
+    """Ask the server at the URL to save and end, and wait until it has. Raises LogUnavailable where none answers."""
+    async with open_redis(url) as client:
+        await ask(client.shutdown())
 
 
 class EventLog:
@@ -112,12 +149,12 @@ class EventLog:
             if draft.price_of is not None:
                 keys.append(f"price:{draft.price_of}")
             arguments += [draft.type, len(keys) if draft.price_of is not None else 0, draft.data]
-        ids = await self._ask(self._publish(keys=keys, args=arguments))
+        ids = await ask(self._publish(keys=keys, args=arguments))
         return [id.decode() for id in ids]
 
     async def read(self, cursor: str, count: int, block_ms: int | None = None) -> list[tuple[str, dict[bytes, bytes]]]:
         """Up to ``count`` raw entries after the cursor, waiting up to ``block_ms`` for the first. Raises LogUnavailable."""
-        answer = await self._ask(self._redis.xread({_STREAM: cursor}, count=count, block=block_ms))
+        answer = await ask(self._redis.xread({_STREAM: cursor}, count=count, block=block_ms))
         if not answer:
             return []
         streams = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer]
@@ -125,33 +162,33 @@ class EventLog:
 
     async def sequence_of(self, cursor: str) -> int | None:
         """The sequence number of the entry with exactly this id; None where the log does not hold it. Raises LogUnavailable."""
-        entries = await self._ask(self._redis.xrange(_STREAM, cursor, cursor))
-        return int(entries[0][1][b"n"]) if entries else None
+        entries = await ask(self._redis.xrange(_STREAM, cursor, cursor))
+        return _number(entries[0][1]) if entries else None
 
     async def tail(self) -> str:
         """The id of the newest entry, ORIGIN for an empty log. Raises LogUnavailable."""
-        entries = await self._ask(self._redis.xrevrange(_STREAM, count=1))
+        entries = await ask(self._redis.xrevrange(_STREAM, count=1))
         return entries[0][0].decode() if entries else ORIGIN
 
     async def starts_at_the_beginning(self) -> bool:
         """True while nothing was ever trimmed, so that ORIGIN can be resumed from. Raises LogUnavailable."""
-        entries = await self._ask(self._redis.xrange(_STREAM, count=1))
-        return not entries or int(entries[0][1][b"n"]) == 1
+        entries = await ask(self._redis.xrange(_STREAM, count=1))
+        if not entries:
+            return not await ask(self._redis.exists(_SEQUENCE))
+        return _number(entries[0][1]) == 1
 
     async def advance_past(self, cursor: str) -> None:
         """Make sure that new entries get ids above the cursor. Raises LogUnavailable."""
         data = b'{"node":"","role":"log","timestamp":"%s"}' % rfc3339(utc_now()).encode()
-        await self._ask(self._advance(keys=[_SEQUENCE, _STREAM], args=[cursor, data]))
+        await ask(self._advance(keys=[_SEQUENCE, _STREAM], args=[cursor, data]))
 
     async def ping(self) -> None:
         """Raises LogUnavailable where Redis does not answer."""
-        await self._ask(cast(Awaitable[Any], self._redis.ping()))
+        await ask(cast(Awaitable[Any], self._redis.ping()))
 
-    async def _ask(self, answer: Awaitable[Any]) -> Any:
-        try:
-            return await answer
-        except (RedisError, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"Redis does not answer: {type(error).__name__}") from error
+    async def reconnect(self) -> None:
+        """Drop every connection to Redis; the next question opens a new one."""
+        await self._redis.connection_pool.disconnect(inuse_connections=True)
 
 
 class Publisher:
@@ -212,16 +249,12 @@ class LogReader:
         return events
 
 
+def _number(fields: Mapping[bytes, bytes]) -> int | None:
+    """The sequence number of an entry; None for one that somebody else wrote."""
+    number = fields.get(b"n", b"")
+    return int(number) if number.isdigit() else None
+
+
 def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     """RESP3 nests a stream's entries one list deeper than RESP2 does."""
     return cast(list[tuple[bytes, dict[bytes, bytes]]], entries[0] if entries and isinstance(entries[0], list) else entries)
-
-
-def is_visible(event: Event) -> bool:
-    """True for the events that clients see."""
-    return event.type != EventType.HEARTBEAT
-
-
-def is_after(cursor: str, other: str) -> bool:
-    """True where ``cursor`` is newer than ``other``."""
-    return cursor_order(cursor) > cursor_order(other)

@@ -1,0 +1,336 @@
+"""Every message of the contract as a model: events of the log, requests of Socket.IO clients, answers and errors.
+
+OpenAPI and AsyncAPI are generated from these. The hot path does not use them: an event is checked once, by its publisher.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from app.realtime.event import EventType
+
+PairName = Annotated[str, Field(description="A currency pair", examples=["EUR_USD"], pattern="^[A-Z]{3}_[A-Z]{3}$")]
+Cursor = Annotated[str, Field(description="The id of an event, to resume from", examples=["1764000000000-0"])]
+PriceText = Annotated[str, Field(description="A price as a decimal string at the pair's precision", examples=["1.09450"])]
+TimeText = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-01-31T09:30:00.123456Z"])]
+Severity = Literal["info", "warning", "critical"]
+DataType = Literal["prices", "metrics", "correlations", "candles"]
+
+
+class Message(BaseModel):
+    """A message of the contract; what it does not name is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ---------------------------------------------------------------- events of the log
+
+
+class Price(Message):
+    """Bid, ask and mid of a pair at the time its source gives."""
+
+    bid: PriceText
+    ask: PriceText
+    mid: PriceText
+    time: TimeText
+
+
+class PriceUpdate(Message):
+    """A new price of a pair."""
+
+    id: Cursor
+    instrument: PairName
+    price: Price
+    source: str = Field(
+        description="Where the price comes from; `simulated` prices are invented", examples=["oanda", "simulated"]
+    )
+    timestamp: TimeText
+
+
+class VolatilityAlert(Message):
+    """The volatility of a pair has passed a threshold."""
+
+    id: Cursor
+    instrument: PairName
+    volatility: float = Field(description="Annualised, as a decimal: 0.0234 is 2.34 %")
+    threshold: float
+    severity: Severity
+    message: str
+    timestamp: TimeText
+
+
+class CorrelationAlert(Message):
+    """The correlation of two pairs has changed."""
+
+    id: Cursor
+    pair1: PairName
+    pair2: PairName
+    correlation: float = Field(ge=-1, le=1)
+    threshold: float
+    severity: Severity
+    message: str
+    timestamp: TimeText
+
+
+class DataReady(Message):
+    """New data can be fetched. Every client gets this, subscribed or not."""
+
+    id: Cursor
+    data_type: DataType
+    count: int = Field(ge=0)
+    message: str
+    timestamp: TimeText
+
+
+class Gap(Message):
+    """Events between two cursors were lost on the server's side. It carries no id: it is no place to resume from."""
+
+    after: Cursor
+    before: Cursor
+    missed: int | None = Field(description="How many, where that is known")
+    message: str
+    timestamp: TimeText
+
+
+EVENT_MODELS: dict[EventType, type[Message]] = {
+    EventType.PRICE_UPDATE: PriceUpdate,
+    EventType.VOLATILITY_ALERT: VolatilityAlert,
+    EventType.CORRELATION_ALERT: CorrelationAlert,
+    EventType.DATA_READY: DataReady,
+    EventType.GAP: Gap,
+}
+
+# ---------------------------------------------------------------- requests
+
+
+class Subscribe(Message):
+    """What `subscribe` takes."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    pairs: list[str] | Literal["*"] = Field(
+        description="Pairs in any accepted spelling, or `*` for all", examples=[["EUR_USD", "GBP_USD"]]
+    )
+    since: str | None = Field(None, description="Resume after this cursor", examples=["1764000000000-0"])
+    snapshot: bool = Field(True, description="Send the newest price of each pair first")
+    max_hz: float | None = Field(
+        None, gt=0, le=1000, description="At most so many prices a second of each pair, the newest winning"
+    )
+
+
+class Unsubscribe(Message):
+    """What `unsubscribe` takes."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    pairs: list[str] | Literal["*"] = Field(description="Pairs, or `*` for all", examples=[["EUR_USD"]])
+
+
+class RequestPrice(Message):
+    """What `request_price` takes."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    instrument: str = Field(description="A pair in any accepted spelling", examples=["EUR_USD"])
+
+
+# ---------------------------------------------------------------- answers
+
+
+class ConnectionEstablished(Message):
+    """Sent when a client has connected."""
+
+    message: str
+    timestamp: TimeText
+    client_id: str
+    tracked_pairs: list[PairName]
+    pair_count: int
+    max_clients: int
+    active_clients: int
+
+
+class SubscriptionConfirmed(Message):
+    """Answers `subscribe`. `pairs` are those the client follows after it."""
+
+    pairs: list[PairName]
+    pair_count: int
+    subscribed_to_all: bool
+    recovered: bool | None = Field(description="Whether everything after `since` follows; null without `since`")
+    cursor: Cursor
+    timestamp: TimeText
+
+
+class UnsubscriptionConfirmed(Message):
+    """Answers `unsubscribe`. `pairs` are those the client has left."""
+
+    pairs: list[PairName]
+    message: str
+    timestamp: TimeText
+
+
+class SubscriptionsInfo(Message):
+    """Answers `get_subscriptions`."""
+
+    subscribed_pairs: list[PairName]
+    pair_count: int
+    subscribed_to_all: bool
+    timestamp: TimeText
+
+
+class PriceResponse(Message):
+    """Answers `request_price`."""
+
+    instrument: PairName
+    price: Price
+    source: str
+    age_ms: int
+    stale: bool
+    id: Cursor
+    timestamp: TimeText
+
+
+class ListedPrice(Price):
+    """A price in a list of all."""
+
+    source: str
+    age_ms: int = Field(ge=0, description="Milliseconds since the price's own time")
+    stale: bool = Field(description="True where the market is open and no news has come for too long")
+
+
+class AllPricesResponse(Message):
+    """Answers `request_all_prices`."""
+
+    prices: dict[PairName, ListedPrice]
+    pair_count: int
+    cursor: Cursor
+    timestamp: TimeText
+
+
+class ServerStats(Message):
+    """Answers `get_server_stats`."""
+
+    timestamp: TimeText
+    active_clients: int
+    max_clients: int
+    total_subscriptions: int
+    average_subs_per_client: float
+    tracked_pairs: int
+    cache: dict[str, dict[str, str | int | bool]]
+
+
+class Pong(Message):
+    """Answers `ping`."""
+
+    timestamp: TimeText
+    cursor: Cursor
+
+
+class Problem(Message):
+    """What every error event carries: `subscription_error`, `unsubscription_error`, `price_error`, `server_error`."""
+
+    error: str
+    message: str
+
+
+class StreamOpened(Message):
+    """The first event of an event stream."""
+
+    recovered: bool | None = Field(description="Whether everything after the given cursor follows; null without one")
+    pairs: list[PairName]
+    cursor: Cursor
+    timestamp: TimeText
+
+
+class StreamHeartbeat(Message):
+    """Says that an event stream lives, and where it stands."""
+
+    cursor: Cursor
+    timestamp: TimeText
+
+
+# ---------------------------------------------------------------- publications by others
+
+
+def _decimal_text(value: object) -> object:
+    """Prices are written as text or as numbers; a number is read by its digits, not by its binary value."""
+    return repr(value) if isinstance(value, float) else value
+
+
+Money = Annotated[Decimal, BeforeValidator(_decimal_text), Field(gt=0, max_digits=18, allow_inf_nan=False)]
+Words = Annotated[str, StringConstraints(max_length=500)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class PublishedPrice(Message):
+    """A price published by another program, nested as in `price_update`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    bid: Money
+    ask: Money
+    mid: Money | None = None
+    time: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _not_crossed(self) -> "PublishedPrice":
+        if self.bid > self.ask:
+            raise ValueError("the bid is above the ask")
+        return self
+
+
+class PublishPrice(Message):
+    """A `price_update` as others publish it; `time` and `timestamp` are filled in where they are missing."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    instrument: str
+    price: PublishedPrice
+    source: Annotated[str, StringConstraints(min_length=1, max_length=40)] = "external"
+    timestamp: AwareDatetime | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nest(cls, value: object) -> object:
+        """Older publishers put bid and ask beside the instrument."""
+        if isinstance(value, dict) and "price" not in value and "bid" in value:
+            return {**value, "price": {name: value[name] for name in ("bid", "ask", "mid", "time") if name in value}}
+        return value
+
+
+class PublishVolatilityAlert(Message):
+    """A `volatility_alert` as others publish it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    instrument: str
+    volatility: Number
+    threshold: Number
+    severity: Severity = "warning"
+    message: Words | None = None
+    timestamp: AwareDatetime | None = None
+
+
+class PublishCorrelationAlert(Message):
+    """A `correlation_alert` as others publish it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    pair1: str
+    pair2: str
+    correlation: Annotated[float, Field(ge=-1, le=1)]
+    threshold: Number
+    severity: Severity = "info"
+    message: Words | None = None
+    timestamp: AwareDatetime | None = None
+
+
+class PublishDataReady(Message):
+    """A `data_ready` as others publish it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    data_type: DataType
+    count: Annotated[int, Field(ge=0)] = 0
+    message: Words | None = None
+    timestamp: AwareDatetime | None = None

@@ -1,0 +1,118 @@
+"""uvicorn's HTTP and WebSocket protocols with a wire in the scope, and with limits where uvicorn has none."""
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+from app.realtime.wire import SCOPE_KEY, Wire
+
+REQUEST_WITHIN = 15.0
+"""Seconds in which a request, its body included, must have arrived whole."""
+
+LARGEST_HEAD = 32_768
+"""Bytes of a request's target and headers together."""
+
+
+class WireWebSocketProtocol(WebSocketsSansIOProtocol):
+    """A websocket connection whose frames may be written past ASGI."""
+
+    wire: Wire
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.wire = Wire(self.transport)
+
+    async def run_asgi(self) -> None:
+        cast(dict[str, Any], self.scope["extensions"])[SCOPE_KEY] = self.wire
+        await super().run_asgi()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.wire.full()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.wire.room()
+
+    # A data frame behind a close frame breaks the protocol, so the wire ends before any close frame is written.
+
+    def handle_close(self, event: Frame) -> None:
+        self.wire.gone()
+        super().handle_close(event)
+
+    def handle_parser_exception(self) -> None:
+        self.wire.gone()
+        super().handle_parser_exception()
+
+    def shutdown(self) -> None:
+        self.wire.gone()
+        super().shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.wire.gone()
+        super().connection_lost(exc)
+
+
+class WireHttpProtocol(HttpToolsProtocol):
+    """An HTTP connection whose response body may be written past ASGI, and which does not wait for ever."""
+
+    wire: Wire
+    _deadline: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.wire = Wire(transport)
+        self._set_deadline()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {SCOPE_KEY: self.wire}  # type: ignore[dict-item]
+        self._head_bytes = 0
+        self._set_deadline()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count_head(len(name) + len(value))
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._clear_deadline()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.wire.full()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.wire.room()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._clear_deadline()
+        super().handle_websocket_upgrade()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._clear_deadline()
+        self.wire.gone()
+        super().connection_lost(exc)
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > LARGEST_HEAD:
+            raise ValueError("request head too large")  # the parser turns it into 400 and closes
+
+    def _set_deadline(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_WITHIN, self.transport.abort)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

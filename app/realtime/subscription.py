@@ -1,0 +1,202 @@
+"""One streaming client as the hub sees it: what it wants, and how bytes reach it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from app.realtime.event import ORIGIN, Event
+from app.realtime.frames import Framing
+from app.realtime.outbox import Outbox
+
+Write = Callable[[bytes], None]
+"""Hands bytes to a connection without waiting."""
+
+Wrap = Callable[[bytes], bytes]
+"""Makes a frame of one transport into a frame of another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What a client wants: events of these pairs and those that concern everyone.
+
+    ``max_hz`` limits the prices of each pair to so many a second. A client that never subscribed follows nothing: it
+    has no place in the stream to resume from, so what it gets carries no id.
+    """
+
+    pairs: frozenset[str] = field(default_factory=frozenset)
+    max_hz: float | None = None
+    follows: bool = True
+
+    def wants(self, event: Event) -> bool:
+        """True where the event concerns this client."""
+        return not event.pairs or not self.pairs.isdisjoint(event.pairs)
+
+
+NOTHING_YET = Interest(follows=False)
+"""The interest of a client that has connected and not subscribed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may wait for one client: unsent bytes before it counts as lagging, alerts kept for it, seconds it may lag."""
+
+    send_buffer_bytes: int = 65_536
+    alert_lane_events: int = 1000
+    lagging_timeout: float = 120
+
+
+class Subscription:
+    """A client and the way to it.
+
+    A *direct* client has ``write``: its bytes go to the connection at once, and only while the connection reports itself
+    full does an outbox exist. Any other client has ``wake``: it takes from its outbox when it can. ``cut`` ends the
+    connection at once, with the reason; ``finish`` ends it politely, because the gateway stops.
+    """
+
+    __slots__ = (
+        "_drained", "_outbox", "bounds", "closed", "conflated", "cut", "finish", "framing", "interest", "joined",
+        "lagging_since", "name", "overflow", "paused", "position", "replaying", "seen", "transport", "wake", "write",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        transport: str,
+        framing: Framing,
+        bounds: Bounds,
+        *,
+        cut: Callable[[str], None],
+        finish: Callable[[], None],
+        write: Write | None = None,
+        wake: Callable[[], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.transport = transport
+        self.framing = framing
+        self.bounds = bounds
+        self.cut = cut
+        self.overflow = cut
+        self.finish = finish
+        self.write = write
+        self.wake = wake
+        self.interest = NOTHING_YET
+        self.position = ORIGIN
+        self.seen = self.joined = (0, 0)
+        self.replaying = False
+        self.paused = False
+        self.closed = False
+        self.lagging_since: float | None = None
+        self.conflated = 0
+        self._outbox: Outbox | None = None
+        self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def takes_now(self) -> bool:
+        """True while bytes can go straight to the connection."""
+        return self.write is not None and not self.paused
+
+    @property
+    def has_waiting_events(self) -> bool:
+        """True while an event waits in the outbox, so that ``position`` is where the client stands."""
+        return self._outbox is not None and self._outbox.has_events
+
+    @property
+    def conflating(self) -> bool:
+        """True while prices are being thinned out for this client."""
+        return self._outbox is not None and self._outbox.conflating
+
+    @property
+    def outbox(self) -> Outbox:
+        """What waits for this client. A direct client conflates at once: its connection already holds a buffer full."""
+        if self._outbox is None:
+            lossless = 0 if self.write is not None else self.bounds.send_buffer_bytes
+            self._outbox = Outbox(lossless, self.bounds.alert_lane_events)
+        return self._outbox
+
+    def send_message(self, name: str, body: bytes) -> None:
+        """Send an answer or notice that is no event of the log."""
+        self.send_frame(self.framing.message(name, body))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send a frame of this transport after all that was sent before."""
+        if self.takes_now:
+            assert self.write is not None
+            self.write(self.framing.join([frame]))
+        else:
+            self.outbox.put_message(frame)
+            self._waiting_grew()
+
+    def send_history(self, events: Sequence[Event]) -> None:
+        """Send a page of past events or a snapshot, whole. Wait for ``drained`` before the next page."""
+        if not events:
+            return
+        if self.takes_now:
+            assert self.write is not None
+            self.write(self.framing.join([self.framing.event(event) for event in events]))
+        elif self.write is not None:
+            self.keep(events)
+        else:
+            self.outbox.put_history(events)
+            self._waiting_grew()
+
+    def keep(self, events: Sequence[Event]) -> None:
+        """Put live events into the outbox, which thins them out as it fills."""
+        outbox = self.outbox
+        before = outbox.conflated
+        outbox.put(events)
+        self.conflated += outbox.conflated - before
+        self._waiting_grew()
+
+    def take(self) -> list[bytes]:
+        """Everything that waits, as frames in order, for a client that comes to fetch it."""
+        if self._outbox is None:
+            return []
+        messages, events = self._outbox.take()
+        self.notify_drained()
+        return messages + [self.framing.event(event) for event in events]
+
+    def flush(self) -> None:
+        """Write what waits for a direct client whose connection has room again."""
+        frames = self.take()
+        self._outbox = None
+        if frames and self.write is not None:
+            self.write(self.framing.join(frames))
+
+    def become_direct(self, framing: Framing, wrap: Wrap, write: Write, transport: str) -> None:
+        """Go on over a connection that bytes can be written to, after what waited for the old one, wrapped for the new one."""
+        waiting = self.take()
+        self._outbox = None
+        self.framing, self.write, self.wake, self.transport = framing, write, None, transport
+        self.lagging_since = None
+        if waiting:
+            write(b"".join(map(wrap, waiting)))
+
+    def forget(self, dropped: frozenset[str]) -> None:
+        """Drop what waits of pairs the client has just left."""
+        if self._outbox is not None:
+            self._outbox.drop(lambda event: not dropped.isdisjoint(event.pairs) and not self.interest.wants(event))
+
+    async def drained(self) -> None:
+        """Wait until nothing waits for this client, or it is gone."""
+        while not self.closed and (self.paused or (self.write is None and bool(self._outbox))):
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)
+
+    def close(self) -> None:
+        """Mark the client as gone; nothing is sent to it any more."""
+        self.closed = True
+        self._outbox = None
+        self.notify_drained()
+
+    def notify_drained(self) -> None:
+        """Let whoever replays to this client go on."""
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+
+    def _waiting_grew(self) -> None:
+        if self._outbox is not None and self._outbox.overflowed:
+            self.overflow("alert lane overflowed")
+        elif self.wake is not None:
+            self.wake()

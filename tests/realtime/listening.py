@@ -1,0 +1,144 @@
+"""Clients for tests of the hub: they keep what they are sent, and are full when the test says so."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import orjson
+
+from app.market.clock import utc_now
+from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
+from app.market.quote import Quote
+from app.realtime.event import Draft, cursor_order, price_update
+from app.realtime.frames import EVENT_STREAM
+from app.realtime.hub import Hub
+from app.realtime.log import EventLog, Publisher, open_redis
+from app.realtime.publication import publication
+from app.realtime.subscription import Bounds, Interest, Subscription
+from tests.waiting import wait_until
+
+TRACKED = TrackedPairs(DEFAULT_PAIRS)
+
+
+class Listener:
+    """A client whose connection is a list. Direct, it is written to; otherwise it fetches from its outbox."""
+
+    def __init__(self, hub: Hub, *, direct: bool = True, bounds: Bounds | None = None, room: int = 1_000_000) -> None:
+        self.hub = hub
+        self.received: list[bytes] = []
+        self.cut: str | None = None
+        self.room = room
+        self.client = Subscription(
+            "listener", "sse", EVENT_STREAM, bounds or hub.bounds,
+            cut=self._be_cut, finish=self._finish,
+            write=self._write if direct else None, wake=None if direct else self._wake,
+        )  # fmt: skip
+        self.woken = 0
+        self.finished = False
+
+    def _write(self, data: bytes) -> None:
+        self.received.append(data)
+        self.room -= len(data)
+        if self.room < 0 and not self.client.paused:
+            self.hub.pause(self.client)
+
+    def read(self, room: int = 1_000_000) -> None:
+        """Read everything: the connection has room again."""
+        self.room = room
+        if self.client.paused:
+            self.hub.resume(self.client)
+
+    def fetch(self) -> None:
+        """Take what waits, as a polling client does."""
+        self.received += self.client.take()
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def _be_cut(self, reason: str) -> None:
+        self.cut = reason
+
+    def _finish(self) -> None:
+        self.finished = True
+
+    @property
+    def events(self) -> list[tuple[str, str | None, dict[str, object]]]:
+        """What came: type, SSE id and payload."""
+        blocks = b"".join(self.received).decode().split("\n\n")
+        parsed = []
+        for block in filter(None, blocks):
+            fields = dict(line.split(": ", 1) for line in block.split("\n"))
+            parsed.append((fields["event"], fields.get("id"), orjson.loads(fields["data"])))
+        return parsed
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the events that have one."""
+        return [id for _, id, _ in self.events if id is not None]
+
+
+def interest(*pairs: str, max_hz: float | None = None) -> Interest:
+    """An interest in these pairs."""
+    return Interest(frozenset(pairs), max_hz)
+
+
+def tick(pair: str = "EUR_USD", bid: str = "1.1") -> Draft:
+    """A price on its way to the log."""
+    price = Decimal(bid)
+    return price_update(Quote(CurrencyPair.parse(pair), price, price + Decimal("0.001"), utc_now(), "replay"), utc_now())
+
+
+def alert(pair: str = "EUR_USD") -> Draft:
+    """A volatility alert on its way to the log."""
+    return publication("volatility_alert", {"instrument": pair, "volatility": 0.03, "threshold": 0.02}, TRACKED)
+
+
+def data_ready(count: int = 1) -> Draft:
+    """News for everyone on its way to the log."""
+    return publication("data_ready", {"data_type": "prices", "count": count}, TRACKED)
+
+
+class Stage:
+    """A hub at work on a log."""
+
+    def __init__(self, hub: Hub, log: EventLog, publisher: Publisher) -> None:
+        self.hub = hub
+        self.log = log
+        self.publisher = publisher
+
+    async def publish(self, *drafts: Draft) -> list[str]:
+        """Publish, and return when the hub has handed the events out."""
+        ids = await self.publisher.publish(drafts)
+        await self.passed(ids[-1])
+        return ids
+
+    async def passed(self, cursor: str) -> None:
+        """Return when the hub has read up to the cursor."""
+        await wait_until(lambda: cursor_order(self.hub.cursor) >= cursor_order(cursor), f"the hub has read {cursor}")
+
+    def listen(self, *pairs: str, direct: bool = True, bounds: Bounds | None = None, snapshot: bool = False) -> Listener:
+        """A client of these pairs, live."""
+        listener = Listener(self.hub, direct=direct, bounds=bounds)
+        self.hub.connect(listener.client)
+        self.hub.follow(listener.client, interest(*pairs), snapshot=snapshot)
+        return listener
+
+
+@asynccontextmanager
+async def stage(
+    url: str, *, bounds: Bounds | None = None, max_clients: int = 1000, heartbeat_interval: float = 60
+) -> AsyncGenerator[Stage]:
+    """A running hub that has caught up with the log at the URL."""
+    async with open_redis(url) as redis:
+        log = EventLog(redis)
+        hub = Hub(log, TRACKED, max_clients=max_clients, bounds=bounds, heartbeat_interval=heartbeat_interval)
+        running = asyncio.create_task(hub.run())
+        try:
+            await asyncio.wait_for(hub.caught_up(), 10)
+            yield Stage(hub, log, log.publisher())
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            if not running.cancelled() and running.exception() is not None:
+                raise AssertionError("the hub failed") from running.exception()
