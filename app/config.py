@@ -39,7 +39,8 @@ class Settings(BaseSettings):
     redis_db: int = Field(0, ge=0, description="")
     redis_password: SecretStr | None = Field(None, description="")
     database_url: SecretStr | None = Field(
-        None, description="PostgreSQL (`postgresql://…`) or SQLite (`sqlite:///…`); without one a SQLite file in `DATA_DIR`"
+        None,
+        description="PostgreSQL (`postgresql://…`) or SQLite (`sqlite:///…`); without one a SQLite file in `DATA_DIR`",
     )
     db_host: str | None = Field(None, description="A PostgreSQL in parts, where no `DATABASE_URL` is given")
     db_port: int = Field(5432, ge=1, le=65535, description="")
@@ -108,7 +109,7 @@ class Settings(BaseSettings):
         if self.redis_host is None:
             return None
         password = f":{quote(self.redis_password.get_secret_value(), safe='')}@" if self.redis_password else ""
-        return f"redis://{password}{self.redis_host}:{self.redis_port}/{self.redis_db}"
+        return f"redis://{password}{_in_url(self.redis_host)}:{self.redis_port}/{self.redis_db}"
 
     @property
     def database_address(self) -> str:
@@ -118,7 +119,7 @@ class Settings(BaseSettings):
         if self.db_host is None:
             return f"sqlite:///{self.data_dir / 'gateway.db'}"
         password = f":{quote(self.db_password.get_secret_value(), safe='')}" if self.db_password else ""
-        return f"postgresql://{quote(self.db_user, safe='')}{password}@{self.db_host}:{self.db_port}/{self.db_name}"
+        return f"postgresql://{quote(self.db_user, safe='')}{password}@{_in_url(self.db_host)}:{self.db_port}/{self.db_name}"
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -127,6 +128,13 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         raise ConfigurationError("; ".join(map(_sentence, error.errors(include_input=False)))) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(".env: not a file in UTF-8") from None
+
+
+def _in_url(host: str) -> str:
+    """A host as a URL has it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _sentence(problem: object) -> str:

@@ -1,0 +1,39 @@
+"""``/api/v1/prices``: the newest prices, from memory."""
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from app.realtime.messages import AllPricesResponse, PriceResponse
+from app.routers.gateway import CurrentGateway
+from app.routers.problems import responses
+
+router = APIRouter(prefix="/api/v1/prices", tags=["prices"])
+
+
+@router.get(
+    "/current",
+    operation_id="get_current_price",
+    summary="Newest price of one pair",
+    responses=responses(400, 404, 429),
+)
+async def get_current_price(
+    gateway: CurrentGateway,
+    instrument: Annotated[str, Query(description="A pair in any accepted spelling", examples=["EUR_USD", "EUR/USD"])],
+) -> PriceResponse:
+    """With its age, whether it is stale, and its source; `id` is the cursor to follow the stream from."""
+    return gateway.prices.current(gateway.hub.pairs.find(instrument))
+
+
+@router.get(
+    "/all",
+    operation_id="get_all_prices",
+    summary="Newest prices of all pairs",
+    response_model=AllPricesResponse,
+    responses=responses(429),
+)
+async def get_all_prices(gateway: CurrentGateway) -> Response:
+    """Pairs that have had no price yet are left out. `cursor` is the place in the stream that the prices stand for."""
+    return Response(orjson.dumps(gateway.prices.all().model_dump()), media_type="application/json")

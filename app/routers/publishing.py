@@ -1,0 +1,105 @@
+"""Who may publish events over REST, and what they send."""
+
+import hmac
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+
+from app.errors import Forbidden, InvalidRequest, Unauthorized
+from app.market.pair import TrackedPairs
+from app.realtime.event import Draft, EventType
+from app.realtime.messages import (
+    PublishCorrelationAlert,
+    PublishDataReady,
+    PublishPrice,
+    PublishVolatilityAlert,
+)
+from app.realtime.publication import publication
+from app.routers.bodies import InvalidBody
+from app.routers.gateway import CurrentGateway
+
+MOST_AT_ONCE = 1000
+"""How many events one body may hold."""
+
+_bearer = HTTPBearer(auto_error=False, description="A token with the right to publish")
+
+
+async def may_publish(
+    gateway: CurrentGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> None:
+    """Let pass who has a token. Raises Forbidden where this gateway has none, else Unauthorized."""
+    if not gateway.publish_tokens:
+        raise Forbidden("Publishing is not allowed: this gateway has no publish tokens")
+    if credentials is None:
+        raise Unauthorized("A bearer token is needed")
+    given = credentials.credentials.encode("latin-1")
+    # Every token is compared, so that the time taken says nothing about which one came near.
+    matches = [hmac.compare_digest(given, token) for token in gateway.publish_tokens]
+    if not any(matches):
+        raise Unauthorized("The bearer token is not known")
+
+
+def drafts_in(body: bytes, pairs: TrackedPairs) -> list[Draft]:
+    """The events of a body, all of them sound. Raises InvalidBody for the first that is not."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise InvalidBody("The body is not JSON") from None
+    if not isinstance(content, list):
+        return [_draft(content, pairs, None)]
+    if not 1 <= len(content) <= MOST_AT_ONCE:
+        raise InvalidBody(f"A list of 1 to {MOST_AT_ONCE} events is needed, not of {len(content)}")
+    return [_draft(item, pairs, index) for index, item in enumerate(content)]
+
+
+def _draft(item: object, pairs: TrackedPairs, index: int | None) -> Draft:
+    match item:
+        case {"type": str(type), "data": data}:
+            try:
+                return publication(type, data, pairs)
+            except InvalidRequest as error:
+                raise InvalidBody(str(error), index) from None
+    raise InvalidBody("An object with the members type and data is needed", index)
+
+
+def described_body() -> dict[str, Any]:
+    """The body for OpenAPI, which cannot derive it: the endpoint reads it itself, within bounds."""
+    models: dict[EventType, type[BaseModel]] = {
+        EventType.PRICE_UPDATE: PublishPrice,
+        EventType.VOLATILITY_ALERT: PublishVolatilityAlert,
+        EventType.CORRELATION_ALERT: PublishCorrelationAlert,
+        EventType.DATA_READY: PublishDataReady,
+    }
+    one = {"oneOf": [_described_event(type, model) for type, model in models.items()]}
+    several = {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_AT_ONCE}
+    price = {"type": "price_update", "data": {"instrument": "EUR_USD", "price": {"bid": "1.09450", "ask": "1.09470"}}}
+    news = {"type": "data_ready", "data": {"data_type": "candles", "count": 20}}
+    examples = {"one": {"value": price}, "several": {"value": [price, news]}}
+    content = {"application/json": {"schema": {"anyOf": [one, several]}, "examples": examples}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _described_event(type: EventType, model: type[BaseModel]) -> dict[str, Any]:
+    return {
+        "title": type.value,
+        "type": "object",
+        "required": ["type", "data"],
+        "properties": {"type": {"const": type.value}, "data": _self_contained(model.model_json_schema())},
+    }
+
+
+def _self_contained(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema with its definitions put where they are referred to: in OpenAPI a reference is to the whole document."""
+    definitions = schema.pop("$defs", {})
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, dict) and "$ref" in part:
+            return resolved(definitions[part["$ref"].rpartition("/")[2]])
+        if isinstance(part, dict):
+            return {name: resolved(value) for name, value in part.items()}
+        return [resolved(item) for item in part] if isinstance(part, list) else part
+
+    return {name: resolved(value) for name, value in schema.items()}

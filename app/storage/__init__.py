@@ -1,0 +1,1 @@
+"""What is kept: the database and everything asked of it."""

@@ -1,0 +1,86 @@
+"""Small events for tests: number 7 has the id ``1764000000007-0`` and the sequence number 7."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import orjson
+
+from app.market.pair import CurrencyPair
+from app.market.quote import Quote
+from app.realtime.event import Draft, Event, EventType, draft, gap, price_update
+
+MOMENT = datetime(2026, 1, 31, 9, 30, 0, 123456, tzinfo=UTC)
+
+_FIRST = 1_764_000_000_000
+
+
+def cursor(number: int) -> str:
+    """The id of event number so-and-so; ``cursor(0)`` is no event's, but stands before all."""
+    return f"{_FIRST + number}-0"
+
+
+def quote(pair: str = "EUR_USD", bid: str = "1.09450", ask: str = "1.09470", source: str = "replay") -> Quote:
+    """A quote of the moment."""
+    return Quote(CurrencyPair.parse(pair), Decimal(bid), Decimal(ask), MOMENT, source)
+
+
+def price_draft(pair: str = "EUR_USD", bid: str = "1.09450", ask: str = "1.09470") -> Draft:
+    """A price on its way to the log."""
+    return price_update(quote(pair, bid, ask), MOMENT)
+
+
+def alert_draft(pair: str = "EUR_USD") -> Draft:
+    """A volatility alert on its way to the log."""
+    return draft(EventType.VOLATILITY_ALERT, {"instrument": pair, "volatility": 0.03, "threshold": 0.02})
+
+
+def correlation_draft(pair1: str = "EUR_USD", pair2: str = "GBP_USD") -> Draft:
+    """A correlation alert on its way to the log."""
+    return draft(EventType.CORRELATION_ALERT, {"pair1": pair1, "pair2": pair2, "correlation": -0.8})
+
+
+def ready_draft(count: int = 1) -> Draft:
+    """News for everyone on its way to the log."""
+    return draft(EventType.DATA_READY, {"data_type": "prices", "count": count})
+
+
+def event(number: int, of: Draft) -> Event:
+    """A draft as the log gives it back."""
+    return Event.from_entry(cursor(number), number, of.type, of.data)
+
+
+def price_event(number: int, pair: str = "EUR_USD", bid: str = "1.09450") -> Event:
+    """A price of a pair."""
+    return event(number, price_draft(pair, bid, str(Decimal(bid) + Decimal("0.00020"))))
+
+
+def alert_event(number: int, pair: str = "EUR_USD") -> Event:
+    """A volatility alert of a pair."""
+    return event(number, alert_draft(pair))
+
+
+def correlation_event(number: int, pair1: str = "EUR_USD", pair2: str = "GBP_USD") -> Event:
+    """A correlation alert of two pairs."""
+    return event(number, correlation_draft(pair1, pair2))
+
+
+def ready_event(number: int) -> Event:
+    """News that concerns everyone."""
+    return event(number, ready_draft(number))
+
+
+def gap_event(before: int, missed: int | None = 3) -> Event:
+    """The gap that stands before event number ``before``."""
+    return gap(cursor(before - 4), cursor(before), missed)
+
+
+def numbers(events: list[Event]) -> list[int]:
+    """Which events these are, by number."""
+    return [event.order[0] - _FIRST for event in events]
+
+
+def body(payload: bytes) -> dict[str, object]:
+    """A payload, read."""
+    read = orjson.loads(payload)
+    assert isinstance(read, dict)
+    return read

@@ -1,0 +1,198 @@
+"""Clients of every kind that write down what they get, in the order they get it."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
+
+import httpx
+import orjson
+import socketio
+
+_CLIENTS = Path(__file__).parent.parent / "clients"
+
+_EVENTS = ("price_update", "volatility_alert", "correlation_alert", "data_ready", "gap")
+
+_PAGE = """<!doctype html><title>recorder</title><script>
+const got = [];
+const source = new EventSource({url});
+const note = (line) => got.push(line);
+source.addEventListener("stream_opened", (event) => note("opened " + event.data));
+for (const type of {events}) source.addEventListener(type, (event) => note(type + " " + event.data));
+async function report() {
+  const lines = got.splice(0);
+  if (lines.length) await fetch("/collect", { method: "POST", body: lines.join("\\n") });
+  setTimeout(report, 50);
+}
+report();
+</script>"""
+
+
+class Record:
+    """What one client got: whole payloads by kind, and the ids in order."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.opened: list[dict[str, object]] = []
+        self.payloads: list[bytes] = []
+        self.other: list[str] = []
+
+    def line(self, line: str) -> None:
+        """Take down ``event payload``."""
+        name, _, payload = line.partition(" ")
+        if name in _EVENTS:
+            self.payloads.append(payload.encode())
+        elif name == "opened":
+            self.opened.append(orjson.loads(payload))
+        else:
+            self.other.append(line)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of what was got, without what carries none."""
+        return [body["id"] for payload in self.payloads if "id" in (body := orjson.loads(payload))]
+
+    @property
+    def last_id(self) -> str | None:
+        """The id a client resumes from."""
+        for payload in reversed(self.payloads):
+            if "id" in (body := orjson.loads(payload)):
+                return str(body["id"])
+        return None
+
+
+Recorder = Callable[[str, Sequence[str], str | None, Record], "asyncio.Task[None]"]
+
+
+async def python_socketio(
+    url: str, pairs: Sequence[str], since: str | None, record: Record, transport: str = "websocket"
+) -> None:
+    """The stock Python client, until cancelled."""
+    client = socketio.AsyncClient(reconnection=False)
+    for event in _EVENTS:
+        client.on(event, lambda body, event=event: record.line(f"{event} {orjson.dumps(body).decode()}"))
+    client.on("subscription_confirmed", lambda body: record.line(f"opened {orjson.dumps(body).decode()}"))
+    try:
+        await client.connect(url, transports=[transport])
+        await client.emit("subscribe", {"pairs": list(pairs), **({"since": since} if since else {})})
+        await client.wait()
+    finally:
+        # Hard, as a lost connection ends: what the client has not handled by now it never got.
+        with suppress(Exception):
+            await client.disconnect()
+
+
+async def node_socketio(
+    url: str, pairs: Sequence[str], since: str | None, record: Record, node: Path, transport: str = "websocket"
+) -> None:
+    """socket.io-client on Node, until cancelled."""
+    arguments = [str(node), str(_CLIENTS / "socketio.mjs"), url, transport, orjson.dumps(list(pairs)).decode()]
+    await _lines_of([*arguments, *([since] if since else [])], record)
+
+
+async def node_eventsource(url: str, pairs: Sequence[str], since: str | None, record: Record, node: Path) -> None:
+    """The npm package eventsource on Node, until cancelled."""
+    await _lines_of([str(node), str(_CLIENTS / "eventsource.mjs"), stream_url(url, pairs, since)], record)
+
+
+async def curl(url: str, pairs: Sequence[str], since: str | None, record: Record) -> None:
+    """``curl -N``, until cancelled."""
+    name = ""
+    async for line in _output(["curl", "-sN", stream_url(url, pairs, since)]):
+        field, _, value = line.partition(": ")
+        if field == "event":
+            name = {"stream_opened": "opened"}.get(value, value)
+        elif field == "data" and name != "heartbeat":
+            record.line(f"{name} {value}")
+
+
+async def chromium_eventsource(url: str, pairs: Sequence[str], since: str | None, record: Record, chromium: Path) -> None:
+    """The EventSource of headless Chromium, in a page of another origin on this machine, until cancelled."""
+    page = _PAGE.replace("{url}", orjson.dumps(stream_url(url, pairs, since)).decode()).replace(
+        "{events}", orjson.dumps(_EVENTS).decode()
+    )
+
+    def collect(body: str) -> None:
+        for line in body.split("\n"):
+            record.line(line)
+
+    async with page_server(page, collect) as page_url:
+        with TemporaryDirectory(prefix="fx-", ignore_cleanup_errors=True) as profile:
+            arguments = [
+                str(chromium), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                f"--user-data-dir={profile}", page_url,
+            ]  # fmt: skip
+            async for _ in _output(arguments):
+                pass
+
+
+def stream_url(url: str, pairs: Sequence[str], since: str | None) -> str:
+    """The address of an event stream of these pairs."""
+    resumed = f"&last_event_id={since}" if since else ""
+    return f"{url}/stream?pairs={quote(','.join(pairs))}{resumed}"
+
+
+@asynccontextmanager
+async def page_server(page: str, collect: Callable[[str], None]) -> AsyncGenerator[str]:
+    """A tiny web server with one page, which takes what the page posts to ``/collect``."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        body = b""
+        if head.startswith("POST"):
+            length = next(int(line[15:]) for line in head.splitlines() if line.lower().startswith("content-length:"))
+            collect((await reader.readexactly(length)).decode())
+        elif head.startswith("GET / "):
+            body = page.encode()
+        answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        writer.write(answer % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 24)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+async def fetch_events(url: str, pairs: Sequence[str], since: str | None = None) -> AsyncIterator[tuple[str, bytes]]:
+    """Everything that ``GET /api/v1/events`` gives of these pairs, page by page, as id and payload bytes."""
+    async with httpx.AsyncClient(base_url=url) as client:
+        cursor = since
+        while True:
+            parameters = {"pairs": ",".join(pairs), "limit": "1000", **({"since": cursor} if cursor else {})}
+            answer = await client.get("/api/v1/events", params=parameters)
+            answer.raise_for_status()
+            body = answer.json()
+            for event in body["events"]:
+                yield event["id"], orjson.dumps(event["data"])
+            if not body["events"] and body["next"] == cursor:
+                return
+            cursor = body["next"]
+
+
+async def _lines_of(arguments: Sequence[str], record: Record) -> None:
+    async for line in _output(arguments):
+        record.line(line)
+
+
+async def _output(arguments: Sequence[str]) -> AsyncIterator[str]:
+    """The lines of a program's output; it is killed when nobody reads on."""
+    process = await asyncio.create_subprocess_exec(
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=dict(os.environ),
+        limit=1 << 24,
+    )
+    assert process.stdout is not None
+    try:
+        while line := await process.stdout.readline():
+            yield line.decode().rstrip("\n")
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,91 @@
+"""Real ticks through every client there is: the same ids, in the same order, with the same bytes."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from app.realtime.log import EventLog, open_redis
+from tests.end_to_end.recorders import (
+    Record,
+    chromium_eventsource,
+    curl,
+    fetch_events,
+    node_eventsource,
+    node_socketio,
+    python_socketio,
+)
+from tests.gateways import command
+from tests.waiting import wait_until
+
+PAIRS = ("EUR_USD", "NZD_USD")
+
+
+@pytest.mark.timeout(240)
+async def test_every_client_gets_every_tick_once_in_order_and_unchanged(
+    valkey_url: str, fx_data: Path, node: Path, chromium: Path, tmp_path: Path
+) -> None:
+    files = [fx_data / "oanda" / "tick" / pair / "20140505_quote.zip" for pair in ("eurusd", "nzdusd")]
+    # A browser that shares two cores with four other clients stalls now and then; what it must not do is lose prices.
+    environment = {"REDIS_URL": valkey_url, "SEND_BUFFER_BYTES": "4000000", "DATA_DIR": str(tmp_path)}
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(command("gateway", "--port", "0", cwd=tmp_path, **environment))
+        url = await gateway.ready_url()
+        records = [
+            Record(kind)
+            for kind in ("python", "python polling", "node websocket", "node polling", "node sse", "chromium", "curl")
+        ]
+        clients = [
+            python_socketio(url, PAIRS, None, records[0]),
+            python_socketio(url, PAIRS, None, records[1], "polling"),
+            node_socketio(url, PAIRS, None, records[2], node, "websocket"),
+            node_socketio(url, PAIRS, None, records[3], node, "polling"),
+            node_eventsource(url, PAIRS, None, records[4], node),
+            chromium_eventsource(url, PAIRS, None, records[5], chromium),
+            curl(url, PAIRS, None, records[6]),
+        ]
+        tasks = [asyncio.create_task(client) for client in clients]
+        try:
+            await wait_until(lambda: all(record.opened for record in records), "every client is subscribed", 60)
+            replay = [argument for file in files for argument in ("--replay", str(file))]
+            feed = await stack.enter_async_context(command("feed", *replay, "--speed", "2400", cwd=tmp_path, **environment))
+            assert await feed.wait(120) == 0, feed.text
+
+            expected = await _logged(valkey_url)
+            assert len(expected) > 50_000
+            await wait_until(
+                lambda: all(record.last_id == expected[-1][0] for record in records),
+                "every client has the last tick",
+                60,
+            )
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        payloads = [payload for _, payload in expected]
+        for record in records:
+            assert record.payloads == payloads, f"{record.kind}: {_difference(record.payloads, payloads)}"
+        assert [event async for event in fetch_events(url, PAIRS)] == expected
+        assert await gateway.stop() == 0
+        assert "Traceback" not in gateway.text
+
+
+async def _logged(valkey_url: str) -> list[tuple[str, bytes]]:
+    """Every price in the log, straight from the log."""
+    async with open_redis(valkey_url) as redis:
+        reader = EventLog(redis).reader()
+        logged = []
+        while events := await reader.read(5000):
+            logged += [(event.id, event.payload) for event in events if event.is_price]
+        return logged
+
+
+def _difference(got: list[bytes], expected: list[bytes]) -> str:
+    """Where two streams part, in a line."""
+    place = next(
+        (n for n, pair in enumerate(zip(got, expected, strict=False)) if pair[0] != pair[1]),
+        min(len(got), len(expected)),
+    )
+    return f"{len(got)} of {len(expected)}, apart at {place}: {got[place : place + 1]} for {expected[place : place + 1]}"

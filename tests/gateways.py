@@ -1,0 +1,117 @@
+"""Gateways for tests: in this process, where a test looks inside, or in one of their own, as users run them."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.config import Settings
+from app.main import GatewayApp, create_app
+from app.realtime.hub import Hub
+from app.server import GatewayServer, listen
+from tests.waiting import wait_until
+
+QUIET: Mapping[str, Any] = {"_env_file": None, "rate_limit_requests": 0, "websocket_port": 0}
+
+
+@dataclass(frozen=True)
+class RunningGateway:
+    """A gateway that serves in this process."""
+
+    url: str
+    app: GatewayApp
+    hub: Hub
+    server: GatewayServer
+
+
+@asynccontextmanager
+async def gateway(redis_url: str, folder: Path, **settings: Any) -> AsyncGenerator[RunningGateway]:
+    """A gateway on this Redis, its files in the folder, ready when entered and stopped when left."""
+    configured = Settings(**{**QUIET, "data_dir": folder, **settings})
+    app = create_app(configured, redis_url)
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    listener = listen(configured.websocket_host, configured.websocket_port)
+    server = GatewayServer(app, listener, shutdown_timeout=configured.shutdown_timeout, ready=ready.set_result)
+    serving = asyncio.create_task(server.run_until_stopped())
+    try:
+        await wait_until(lambda: serving.done() or ready.done(), "the gateway is ready", 30)
+        assert app.hub is not None, serving
+        yield RunningGateway(await ready, app, app.hub, server)
+    finally:
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+
+
+class GatewayProcess:
+    """A command of ``fx-gateway`` in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.output: list[str] = []
+        self._reading = [asyncio.create_task(self._read(stream)) for stream in (process.stdout, process.stderr)]
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, None while it runs."""
+        return self._process.returncode
+
+    @property
+    def text(self) -> str:
+        """All it has said, on both streams."""
+        return "\n".join(self.output)
+
+    async def ready_url(self) -> str:
+        """Where it serves, once it says that it is ready."""
+        await wait_until(lambda: "Ready on " in self.text or self.returncode is not None, "the gateway is ready", 30)
+        assert "Ready on " in self.text, f"exit code {self.returncode}:\n{self.text}"
+        return self.text.partition("Ready on ")[2].split()[0].rstrip(",")
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send it a signal and give its exit code."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        return await self.wait()
+
+    async def wait(self, timeout: float = 30) -> int:
+        """Its exit code, once it has ended."""
+        async with asyncio.timeout(timeout):
+            await asyncio.gather(*self._reading)
+            return await self._process.wait()
+
+    async def _read(self, stream: asyncio.StreamReader | None) -> None:
+        assert stream is not None
+        while line := await stream.readline():
+            self.output.append(line.decode().rstrip("\n"))
+
+
+@asynccontextmanager
+async def command(*arguments: str | Path, cwd: Path, **environment: str) -> AsyncGenerator[GatewayProcess]:
+    """``fx-gateway`` with these arguments and variables, killed on leaving if it still runs."""
+    inherited = {name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith("COV")}
+    project = Path(__file__).parent.parent
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "app.cli", *map(str, arguments),
+        cwd=cwd,
+        env={**inherited, "PYTHONPATH": str(project), "COLUMNS": "200", "RATE_LIMIT_REQUESTS": "0", **environment},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    running = GatewayProcess(process)
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            await running.stop(signal.SIGTERM)
+
+
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")

@@ -1,0 +1,65 @@
+"""Prices: from the book, with their age and source."""
+
+import pytest
+
+from app.realtime.messages import AllPricesResponse, PriceResponse
+from tests.private_valkey import PrivateValkey
+from tests.realtime.listening import tick
+from tests.routers.running import Rest, assert_problem, rest
+from tests.waiting import wait_until
+
+
+@pytest.mark.parametrize("spelling", ["EUR_USD", "eur_usd", "EUR/USD", "EURUSD"])
+async def test_the_newest_price_of_a_pair(api: Rest, spelling: str) -> None:
+    ids = await api.on.publish(tick("EUR_USD", "1.1"), tick("EUR_USD", "1.2"), tick("USD_JPY", "150"))
+    response = await api.get("/api/v1/prices/current", instrument=spelling)
+    assert response.status_code == 200
+    price = PriceResponse.model_validate(response.json())
+    assert (price.instrument, price.id, price.source) == ("EUR_USD", ids[1], "replay")
+    assert (price.price.bid, price.price.ask, price.price.mid) == ("1.20000", "1.20100", "1.20050")
+    assert 0 <= price.age_ms < 60_000
+    assert price.stale is False
+
+
+async def test_a_pair_without_a_price_yet(api: Rest) -> None:
+    response = await api.get("/api/v1/prices/current", instrument="GBP_USD")
+    body = assert_problem(response, 404, "No price yet")
+    assert body["error"] == "No cached price for GBP_USD"
+    assert body["type"] == "urn:problem-type:fx-gateway:no-price-yet"
+
+
+@pytest.mark.parametrize("instrument", ["", "XXX_YYY", "EUR_USD ", "EURUSD_", "1"])
+async def test_a_pair_that_is_none(api: Rest, instrument: str) -> None:
+    assert_problem(await api.get("/api/v1/prices/current", instrument=instrument), 400, "Invalid pair")
+
+
+async def test_the_pair_is_needed(api: Rest) -> None:
+    body = assert_problem(await api.get("/api/v1/prices/current"), 400, "Invalid request")
+    assert body["error"] == "instrument: Field required"
+
+
+async def test_all_prices_say_where_they_come_from(api: Rest) -> None:
+    ids = await api.on.publish(tick("USD_JPY", "150"), tick("EUR_USD"))
+    response = await api.get("/api/v1/prices/all")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    all_prices = AllPricesResponse.model_validate(response.json())
+    assert list(all_prices.prices) == ["EUR_USD", "USD_JPY"]
+    assert all_prices.pair_count == 2
+    assert all_prices.cursor == ids[1]
+    assert {price.source for price in all_prices.prices.values()} == {"replay"}
+    assert all_prices.prices["USD_JPY"].bid == "150.000"
+
+
+async def test_all_prices_where_there_is_none(api: Rest) -> None:
+    body = (await api.get("/api/v1/prices/all")).json()
+    assert (body["prices"], body["pair_count"], body["cursor"]) == ({}, 0, "0-0")
+
+
+async def test_without_redis_prices_are_answered_and_stale(valkey: PrivateValkey) -> None:
+    async with rest(valkey.url) as api:
+        await api.on.publish(tick("EUR_USD"))
+        valkey.kill()
+        await wait_until(lambda: api.on.hub.log_fault is not None, "the hub has noticed")
+        assert (await api.get("/api/v1/prices/current", instrument="EUR_USD")).json()["stale"] is True
+        assert (await api.get("/api/v1/prices/all")).json()["prices"]["EUR_USD"]["stale"] is True
