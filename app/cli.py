@@ -15,6 +15,8 @@ from app.embedded import private_valkey
 from app.errors import ConfigurationError, SourceError
 from app.main import create_app
 from app.server import GatewayServer, listen
+from app.specs import write_specs
+from app.watch import watch as watch_prices
 from jobs import feed as feed_job
 from jobs import pubsub_bridge as bridge_job
 from jobs.process import WRONG_SETTING, named_redis, run_process
@@ -88,6 +90,25 @@ def bridge() -> None:
     """The pub/sub bridge alone: what others PUBLISH on the Redis at REDIS_URL becomes events."""
     settings = load_settings()
     run_process(bridge_job.run(settings, named_redis(settings)), settings)
+
+
+@cli.command()
+def watch(
+    pairs: Annotated[list[str] | None, typer.Argument(help="Pairs in any accepted spelling; all of them without one.")] = None,
+    url: Annotated[str, typer.Option(help="Where the gateway serves.")] = "http://localhost:5001",
+) -> None:
+    """Live prices of a running gateway, in the terminal."""
+    try:
+        run_process(watch_prices(url, pairs or []), load_settings())
+    except SourceError as error:
+        print(f"fx-gateway: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(1) from None
+
+
+@cli.command()
+def openapi(out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("openapi")) -> None:
+    """Write openapi.json and asyncapi.yaml from the code."""
+    write_specs(out)
 
 
 async def _everything(settings: Settings) -> None:

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
         DEFAULT_PAIRS, description="The pairs served, comma separated; the twenty of the default list without it"
     )
     source: SourceName = Field("simulated", description="Where prices come from: `simulated` or `replay`")
-    simulated_seed: int = Field(1, description="Seed of the simulated prices; the same seed gives the same walk")
+    simulated_seed: int = Field(1, ge=0, description="Seed of the simulated prices; the same seed gives the same walk")
     simulated_rate: float = Field(20, gt=0, le=20_000, description="Simulated ticks a second, over all pairs")
     replay_files: Annotated[tuple[Path, ...], NoDecode] = Field((), description="Files to replay, comma separated")
     replay_speed: float = Field(1, gt=0, description="How many times faster than life a replay runs")

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import logging
+import re
 import tempfile
 from asyncio.subprocess import STDOUT, Process
 from collections.abc import AsyncGenerator
@@ -16,7 +17,8 @@ from app.realtime.log import answers, shut_down
 
 _logger = logging.getLogger(__name__)
 
-_LONGEST_SOCKET_PATH = 100
+_LONGEST_PATH = 88
+_PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 _STARTS_WITHIN = 30.0
 _STOPS_WITHIN = 10.0
 _RESTART_PAUSE = 0.2
@@ -32,14 +34,17 @@ async def private_valkey(data_dir: Path) -> AsyncGenerator[str]:
     directory = (data_dir / "valkey").resolve()
     with ExitStack() as stack:
         _lock(directory, data_dir, stack)
-        valkey = _Valkey(directory, _socket_path(directory, stack))
+        valkey = _Valkey(_plainly_named(directory, stack))
         await valkey.end_orphan()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                await valkey.start()
-                watch = tasks.create_task(valkey.keep_running(), name="private valkey")
+            await valkey.start()
+            # No task group: it would wrap what the gateway raises, and a wrong setting is to be told in one line.
+            watch = asyncio.create_task(valkey.keep_running(), name="private valkey")
+            try:
                 yield valkey.url
+            finally:
                 watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
         finally:
             await valkey.stop()
 
@@ -47,11 +52,12 @@ async def private_valkey(data_dir: Path) -> AsyncGenerator[str]:
 class _Valkey:
     """A Valkey process on a directory."""
 
-    def __init__(self, directory: Path, socket: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._socket = socket
+        self._socket = directory / "valkey.sock"
+        self._log = (directory / "valkey.log").resolve()
         self._process: Process | None = None
-        self.url = f"unix://{socket}"
+        self.url = f"unix://{self._socket}"
 
     async def end_orphan(self) -> None:
         """End what a gateway that was killed has left behind. We hold the lock, so whoever answers is such an orphan."""
@@ -72,7 +78,7 @@ class _Valkey:
             "loglevel": "warning",
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
-        with (self._directory / "valkey.log").open("ab") as log:
+        with self._log.open("ab") as log:
             # In a session of its own, because a terminal's Ctrl+C would end it before the gateway has let its clients go.
             self._process = await asyncio.create_subprocess_exec(
                 get_binary_path(), *arguments, stdout=log, stderr=STDOUT, start_new_session=True
@@ -81,10 +87,10 @@ class _Valkey:
             async with asyncio.timeout(_STARTS_WITHIN):
                 while not await answers(self.url):
                     if self._process.returncode is not None:
-                        raise ConfigurationError(f"DATA_DIR: Valkey does not start, see {self._directory / 'valkey.log'}")
+                        raise ConfigurationError(f"DATA_DIR: Valkey does not start, see {self._log}")
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise ConfigurationError(f"DATA_DIR: Valkey does not answer, see {self._directory / 'valkey.log'}") from None
+            raise ConfigurationError(f"DATA_DIR: Valkey does not answer, see {self._log}") from None
 
     async def keep_running(self) -> None:
         """Start it again on its data whenever it dies, until cancelled."""
@@ -94,7 +100,7 @@ class _Valkey:
             _logger.warning("the private Valkey is gone and is started again")
             try:
                 await self.start()
-            except ConfigurationError as error:
+            except (ConfigurationError, OSError) as error:
                 _logger.error("%s", error)
                 await asyncio.sleep(_RESTART_PAUSE)
 
@@ -121,9 +127,13 @@ def _lock(directory: Path, data_dir: Path, stack: ExitStack) -> None:
         raise ConfigurationError(f"DATA_DIR: {data_dir} is in use by another gateway") from None
 
 
-def _socket_path(directory: Path, stack: ExitStack) -> Path:
-    """The socket beside the data; in a private directory of the system where that path is too long for a socket."""
-    path = directory / "valkey.sock"
-    if len(str(path)) <= _LONGEST_SOCKET_PATH:
-        return path
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fx-"))) / "valkey.sock"
+def _plainly_named(directory: Path, stack: ExitStack) -> Path:
+    """The directory; a link to it where its own path is too long for a socket or a riddle to a URL.
+
+    The socket lies beside the data in either case, so that the next gateway finds an orphan.
+    """
+    if len(str(directory)) <= _LONGEST_PATH and _PLAIN.fullmatch(str(directory)):
+        return directory
+    link = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fx-"))) / "valkey"
+    link.symlink_to(directory, target_is_directory=True)
+    return link

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 
 from fastapi import FastAPI
-from socketio import ASGIApp
 from starlette.middleware.cors import CORSMiddleware
 
 from app.config import Settings
@@ -110,7 +109,7 @@ def _lifespan(settings: Settings, redis_url: str, origins: Origins):  # type: ig
                 rate_limit_window=settings.rate_limit_window,
                 publish_tokens=tuple(token.get_secret_value().encode() for token in settings.publish_tokens),
             )
-            app.mount("/socket.io", ASGIApp(sockets, socketio_path=None))
+            app.mount("/socket.io", sockets.asgi)
             await stack.enter_async_context(_running(hub))
             yield
 

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from app.errors import SourceError
+from app.errors import InvalidPair, SourceError
 from app.market.clock import parse_time, utc_now
 from app.market.pair import CurrencyPair
 from app.providers.event_stream import Connected, Lost, StreamEvent, stream_events
@@ -62,7 +62,7 @@ class Board:
     """What is known of a gateway's prices, kept up to date by its stream."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        self.url = _printable(url)
         self.rows: dict[str, Row | None] = {}
         self.news: News | None = None
         self.lost: str | None = "connecting"
@@ -84,17 +84,17 @@ class Board:
             case Connected():
                 self.lost, self.retry_at = None, None
             case Lost():
-                self.lost, self.retry_at = state.reason, now + timedelta(seconds=state.retry_in)
+                self.lost, self.retry_at = _printable(state.reason), now + timedelta(seconds=state.retry_in)
             case StreamEvent():
                 try:
                     self._apply_event(state.type, json.loads(state.data), now)
-                except (ValueError, ArithmeticError, LookupError, TypeError) as error:
+                except (InvalidPair, ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
                     raise SourceError(f"{self.url} sent a {_printable(state.type)} that cannot be read") from error
 
     def _apply_event(self, type: str, body: dict[str, Any], now: datetime) -> None:
         match type:
             case "stream_opened":
-                self.rows = {pair: self.rows.get(pair) for pair in body["pairs"]}
+                self.rows = {pair: self.rows.get(pair) for pair in map(_printable, body["pairs"])}
                 self._ahead = parse_time(body["timestamp"]) - now
             case "heartbeat":
                 self._ahead = parse_time(body["timestamp"]) - now
@@ -108,15 +108,15 @@ class Board:
 
     def _apply_price(self, body: dict[str, Any]) -> None:
         pair, price = CurrencyPair.parse(body["instrument"]), body["price"]
-        before, mid = self.rows.get(pair.name), Decimal(price["mid"])
+        before, mid = self.rows.get(pair.name), _decimal(price["mid"])
         self.rows[pair.name] = Row(
             pair=pair,
-            bid=Decimal(price["bid"]),
-            ask=Decimal(price["ask"]),
+            bid=_decimal(price["bid"]),
+            ask=_decimal(price["ask"]),
             mid=mid,
             first_mid=mid if before is None else before.first_mid,
             time=parse_time(price["time"]),
-            source=body["source"],
+            source=_printable(body["source"]),
         )
 
     def _tell(self, text: str, style: str, body: dict[str, Any]) -> None:
@@ -125,6 +125,13 @@ class Board:
 
 def _subject(body: dict[str, Any]) -> str:
     return str(body["instrument"]) if "instrument" in body else f"{body['pair1']} and {body['pair2']}"
+
+
+def _decimal(text: str) -> Decimal:
+    number = Decimal(text)
+    if not number.is_finite():
+        raise ValueError(f"no price: {text}")
+    return number
 
 
 def _printable(text: str) -> str:
@@ -146,7 +153,7 @@ def render(board: Board, now: datetime) -> RenderableType:
 def _title(board: Board) -> Text:
     return _line(
         ("FX Gateway", "bold"),
-        f"  {_printable(board.url)}  ",
+        f"  {board.url}  ",
         (" SIMULATED, not a market ", "bold black on yellow") if board.simulated else "",
     )
 
@@ -155,7 +162,7 @@ def _connection(board: Board, now: datetime) -> Text:
     if board.lost is None:
         return _line(("● live", "green"))
     again = "" if board.retry_at is None else f", again in {max(0, round((board.retry_at - now).total_seconds()))} s"
-    return _line((f"○ {_printable(board.lost)}", "bold red"), (again, "red"))
+    return _line((f"○ {board.lost}", "bold red"), (again, "red"))
 
 
 def _news(board: Board, now: datetime) -> Text:
@@ -177,7 +184,7 @@ def _prices(board: Board, now: datetime) -> Table:
     table.add_column("source", no_wrap=True)
     for name, row in board.rows.items():
         if row is None:
-            table.add_row(_printable(name), "no price yet", style="dim")
+            table.add_row(name, "no price yet", style="dim")
             continue
         age = board.age(row.time, now)
         old = board.lost is not None or age > _STALE_AFTER
@@ -188,7 +195,7 @@ def _prices(board: Board, now: datetime) -> Table:
             f"{row.spread:.1f}",
             _change(row, old),
             _duration(age),
-            _printable(row.source),
+            row.source,
             style="dim" if old else "",
         )
     return table
@@ -214,8 +221,8 @@ def _duration(duration: timedelta) -> str:
 # ---------------------------------------------------------------- watching
 
 
-async def watch(url: str, pairs: Iterable[str]) -> None:
-    """Show the prices of these pairs, or of all where none are named, until cancelled.
+async def watch(url: str, pairs: Iterable[str], console: Console | None = None) -> None:
+    """Show the prices of these pairs, or of all where none are named, on standard output until cancelled.
 
     Raises SourceError where no gateway is found at the first attempt, or one refuses for good.
     """
@@ -225,7 +232,7 @@ async def watch(url: str, pairs: Iterable[str]) -> None:
         board.apply(await anext(states), utc_now())
         reading = asyncio.create_task(_follow(board, states))
         try:
-            with Live(render(board, utc_now()), console=Console(), screen=True, auto_refresh=False) as live:
+            with Live(console=console or Console(), screen=True, auto_refresh=False) as live:
                 while not reading.done():
                     live.update(render(board, utc_now()), refresh=True)
                     await asyncio.wait({reading}, timeout=_PAINT_EVERY)

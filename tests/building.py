@@ -14,6 +14,16 @@ MOMENT = datetime(2026, 1, 31, 9, 30, 0, 123456, tzinfo=UTC)
 _FIRST = 1_764_000_000_000
 
 
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def cursor(number: int) -> str:
     """The id of event number so-and-so; ``cursor(0)`` is no event's, but stands before all."""
     return f"{_FIRST + number}-0"

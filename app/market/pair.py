@@ -70,7 +70,7 @@ class TrackedPairs:
         if not isinstance(text, str):
             raise InvalidPair(f"Invalid instrument: a name like EUR_USD is needed, not {_kind(text)}")
         pair = self._pairs.get(text) or self._spellings.get(text[:8].upper().replace("/", "_"))
-        if pair is None or len(text) > 7:
+        if pair is None or not text.isascii():
             raise InvalidPair(f"Invalid instrument: {text[:40]}")
         return pair
 

@@ -51,6 +51,6 @@ class Cache:
         options = self._redis.connection_pool.connection_kwargs
         return {
             "host": str(options.get("host") or options.get("path") or "localhost"),
-            "port": int(options.get("port") or 0),
+            "port": int(options.get("port") or (0 if options.get("path") else 6379)),
             "db": int(options.get("db") or 0),
         }

@@ -8,6 +8,7 @@ leads there, else through the bounded outbox. So all packets of a client have on
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ _logger = logging.getLogger(__name__)
 
 LARGEST_MESSAGE = 1_100_000
 """Bytes of one message from a client."""
+
+MOST_PACKETS_A_POLL = 16
+"""Packets in one polling answer: python-engineio's client refuses more."""
 
 CONNECT_WITHIN = 10.0
 """Seconds in which an Engine.IO session must become a Socket.IO connection."""
@@ -73,6 +77,7 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
         self.last_ping: float | None = time.time()
         self._wire: Wire | None = None
         self._something_waits = asyncio.Event()
+        self._next_poll: deque[bytes] = deque()
         self._ping_timer: asyncio.TimerHandle | None = None
         self._connect_timer: asyncio.TimerHandle | None = None
         self.await_connection()
@@ -109,16 +114,21 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
 
     async def poll(self) -> list[EncodedPacket]:
         """What waits for a polling client, as soon as something does."""
-        if not (frames := self._take()) and not self.closed:
+        if not (frames := self._take_for_poll()) and not self.closed:
             try:
                 async with asyncio.timeout(self.server.ping_interval + self.server.ping_timeout):
                     await self._something_waits.wait()
             except TimeoutError:
                 raise QueueEmpty from None
-            frames = self._take()
+            frames = self._take_for_poll()
         if self.closed:
             frames = [b"1"]
         return [EncodedPacket(frame.decode()) for frame in frames]
+
+    def _take_for_poll(self) -> list[bytes]:
+        if not self._next_poll:
+            self._next_poll.extend(self._take())
+        return [self._next_poll.popleft() for _ in range(min(MOST_PACKETS_A_POLL, len(self._next_poll)))]
 
     def _take(self) -> list[bytes]:
         self._something_waits.clear()
@@ -165,6 +175,9 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
             room=lambda: hub.resume(self.client),
             gone=lambda: hub.disconnect(self.client),
         )
+        if self._next_poll:
+            wire.transport.write(b"".join(map(websocket_text, self._next_poll)))
+            self._next_poll.clear()
         hub.become_direct(self.client, WEBSOCKET_FRAMES, websocket_text, wire.transport.write, "websocket")
 
     async def _serve_without_wire(self, ws: AsgiWebSocket) -> None:
@@ -179,8 +192,9 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
     async def _write_to(self, ws: AsgiWebSocket) -> None:
         while not self.closed:
             await self._something_waits.wait()
-            for frame in self._take():
-                await ws.send(frame.decode())
+            while frames := self._take_for_poll():
+                for frame in frames:
+                    await ws.send(frame.decode())
         await ws.close()
 
     async def _listen(self, ws: AsgiWebSocket) -> None:
@@ -220,7 +234,12 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
     def _ping(self) -> None:
         if not self.closing and not self.closed:
             self.last_ping = time.time()
-            self.send_packet("2")
+            if self.client.write is None:
+                # Ahead of what waits: a slow client answers pings in time.
+                self._next_poll.appendleft(b"2")
+                self._something_waits.set()
+            else:
+                self.send_packet("2")
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         timed_out = reason == self.server.reason.PING_TIMEOUT

@@ -29,6 +29,7 @@ _ANSWER_WITHIN = 5.0
 _logger = logging.getLogger(__name__)
 
 # A batch that was written but whose answer was lost on the way is sent again under its number, and not written twice.
+# One that a broken network held back until its publisher had long gone on is not written either.
 _PUBLISH = """
 local last = redis.call('HMGET', KEYS[3], 'batch', 'ids')
 local ids = {}
@@ -36,6 +37,7 @@ if last[1] == ARGV[1] then
   for id in string.gmatch(last[2], '%S+') do ids[#ids + 1] = id end
   return ids
 end
+if last[1] and tonumber(last[1]) > tonumber(ARGV[1]) then return ids end
 for i = 5, #ARGV, 3 do
   local n = redis.call('INCR', KEYS[1])
   local data = ARGV[i + 2]
@@ -119,6 +121,7 @@ async def answers(url: str) -> bool:
 async def shut_down(url: str) -> None:
     """Ask the server at the URL to save and end, and wait until it has. Raises LogUnavailable where none answers."""
     async with open_redis(url) as client:
+        await ask(client.ping())  # redis-py takes a server that is not there for one that has shut down
         await ask(client.shutdown())
 
 

@@ -1,6 +1,7 @@
 """What other programs publish, checked and made into events of the log."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -29,8 +30,6 @@ def publication(type: str, data: object, pairs: TrackedPairs) -> Draft:
                 return _data_ready(PublishDataReady.model_validate(data))
     except ValidationError as error:
         raise InvalidRequest(describe(error)) from None
-    except OverflowError:
-        raise InvalidRequest("timestamp: the time is outside the calendar once it is in UTC") from None
     raise InvalidRequest(f"Invalid type: {str(type)[:40]}")
 
 
@@ -41,13 +40,23 @@ def describe(error: ValidationError) -> str:
     return f"{place}: {first['msg']}" if place else first["msg"]
 
 
+def _moment(time: datetime | None) -> datetime:
+    """The time in UTC, now where none was given. Raises InvalidRequest for one that cannot be written with four digits."""
+    try:
+        moment = utc_now() if time is None else time.astimezone(UTC)
+    except OverflowError:
+        raise InvalidRequest("a time is outside the calendar") from None
+    if moment.year < 1000:
+        raise InvalidRequest("a time is before the year 1000")
+    return moment
+
+
 def _price(body: PublishPrice, pairs: TrackedPairs) -> Draft:
-    now = utc_now()
     pair = pairs.find(body.instrument)
     if not pair.round(body.price.bid):
         raise InvalidRequest(f"price.bid: nothing is left of it at the {pair.precision} decimals of {pair}")
-    quote = Quote(pair, body.price.bid, body.price.ask, body.price.time or now, body.source)
-    return price_update(quote, body.timestamp or now)
+    quote = Quote(pair, body.price.bid, body.price.ask, _moment(body.price.time), body.source)
+    return price_update(quote, _moment(body.timestamp))
 
 
 def _volatility(body: PublishVolatilityAlert, pairs: TrackedPairs) -> Draft:
@@ -74,7 +83,7 @@ def _correlation(body: PublishCorrelationAlert, pairs: TrackedPairs) -> Draft:
 def _alert(
     type: EventType, facts: Mapping[str, Any], body: PublishVolatilityAlert | PublishCorrelationAlert, message: str
 ) -> Draft:
-    timestamp = rfc3339(body.timestamp or utc_now())
+    timestamp = rfc3339(_moment(body.timestamp))
     return draft(type, {**facts, "severity": body.severity, "message": body.message or message, "timestamp": timestamp})
 
 
@@ -82,7 +91,7 @@ def _data_ready(body: PublishDataReady) -> Draft:
     if body.count > _LARGEST_COUNT:
         raise InvalidRequest("count: too large")
     message = body.message or f"{body.data_type} data updated ({body.count} records)"
-    timestamp = rfc3339(body.timestamp or utc_now())
+    timestamp = rfc3339(_moment(body.timestamp))
     return draft(
         EventType.DATA_READY,
         {"data_type": body.data_type, "count": body.count, "message": message, "timestamp": timestamp},

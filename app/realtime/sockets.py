@@ -250,6 +250,11 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self.on("connect", self._connect)
         self.on("disconnect", self._disconnect)
 
+    @property
+    def asgi(self) -> socketio.ASGIApp:
+        """The application to mount at ``/socket.io``."""
+        return socketio.ASGIApp(self, socketio_path=None)
+
     def _engineio_server_class(self) -> type[GatewayEngine]:
         return GatewayEngine
 

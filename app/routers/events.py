@@ -24,7 +24,7 @@ from app.routers.publishing import described_body, drafts_in, may_publish
 router = APIRouter(prefix="/api/v1", tags=["events"])
 
 _MOST_SCANNED = 10_000
-_LARGEST_READ = 512
+_LARGEST_READ = 256
 _LARGEST_BODY = 1024 * 1024
 
 _VISIBLE_TYPES = frozenset(EventType) - {EventType.HEARTBEAT}
@@ -143,7 +143,7 @@ async def _page(reader: LogReader, wanted: Callable[[Event], bool], limit: int) 
     """
     page: list[Event] = []
     next, found, scanned = reader.cursor, 0, 0
-    size = min(limit + 1, _LARGEST_READ)  # enough for whoever filters nothing
+    size = min(limit + 1, _LARGEST_READ)  # most who filter nothing need no second read
     while found < limit and scanned < _MOST_SCANNED:
         position = reader.cursor
         events = await reader.read(size)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -10,7 +11,6 @@ from urllib.parse import quote
 
 import httpx
 import orjson
-import socketio
 
 _CLIENTS = Path(__file__).parent.parent / "clients"
 
@@ -64,33 +64,18 @@ class Record:
         return None
 
 
-Recorder = Callable[[str, Sequence[str], str | None, Record], "asyncio.Task[None]"]
-
-
 async def python_socketio(
     url: str, pairs: Sequence[str], since: str | None, record: Record, transport: str = "websocket"
 ) -> None:
-    """The stock Python client, until cancelled."""
-    client = socketio.AsyncClient(reconnection=False)
-    for event in _EVENTS:
-        client.on(event, lambda body, event=event: record.line(f"{event} {orjson.dumps(body).decode()}"))
-    client.on("subscription_confirmed", lambda body: record.line(f"opened {orjson.dumps(body).decode()}"))
-    try:
-        await client.connect(url, transports=[transport])
-        await client.emit("subscribe", {"pairs": list(pairs), **({"since": since} if since else {})})
-        await client.wait()
-    finally:
-        # Hard, as a lost connection ends: what the client has not handled by now it never got.
-        with suppress(Exception):
-            await client.disconnect()
+    """python-socketio's client, until cancelled."""
+    await _socketio([sys.executable, str(_CLIENTS / "socketio_client.py")], url, pairs, since, record, transport)
 
 
 async def node_socketio(
     url: str, pairs: Sequence[str], since: str | None, record: Record, node: Path, transport: str = "websocket"
 ) -> None:
     """socket.io-client on Node, until cancelled."""
-    arguments = [str(node), str(_CLIENTS / "socketio.mjs"), url, transport, orjson.dumps(list(pairs)).decode()]
-    await _lines_of([*arguments, *([since] if since else [])], record)
+    await _socketio([str(node), str(_CLIENTS / "socketio.mjs")], url, pairs, since, record, transport)
 
 
 async def node_eventsource(url: str, pairs: Sequence[str], since: str | None, record: Record, node: Path) -> None:
@@ -141,7 +126,11 @@ async def page_server(page: str, collect: Callable[[str], None]) -> AsyncGenerat
     """A tiny web server with one page, which takes what the page posts to ``/collect``."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        except asyncio.IncompleteReadError:  # a browser opens connections ahead and may not use them
+            writer.close()
+            return
         body = b""
         if head.startswith("POST"):
             length = next(int(line[15:]) for line in head.splitlines() if line.lower().startswith("content-length:"))
@@ -172,6 +161,13 @@ async def fetch_events(url: str, pairs: Sequence[str], since: str | None = None)
             if not body["events"] and body["next"] == cursor:
                 return
             cursor = body["next"]
+
+
+async def _socketio(
+    program: Sequence[str], url: str, pairs: Sequence[str], since: str | None, record: Record, transport: str
+) -> None:
+    arguments = [url, transport, orjson.dumps(list(pairs)).decode(), *([since] if since else [])]
+    await _lines_of([*program, *arguments], record)
 
 
 async def _lines_of(arguments: Sequence[str], record: Record) -> None:

@@ -71,7 +71,8 @@ async def _live(client: Coroutine[Any, Any, None], until: Callable[[], bool]) ->
     """A client's life, ended without warning."""
     life = asyncio.create_task(client)
     try:
-        await wait_until(until, "the client has got what it lives for", 30)
+        await wait_until(lambda: until() or life.done(), "the client has got what it lives for", 30)
+        assert until(), f"the client ended by itself: {life}"
     finally:
         life.cancel()
         with suppress(asyncio.CancelledError):

@@ -6,7 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.market.calendar import is_open, is_stale, last_open_moment
@@ -62,6 +62,7 @@ def test_the_zone_of_a_moment_does_not_matter() -> None:
 
 
 @given(_MOMENTS)
+@settings(deadline=None)
 def test_the_last_open_moment_is_now_or_the_close_within_a_weekend(moment: datetime) -> None:
     last = last_open_moment(moment)
     if is_open(moment):
@@ -108,10 +109,14 @@ def test_over_the_weekend_a_price_is_as_old_as_it_was_at_the_close(now: str) -> 
     assert is_stale(close - timedelta(seconds=61), "oanda", parse_time(now), 60)
 
 
-def test_a_price_from_before_the_weekend_is_stale_once_the_market_opens() -> None:
+def test_a_price_from_before_the_weekend_has_its_time_anew_once_the_market_opens() -> None:
     close, open_ = parse_time("2026-01-16T22:00:00Z"), parse_time("2026-01-18T22:00:00Z")
     assert not is_stale(close, "oanda", open_ - _MICROSECOND, 60)
-    assert is_stale(close, "oanda", open_, 60)
+    assert not is_stale(close, "oanda", open_ + timedelta(seconds=59), 60)
+    assert is_stale(close, "oanda", open_ + timedelta(seconds=61), 60)
+    assert is_stale(close - timedelta(days=14), "oanda", open_, 60)
+    assert not is_stale(close - timedelta(days=14), "oanda", open_, 10 * 86_400)
+    assert is_stale(close - timedelta(days=14), "oanda", open_, 10 * 86_400 - 1)
 
 
 @pytest.mark.parametrize("source", sorted(ALWAYS_OPEN))

@@ -65,7 +65,7 @@ def test_any_text_is_a_cursor_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize("value", [None, 1764000000000, 1.5, b"1-1", ["1-1"], {"1-1": 1}, True])
 def test_a_cursor_is_text(value: object) -> None:
-    with pytest.raises(InvalidCursor, match="^Invalid cursor: the id of an event is needed, like 1764000000000-0$"):
+    with pytest.raises(InvalidCursor, match=r"^Invalid cursor: the id of an event is needed, like 1764000000000-0$"):
         cursor_order(value)
     with pytest.raises(InvalidCursor):
         canonical_cursor(value)

@@ -5,16 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.realtime.limit import RequestLimit
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.building import Clock
 
 
 @pytest.fixture

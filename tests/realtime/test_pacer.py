@@ -8,20 +8,10 @@ from hypothesis import strategies as st
 
 from app.realtime.event import Event
 from app.realtime.pacer import Pacer
-from tests.building import alert_event, gap_event, numbers, price_event, ready_event
+from tests.building import Clock, alert_event, gap_event, numbers, price_event, ready_event
 
 _KINDS = st.sampled_from(["EUR_USD", "EUR_USD", "USD_JPY", "alert"])
 _PAUSES = st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0])
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

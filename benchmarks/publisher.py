@@ -1,0 +1,56 @@
+"""Writes prices to the log at a steady rate: ``python -m benchmarks.publisher REDIS_URL``.
+
+It is told what to do by JSON lines on standard input: ``publish`` with ``bursts``, ``burst`` (events written together, of the
+pairs in turn) and ``rate`` (events a second). The answer says how long that took.
+"""
+
+import asyncio
+import json
+import random
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+
+from app.market.clock import utc_now
+from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
+from app.market.quote import Quote
+from app.realtime.event import price_update
+from app.realtime.log import EventLog, Publisher, open_redis
+
+
+def quotes() -> Iterator[Quote]:
+    """Invented quotes of the default pairs in turn, without end."""
+    while True:
+        for pair in TrackedPairs(DEFAULT_PAIRS):
+            bid = pair.round(_usual(pair) + pair.pip * random.randrange(100))
+            yield Quote(pair, bid, bid + pair.pip, utc_now(), "benchmark")
+
+
+async def obey(redis_url: str) -> None:
+    """Carry out orders until there are no more."""
+    async with open_redis(redis_url) as redis:
+        publisher = EventLog(redis).publisher()
+        invented = quotes()
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            order = json.loads(line)
+            took = await _publish(publisher, invented, order["bursts"], order["burst"], order["rate"])
+            print(json.dumps({"took": took}), flush=True)
+
+
+async def _publish(publisher: Publisher, invented: Iterator[Quote], bursts: int, burst: int, rate: float) -> float:
+    """Publish each burst when it is due, and be done when one more would be."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    for number in range(bursts):
+        await asyncio.sleep(began + number * burst / rate - clock())
+        await publisher.publish([price_update(next(invented), utc_now()) for _ in range(burst)])
+    await asyncio.sleep(began + bursts * burst / rate - clock())
+    return clock() - began
+
+
+def _usual(pair: CurrencyPair) -> Decimal:
+    return Decimal(150) if pair.quote == "JPY" else Decimal("1.1")
+
+
+if __name__ == "__main__":
+    asyncio.run(obey(sys.argv[1]))

@@ -1,0 +1,183 @@
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.errors import ConfigurationError, DatabaseUnavailable
+from app.storage.database import Database, open_database
+from tests.storage.conftest import PrivatePostgres
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'gateway.db'}"
+
+
+# --------------------------------------------------------------------- SQLite
+
+
+async def test_a_sqlite_file_is_made_where_there_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "some" / "folder" / "gateway.db"
+    async with open_database(f"sqlite:///{path}") as database:
+        await database.ping()
+    assert path.is_file()
+
+
+async def test_a_sqlite_file_may_lie_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with open_database("sqlite:///gateway.db") as database:
+        await database.ping()
+    assert (tmp_path / "gateway.db").is_file()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+async def test_a_sqlite_database_may_live_in_memory(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with open_database(url) as database:
+        await database.ping()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_readers_and_the_writer_of_a_sqlite_file_do_not_wait_for_each_other(sqlite_url: str, tmp_path: Path) -> None:
+    async with open_database(sqlite_url) as database:
+        await database.ping()
+        with sqlite3.connect(tmp_path / "gateway.db") as writer:
+            assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            writer.execute("BEGIN EXCLUSIVE")
+            await database.ping()
+        writer.close()
+
+
+async def test_an_existing_sqlite_file_is_kept(sqlite_url: str, tmp_path: Path) -> None:
+    writer = sqlite3.connect(tmp_path / "gateway.db")
+    writer.execute("CREATE TABLE kept (a)")
+    writer.close()
+    async with open_database(sqlite_url) as database:
+        await database.ping()
+    reader = sqlite3.connect(tmp_path / "gateway.db")
+    assert reader.execute("SELECT name FROM sqlite_master").fetchall() == [("kept",)]
+    reader.close()
+
+
+def _a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _no_database(path: Path) -> None:
+    path.write_bytes(b"something else, longer than the header of a database" * 100)
+
+
+@pytest.mark.parametrize("made", [_a_folder, _no_database])
+async def test_a_file_that_is_no_database_does_not_answer(sqlite_url: str, tmp_path: Path, made: Callable[[Path], None]) -> None:
+    made(tmp_path / "gateway.db")
+    async with open_database(sqlite_url) as database:
+        with pytest.raises(DatabaseUnavailable, match=r"^The database does not answer: \w+Error$"):
+            await database.ping()
+
+
+async def test_a_folder_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "gateway.db", tmp_path / "file" / "folder" / "gateway.db", tmp_path / "a\0b" / "c.db"):
+        with pytest.raises(ConfigurationError, match="^DATABASE_URL: the folder .* cannot be made: "):
+            await use(f"sqlite:///{path}")
+
+
+# ------------------------------------------------------------------ PostgreSQL
+
+
+async def test_postgresql_answers(postgres_url: str) -> None:
+    async with open_database(postgres_url) as database:
+        await asyncio.gather(*(database.ping() for _ in range(10)))
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql+asyncpg", "postgresql+psycopg2"])
+async def test_other_words_for_postgresql_are_understood(postgres_url: str, scheme: str) -> None:
+    async with open_database(postgres_url.replace("postgresql", scheme, 1)) as database:
+        await database.ping()
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
+async def test_the_sslmode_of_libpq_is_understood(postgres_url: str, mode: str) -> None:
+    async with open_database(f"{postgres_url}&sslmode={mode}") as database:
+        await database.ping()
+
+
+async def test_an_sslmode_that_the_server_does_not_offer_is_kept_to(postgres_url: str) -> None:
+    async with open_database(f"{postgres_url}&sslmode=require") as database:
+        with pytest.raises(DatabaseUnavailable):
+            await database.ping()
+
+
+async def test_while_postgresql_is_stopped_it_does_not_answer_and_afterwards_it_does(postgres: PrivatePostgres) -> None:
+    async with open_database(postgres.url) as database:
+        await database.ping()
+        postgres.stop()
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailable, match=r"^The database does not answer: \w+$"):
+                await database.ping()
+        postgres.start()
+        await database.ping()
+
+
+async def test_a_postgresql_that_was_restarted_answers_at_once(postgres: PrivatePostgres) -> None:
+    async with open_database(postgres.url) as database:
+        await database.ping()
+        postgres.stop()
+        postgres.start()
+        await database.ping()
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_a_postgresql_that_hangs_does_not_answer(postgres: PrivatePostgres, connected: bool) -> None:
+    async with open_database(postgres.url) as opened:
+        database = Database(opened._engine, answer_within=0.2)
+        if connected:
+            await database.ping()
+        postgres.pause()
+        with pytest.raises(DatabaseUnavailable, match="^The database does not answer: TimeoutError$"):
+            await database.ping()
+        postgres.resume()
+        await opened.ping()
+
+
+async def test_a_database_that_does_not_exist_does_not_answer(postgres_url: str) -> None:
+    async with open_database(postgres_url.replace("/postgres?", "/nothing?")) as database:
+        with pytest.raises(DatabaseUnavailable):
+            await database.ping()
+
+
+async def test_nobody_listening_is_no_answer_and_tells_no_password() -> None:
+    async with open_database("postgresql://user:s3cret@127.0.0.1:1/db") as database:
+        with pytest.raises(DatabaseUnavailable) as caught:
+            await database.ping()
+    assert "s3cret" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------ URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "not a database URL"),
+        ("gateway.db", "not a database URL"),
+        ("s3cret", "not a database URL"),
+        ("postgresql://user:s3cret@host:port/db", "not a database URL"),
+        ("postgresql://user:s3cret@[::1/db", "not a database URL"),
+        ("mysql://user:s3cret@host/db", "postgresql:// or sqlite:// is needed"),
+        ("http://user:s3cret@host/db", "postgresql:// or sqlite:// is needed"),
+    ],
+)
+async def test_a_url_of_something_else_is_a_configuration_error_without_its_password(url: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        await use(url)
+    assert str(caught.value) == f"DATABASE_URL: {message}"
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+async def use(url: str) -> None:
+    async with open_database(url):
+        raise AssertionError("this is no database")
