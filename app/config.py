@@ -34,19 +34,19 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("data"), description="Where the private Valkey and the SQLite file live")
     redis_url: SecretStr | None = Field(None, description="A Redis or Valkey to use; without one a private Valkey is started")
-    redis_host: str | None = Field(None, description="The same in parts, where no `REDIS_URL` is given")
-    redis_port: int = Field(6379, ge=1, le=65535, description="")
-    redis_db: int = Field(0, ge=0, description="")
-    redis_password: SecretStr | None = Field(None, description="")
+    redis_host: str | None = Field(None, description="A Redis in parts, where no `REDIS_URL` is given")
+    redis_port: int = Field(6379, ge=1, le=65535, description="Port of `REDIS_HOST`")
+    redis_db: int = Field(0, ge=0, description="Database number of `REDIS_HOST`")
+    redis_password: SecretStr | None = Field(None, description="Password of `REDIS_HOST`")
     database_url: SecretStr | None = Field(
         None,
         description="PostgreSQL (`postgresql://…`) or SQLite (`sqlite:///…`); without one a SQLite file in `DATA_DIR`",
     )
     db_host: str | None = Field(None, description="A PostgreSQL in parts, where no `DATABASE_URL` is given")
-    db_port: int = Field(5432, ge=1, le=65535, description="")
-    db_name: str = Field("fx_trading_data", description="")
-    db_user: str = Field("postgres", description="")
-    db_password: SecretStr | None = Field(None, description="")
+    db_port: int = Field(5432, ge=1, le=65535, description="Port of `DB_HOST`")
+    db_name: str = Field("fx_trading_data", description="Name of the database")
+    db_user: str = Field("postgres", description="User of the database")
+    db_password: SecretStr | None = Field(None, description="Password of the database")
 
     tracked_pairs: Annotated[tuple[str, ...], NoDecode] = Field(
         DEFAULT_PAIRS, description="The pairs served, comma separated; the twenty of the default list without it"

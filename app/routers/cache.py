@@ -64,7 +64,7 @@ class CacheStats(Message):
 @router.get("/stats", operation_id="get_cache_stats", summary="State of Redis", responses=responses(429, 503))
 async def get_cache_stats(gateway: CurrentGateway) -> CacheStats:
     """Its address, memory, work, and the keys that people look at."""
-    sections = await gateway.cache.stats()
+    sections = await gateway.from_redis(gateway.cache.stats())
     if not sections["redis"]["connected"]:
         raise LogUnavailable("Redis does not answer")
     return CacheStats(timestamp=rfc3339(utc_now()), cache=CacheSections.model_validate(sections))

@@ -1,6 +1,5 @@
 """``/api/v1/events``: the log in pages, and the way into it for other programs."""
 
-import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
@@ -10,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from app.errors import CursorExpired, InvalidRequest, LogUnavailable
+from app.errors import CursorExpired, InvalidRequest
 from app.realtime.event import Event, EventType
 from app.realtime.hub import Hub
 from app.realtime.log import LogReader
@@ -78,7 +77,7 @@ async def get_events(
     A `gap` says that events are lost on the server's side; it comes whatever the filter, and `limit` does not count it.
     """
     wanted = _filter(gateway.hub, pairs, types)
-    events, next, more = await _page(await _reader(gateway.hub, since), wanted, limit)
+    events, next, more = await gateway.from_redis(_page(gateway.hub, since, wanted, limit))
     rows = b",".join(map(_row, events))
     body = b'{"events":[%s],"next":"%s","more":%s}' % (rows, next.encode(), b"true" if more else b"false")
     return Response(body, media_type="application/json")
@@ -100,12 +99,7 @@ async def publish_events(gateway: CurrentGateway, request: Request) -> Published
     """
     body = await read_body(request, _LARGEST_BODY, gateway.body_timeout)
     drafts = drafts_in(body, gateway.hub.pairs)
-    try:
-        # Publications wait for one another: with Redis away, the last of many would wait for each one's patience.
-        async with asyncio.timeout(gateway.publish_timeout):
-            return PublishedIds(ids=await gateway.publisher.publish(drafts))
-    except TimeoutError:
-        raise LogUnavailable(f"Redis does not answer within {gateway.publish_timeout:g} s") from None
+    return PublishedIds(ids=await gateway.from_redis(gateway.publisher.publish(drafts)))
 
 
 def _filter(hub: Hub, pairs: str, types: str | None) -> Callable[[Event], bool]:
@@ -136,11 +130,12 @@ async def _reader(hub: Hub, since: str | None) -> LogReader:
     return hub.log.reader(held.cursor, held.seq)
 
 
-async def _page(reader: LogReader, wanted: Callable[[Event], bool], limit: int) -> tuple[list[Event], str, bool]:
+async def _page(hub: Hub, since: str | None, wanted: Callable[[Event], bool], limit: int) -> tuple[list[Event], str, bool]:
     """Up to ``limit`` wanted events and the gaps between them, the cursor to go on from, and whether the log goes on.
 
     The cursor is the last event looked at, wanted or not, so that a filter that finds nothing does not stall.
     """
+    reader = await _reader(hub, since)
     page: list[Event] = []
     next, found, scanned = reader.cursor, 0, 0
     size = min(limit + 1, _LARGEST_READ)  # most who filter nothing need no second read

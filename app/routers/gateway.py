@@ -1,15 +1,19 @@
 """What every endpoint works with, built once where the application is put together."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Annotated, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, Request
 
+from app.errors import LogUnavailable
 from app.realtime.cache import Cache
 from app.realtime.hub import Hub
 from app.realtime.log import Publisher
 from app.realtime.view import PriceView
+from app.routers.deadline import within
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +28,7 @@ class Gateway:
     prices: PriceView
     cache: Cache
     publisher: Publisher
-    database_ping: Callable[[], Awaitable[None]]
+    database_ping: Callable[[], Coroutine[Any, Any, None]]
     source: str
     simulated: bool | None = None
     publish_tokens: tuple[bytes, ...] = field(repr=False)
@@ -34,13 +38,20 @@ class Gateway:
     correlation_ttl: int = 86_400
     retention_days: int = 365
     body_timeout: float = 10
-    publish_timeout: float = 5
+    redis_timeout: float = 5
 
     @property
     def shown_source(self) -> tuple[str, bool | None]:
         """Where prices come from and whether they are invented: as the feed last said, else as configured."""
         feed = self.hub.feed
         return (self.source, self.simulated) if feed is None else (feed.source, feed.simulated)
+
+    async def from_redis(self, work: Coroutine[Any, Any, T]) -> T:
+        """What work on Redis gives. Raises LogUnavailable where it takes too long for somebody who waits."""
+        try:
+            return await within(self.redis_timeout, work)
+        except TimeoutError:
+            raise LogUnavailable(f"Redis does not answer within {self.redis_timeout:g} s") from None
 
 
 async def current_gateway(request: Request) -> Gateway:

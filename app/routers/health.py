@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from pydantic import Field
 
 from app.market.clock import rfc3339, utc_now
 from app.realtime.messages import Message, TimeText
+from app.routers.deadline import within
 from app.routers.gateway import CurrentGateway, Gateway
 from app.routers.problems import responses
 
@@ -129,10 +130,9 @@ async def _connected(gateway: Gateway) -> tuple[bool, bool]:
     return await asyncio.gather(_answers("Redis", gateway.hub.log.ping), _answers("the database", gateway.database_ping))
 
 
-async def _answers(name: str, ping: Callable[[], Awaitable[None]]) -> bool:
+async def _answers(name: str, ping: Callable[[], Coroutine[Any, Any, None]]) -> bool:
     try:
-        async with asyncio.timeout(_ANSWER_WITHIN):
-            await ping()
+        await within(_ANSWER_WITHIN, ping())
     except Exception as error:  # whatever it is, the service cannot be used
         _logger.warning("%s does not answer: %s", name, error or type(error).__name__)
         return False

@@ -115,7 +115,7 @@ def test_a_price_from_before_the_weekend_has_its_time_anew_once_the_market_opens
     assert not is_stale(close, "oanda", open_ + timedelta(seconds=59), 60)
     assert is_stale(close, "oanda", open_ + timedelta(seconds=61), 60)
     assert is_stale(close - timedelta(days=14), "oanda", open_, 60)
-    assert not is_stale(close - timedelta(days=14), "oanda", open_, 10 * 86_400)
+    assert not is_stale(close - timedelta(days=14), "oanda", open_, 10 * 86_400 + 1)
     assert is_stale(close - timedelta(days=14), "oanda", open_, 10 * 86_400 - 1)
 
 
