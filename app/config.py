@@ -88,6 +88,20 @@ class Settings(BaseSettings):
             raise ValueError("at least one pair is needed")
         return pairs
 
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("postgresql", "postgres:", "sqlite:")):
+            raise ValueError("postgresql:// or sqlite:// is needed")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("redis://, rediss:// or unix:// is needed")
+        return url
+
     @field_validator("publish_tokens")
     @classmethod
     def _tokens(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app.config import Settings
+from app.errors import DatabaseUnavailable
 from app.market.pair import TrackedPairs
 from app.realtime.cache import Cache
 from app.realtime.hub import Hub
@@ -65,7 +66,14 @@ def create_app(settings: Settings, redis_url: str) -> GatewayApp:
         allow_origin_regex=origins.pattern,
         allow_methods=["GET", "POST"],
         allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
-        expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy"],
+        expose_headers=[
+            "Retry-After",
+            "RateLimit",
+            "RateLimit-Policy",
+            "X-RateLimit-Limit",
+            "X-RateLimit-Remaining",
+            "X-RateLimit-Reset",
+        ],  # fmt: skip
     )
     return app
 
@@ -76,6 +84,10 @@ def _lifespan(settings: Settings, redis_url: str, origins: Origins):  # type: ig
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(open_redis(redis_url))
             database = await stack.enter_async_context(open_database(settings.database_address))
+            try:
+                await database.ping()
+            except DatabaseUnavailable as error:
+                _logger.warning("not ready: %s", error)
             pairs = TrackedPairs(settings.tracked_pairs)
             log = EventLog(redis, settings.event_log_length)
             hub = Hub(

@@ -1,6 +1,7 @@
 """The server process: uvicorn with our protocols, told to let clients go before it stops."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 
@@ -20,7 +21,11 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 class GatewayServer(uvicorn.Server):

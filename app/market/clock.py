@@ -10,7 +10,7 @@ def utc_now() -> datetime:
 
 def rfc3339(time: datetime) -> str:
     """``2026-01-31T09:30:00.123456Z``: always six decimals, so that texts sort as times do."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_time(text: str) -> datetime:

@@ -31,6 +31,10 @@ class EventType(StrEnum):
     HEARTBEAT = "heartbeat"
 
 
+VISIBLE = frozenset(type.value for type in EventType if type != EventType.HEARTBEAT)
+"""The types that clients see. An entry of any other type is passed over: this gateway does not know what it means."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """An event on its way to the log: its type, its payload as JSON, and the pair it is the price of, if it is one."""

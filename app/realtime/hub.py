@@ -16,7 +16,7 @@ from app.market.clock import rfc3339, utc_now
 from app.market.pair import TrackedPairs
 from app.realtime.audience import Audience
 from app.realtime.book import PriceBook
-from app.realtime.event import ORIGIN, Event, EventType, canonical_cursor, cursor_order, heartbeat
+from app.realtime.event import ORIGIN, VISIBLE, Event, EventType, canonical_cursor, cursor_order, heartbeat
 from app.realtime.frames import Framing
 from app.realtime.log import EventLog, LogReader
 from app.realtime.ring import Ring
@@ -58,7 +58,9 @@ class Hub:
         max_clients: int = 1000,
         bounds: Bounds | None = None,
         heartbeat_interval: float = 15,
+        ring_size: int = 4096,
     ) -> None:
+        """``heartbeat_interval`` is in seconds, ``ring_size`` in events."""
         self.log = log
         self.pairs = pairs
         self.book = PriceBook(pairs.names)
@@ -70,7 +72,7 @@ class Hub:
         self._node = secrets.token_hex(4)
         self._heartbeat_interval = heartbeat_interval
         self._clock = time.monotonic
-        self._ring = Ring()
+        self._ring = Ring(ring_size)
         self._reader: LogReader = log.reader()
         self._clients: dict[Subscription, Audience | None] = {}
         self._audiences: dict[tuple[object, Interest], Audience] = {}
@@ -242,7 +244,7 @@ class Hub:
 
     def sees(self, event: Event) -> bool:
         """True for the events that clients of this gateway may see: no heartbeats, and only pairs that are tracked."""
-        if event.type == EventType.HEARTBEAT:
+        if event.type not in VISIBLE:
             return False
         return not event.pairs or any(pair in self.pairs for pair in event.pairs)
 
@@ -383,12 +385,13 @@ class Hub:
         change to live are one synchronous step.
         """
         reader = self.log.reader(held.cursor, held.seq)
+        lost = False
         while client in self._clients:
             if (found := self._ring.after(reader.cursor, _PAGE)) is not None:
                 events, complete = found
-                self._send_past(client, events)
+                lost = self._send_past(client, events) or lost
                 if complete:
-                    self._go_live(client)
+                    self._go_live(client, lost)
                     return
                 reader = self.log.reader(events[-1].id, events[-1].seq)
             else:
@@ -397,13 +400,14 @@ class Hub:
                 except LogUnavailable:
                     events = []
                 if client in self._clients:
-                    self._send_past(client, events)
+                    lost = self._send_past(client, events) or lost
                 if not events:
                     await self._next_move()
             client.position = reader.cursor
             await client.drained()
 
-    def _send_past(self, client: Subscription, events: Sequence[Event]) -> None:
+    def _send_past(self, client: Subscription, events: Sequence[Event]) -> bool:
+        """Send those of the past events that a client wants; True where some were lost."""
         live = self._clients[client]
         past = [event for event in events if self.sees(event) and client.interest.wants(event)]
         if client.interest.max_hz is not None:
@@ -412,11 +416,12 @@ class Hub:
             # The client hears the pairs it had before as they happen. What it asked for in addition lies before them.
             past = [event.without_cursor() for event in past if not live.interest.wants(event)]
         client.send_history(past)
+        return any(event.type == EventType.GAP for event in events)
 
-    def _go_live(self, client: Subscription) -> None:
+    def _go_live(self, client: Subscription, lost: bool) -> None:
         client.replaying = False
         client.seen = cursor_order(self.cursor)
-        if client.interest.max_hz is not None:
+        if lost or client.interest.max_hz is not None:
             self._send_snapshot(client, client.interest.pairs)
         self._join(client, client.interest)
 

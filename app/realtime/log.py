@@ -96,15 +96,22 @@ async def open_redis(url: str) -> AsyncGenerator[Redis]:
 
 
 async def ask(answer: Awaitable[Any]) -> Any:
-    """What Redis answers. Raises LogUnavailable where it does not."""
-    try:
-        answered = await answer
-    except (RedisError, OSError, TimeoutError) as error:
-        raise LogUnavailable(f"Redis does not answer: {type(error).__name__}") from error
-    # Python 3.11's ``wait_for``, which redis-py writes with, forgets a cancellation that comes as the write ends.
+    """What Redis answers within five seconds. Raises LogUnavailable where it does not."""
     task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    cancelled_before = task.cancelling() if task is not None else 0
+    failure: Exception | None = None
+    answered = None
+    try:
+        # redis-py bounds each step. A server that hangs makes it take several: connecting, a health check, the question.
+        async with asyncio.timeout(_ANSWER_WITHIN):
+            answered = await answer
+    except (RedisError, OSError, TimeoutError) as error:
+        failure = error
+    # Python 3.11's ``wait_for``, which redis-py writes with, forgets a cancellation that comes as the write ends.
+    if task is not None and task.cancelling() > cancelled_before:
         raise asyncio.CancelledError
+    if failure is not None:
+        raise LogUnavailable(f"Redis does not answer: {type(failure).__name__}") from failure
     return answered
 
 

@@ -124,15 +124,31 @@ class Stage:
         self.hub.follow(listener.client, interest(*pairs), snapshot=snapshot)
         return listener
 
+    async def resume(self, cursor: str, *pairs: str, direct: bool = True, room: int = 1_000_000) -> Listener:
+        """A client of these pairs that resumes after the cursor."""
+        listener = Listener(self.hub, direct=direct, room=room)
+        self.hub.connect(listener.client)
+        held = await self.hub.holds(cursor)
+        assert held is not None
+        self.hub.follow(listener.client, interest(*pairs), held=held)
+        return listener
+
 
 @asynccontextmanager
 async def stage(
-    url: str, *, bounds: Bounds | None = None, max_clients: int = 1000, heartbeat_interval: float = 60
+    url: str, *, bounds: Bounds | None = None, max_clients: int = 1000, heartbeat_interval: float = 60, ring_size: int = 4096
 ) -> AsyncGenerator[Stage]:
     """A running hub that has caught up with the log at the URL."""
     async with open_redis(url) as redis:
         log = EventLog(redis)
-        hub = Hub(log, TRACKED, max_clients=max_clients, bounds=bounds, heartbeat_interval=heartbeat_interval)
+        hub = Hub(
+            log,
+            TRACKED,
+            max_clients=max_clients,
+            bounds=bounds,
+            heartbeat_interval=heartbeat_interval,
+            ring_size=ring_size,
+        )
         running = asyncio.create_task(hub.run())
         try:
             await asyncio.wait_for(hub.caught_up(), 10)

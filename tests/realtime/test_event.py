@@ -36,6 +36,7 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 @given(_ORDERS)
+@settings(deadline=None)
 def test_a_cursor_and_its_numbers_say_the_same(order: tuple[int, int]) -> None:
     assert cursor_order("{}-{}".format(*order)) == order
     assert canonical_cursor("{}-{}".format(*order)) == "{}-{}".format(*order)
@@ -51,6 +52,7 @@ def test_a_cursor_and_its_numbers_say_the_same(order: tuple[int, int]) -> None:
 @example(f"0-{_U64}")
 @example("000000000000000000001-1")
 @example("1764000000000")
+@settings(deadline=None)
 def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     try:
         order = cursor_order(text)
@@ -104,6 +106,7 @@ def test_the_payload_is_the_id_and_what_was_published() -> None:
 
 
 @given(st.dictionaries(st.text(), st.none() | st.integers(-9, 9) | st.text(), min_size=1), _ORDERS)
+@settings(deadline=None)
 def test_a_payload_is_one_line_of_json_with_the_id_first(body: dict[str, object], order: tuple[int, int]) -> None:
     assume("id" not in body)
     id = "{}-{}".format(*order)
@@ -215,6 +218,7 @@ def test_prices_have_the_precision_of_their_pair(pair: str, bid: str, ask: str, 
 
 
 @given(st.decimals(Decimal("0.001"), Decimal(99999), places=7), st.decimals(0, 9, places=7))
+@settings(deadline=None)
 def test_a_price_is_never_more_than_half_a_point_from_its_quote(bid: Decimal, spread: Decimal) -> None:
     given = Quote(CurrencyPair("EUR", "USD"), bid, bid + spread, MOMENT, "replay")
     price = orjson.loads(price_update(given, MOMENT).data)["price"]
