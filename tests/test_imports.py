@@ -42,7 +42,7 @@ REALTIME = """
     event  limit  wire
     frames  messages  log  book  outbox  ring  pacer
     subscription  publication  cache  channels  protocols
-    audience
+    audience  follower
     hub
     engine  view
     sse  sockets

@@ -7,16 +7,16 @@ leads there, else through the bounded outbox. So all packets of a client have on
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 import engineio
 import orjson
 from engineio import packet as eio_packet
 from engineio.async_socket import AsyncSocket
-from engineio.exceptions import EngineIOError, QueueEmpty
+from engineio.exceptions import EngineIOError
 
 from app.realtime.frames import ENGINE_PACKETS, WEBSOCKET_FRAMES, websocket_text
 from app.realtime.hub import Hub
@@ -31,8 +31,14 @@ LARGEST_MESSAGE = 1_100_000
 MOST_PACKETS_A_POLL = 16
 """Packets in one polling answer: python-engineio's client refuses more."""
 
+MOST_PACKETS_A_POST = 1000
+"""Packets in one polling request."""
+
 CONNECT_WITHIN = 10.0
 """Seconds in which an Engine.IO session must become a Socket.IO connection."""
+
+PROBE_WITHIN = 10.0
+"""Seconds in which a websocket must show that a polling session can change over to it."""
 
 
 class Json:
@@ -74,10 +80,12 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
     def __init__(self, server: "GatewayEngine", sid: str) -> None:
         super().__init__(server, sid)
         self.connected = False
-        self.last_ping: float | None = time.time()
+        self._has_websocket = False
         self._wire: Wire | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._something_waits = asyncio.Event()
         self._next_poll: deque[bytes] = deque()
+        self._awaits_pong = True  # of the ping that was never sent, so that the first one is
         self._ping_timer: asyncio.TimerHandle | None = None
         self._connect_timer: asyncio.TimerHandle | None = None
         self.await_connection()
@@ -108,21 +116,17 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
 
     def send_packet(self, text: str) -> None:
         """Send an Engine.IO text packet after all that was sent before."""
-        if not self.closed:
+        if not self.client.closed:
             frame = text.encode()
             self.client.send_frame(frame if self.client.write is None else websocket_text(frame))
 
     async def poll(self) -> list[EncodedPacket]:
         """What waits for a polling client, as soon as something does."""
-        if not (frames := self._take_for_poll()) and not self.closed:
-            try:
-                async with asyncio.timeout(self.server.ping_interval + self.server.ping_timeout):
-                    await self._something_waits.wait()
-            except TimeoutError:
-                raise QueueEmpty from None
-            frames = self._take_for_poll()
-        if self.closed:
-            frames = [b"1"]
+        frames: list[bytes] = []
+        while not self.closed and not self.upgraded and not (frames := self._take_for_poll()):
+            await self._something_waits.wait()  # for a ping at the longest
+        if not frames:
+            frames = [b"1" if self.closed else b"6"]
         return [EncodedPacket(frame.decode()) for frame in frames]
 
     def _take_for_poll(self) -> list[bytes]:
@@ -137,65 +141,81 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
     # ------------------------------------------------------------ receiving
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
-        self._wire = wire_of(environ["asgi.scope"])
-        return await super()._upgrade_websocket(environ)
-
-    async def _websocket_handler(self, ws: AsgiWebSocket) -> None:
+        if self._has_websocket:
+            return self.server._bad_request("This session has a websocket")
+        self._has_websocket = True
         try:
-            if self.connected and not await self._probe(ws):
-                return
-            self.connected = self.upgraded = True
-            if self._wire is None:
+            serve = partial(self._serve_websocket, wire_of(environ["asgi.scope"]))
+            return await self.server._async["websocket"](serve, self.server)(environ)
+        finally:
+            self._has_websocket = False
+
+    async def _serve_websocket(self, wire: Wire | None, ws: AsgiWebSocket) -> None:
+        if self.connected and not await self._probe(ws):
+            return  # polling goes on
+        self.connected = self.upgraded = True
+        self._something_waits.set()  # a poll that still waits has an end
+        try:
+            if wire is None:
                 await self._serve_without_wire(ws)
             else:
-                self._take_wire(self._wire)
+                self._take_wire(wire)
                 await self._listen(ws)
-        except (OSError, ValueError, EngineIOError):
-            pass  # the connection is gone, or what came is no packet
+        except (OSError, ValueError):
+            pass  # the connection is gone, or a message is too large
         finally:
             await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
 
     async def _probe(self, ws: AsgiWebSocket) -> bool:
         """The upgrade from polling: the client tries the websocket, polling ends, then it says that it has changed over."""
-        self.upgrading = True
         try:
-            if await ws.wait() != "2probe":
-                return False
-            await ws.send("3probe")
-            self.send_packet("6")
-            return await ws.wait() == "5"
+            async with asyncio.timeout(PROBE_WITHIN):
+                if await ws.wait() != "2probe":
+                    return False
+                self.upgrading = True
+                await ws.send("3probe")
+                self.send_packet("6")
+                return await ws.wait() == "5"
+        except OSError:
+            return False
         finally:
             self.upgrading = False
 
     def _take_wire(self, wire: Wire) -> None:
         hub = self.server.hub
+        self._wire = wire
         wire.open(
             self.client.bounds.send_buffer_bytes,
             full=lambda: hub.pause(self.client),
             room=lambda: hub.resume(self.client),
-            gone=lambda: hub.disconnect(self.client),
+            gone=self._leave,
         )
         if self._next_poll:
             wire.transport.write(b"".join(map(websocket_text, self._next_poll)))
             self._next_poll.clear()
         hub.become_direct(self.client, WEBSOCKET_FRAMES, websocket_text, wire.transport.write, "websocket")
+        if self.client.paused:
+            hub.pause(self.client)  # what waited has filled the connection: from here on the client lags
 
     async def _serve_without_wire(self, ws: AsgiWebSocket) -> None:
         self.client.transport = "websocket"
-        async with asyncio.TaskGroup() as tasks:
-            writer = tasks.create_task(self._write_to(ws))
-            try:
-                await self._listen(ws)
-            finally:
-                writer.cancel()
+        self._tasks = tuple(asyncio.create_task(work) for work in (self._listen(ws), self._write_to(ws)))
+        try:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._end_tasks()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     async def _write_to(self, ws: AsgiWebSocket) -> None:
-        while not self.closed:
+        while True:
             await self._something_waits.wait()
             while frames := self._take_for_poll():
                 for frame in frames:
                     await ws.send(frame.decode())
-        await ws.close()
 
     async def _listen(self, ws: AsgiWebSocket) -> None:
         while not self.closed:
@@ -203,6 +223,7 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
             if len(message) > LARGEST_MESSAGE:
                 raise ValueError("packet is too large")
             await self.receive_text(message)
+            await asyncio.sleep(0)  # whoever sends a lot at once does not keep the others waiting
 
     async def receive_text(self, message: str | bytes) -> None:
         """Take in one Engine.IO packet; one that cannot be read is answered, not fatal."""
@@ -217,44 +238,59 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
             await self.server.unreadable(self.sid)
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        length = environ.get("CONTENT_LENGTH", "0")
-        if not length.isdigit() or int(length) > LARGEST_MESSAGE:
-            raise EngineIOError("payload too large")
+        length = environ.get("CONTENT_LENGTH", "")
+        if not length.isdecimal() or int(length) > LARGEST_MESSAGE:
+            raise EngineIOError("no length, or too large")
         body = (await environ["wsgi.input"].read(int(length))).decode("utf-8", "replace")
-        for text in body.split("\x1e") if body else ():
+        packets = body.split("\x1e") if body else []
+        if len(packets) > MOST_PACKETS_A_POST:
+            self.client.cut("too many packets")
+            return
+        for text in packets:
             await self.receive_text(text)
 
     # ------------------------------------------------------------ pings and the end
 
     def schedule_ping(self) -> None:
-        if self.last_ping:
-            self.last_ping = None
-            self._ping_timer = asyncio.get_running_loop().call_later(self.server.ping_interval, self._ping)
+        if self._awaits_pong:
+            self._awaits_pong = False
+            self._set_ping_timer(self.server.ping_interval, self._ping)
 
     def _ping(self) -> None:
-        if not self.closing and not self.closed:
-            self.last_ping = time.time()
-            if self.client.write is None:
-                # Ahead of what waits: a slow client answers pings in time.
-                self._next_poll.appendleft(b"2")
-                self._something_waits.set()
-            else:
-                self.send_packet("2")
+        self._awaits_pong = True
+        self.send_packet("2")
+        self._set_ping_timer(self.server.ping_timeout, self._give_up)
+
+    def _give_up(self) -> None:
+        # Whoever does not answer will not read a polite goodbye either.
+        self.client.cut(self.server.reason.PING_TIMEOUT)
+
+    def _set_ping_timer(self, seconds: float, then: Callable[[], None]) -> None:
+        if self._ping_timer is not None:
+            self._ping_timer.cancel()
+        self._ping_timer = asyncio.get_running_loop().call_later(seconds, then)
+
+    async def check_ping_timeout(self) -> bool:
+        return True  # the timer sees to it, and to the second
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
-        timed_out = reason == self.server.reason.PING_TIMEOUT
-        await super().close(wait=False, abort=abort or timed_out, reason=reason)
+        await super().close(wait=False, abort=abort, reason=reason)
         self.closed = True
         self.connected_to_namespace()
         if self._ping_timer is not None:
             self._ping_timer.cancel()
         self._something_waits.set()
+        self._end_tasks()
+        self._leave()
+
+    def _leave(self) -> None:
+        """From here on nothing is sent to the client, and nothing that it has sent is looked at."""
         self.server.hub.disconnect(self.client)
-        if timed_out and self._wire is not None:
-            self._wire.abort()  # a peer that does not answer will not read a polite goodbye either
+        self.client.close()
 
     def _cut(self, reason: str) -> None:
         _logger.debug("session %s is cut off: %s", self.sid, reason)
+        self._leave()
         if self._wire is not None:
             self._wire.abort()
         self.server.end(self, reason)
@@ -287,6 +323,8 @@ class GatewayEngine(engineio.AsyncServer):  # type: ignore[misc]
         return []
 
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None) -> Any:
+        if jsonp_index is not None:
+            return self._bad_request("JSONP is not served")  # a script has no origin that could be judged
         if len(self.sockets) >= 2 * self.hub.max_clients + 100:
             return self._bad_request("Max clients reached")
         if self.start_service_task:
@@ -311,4 +349,4 @@ class GatewayEngine(engineio.AsyncServer):  # type: ignore[misc]
                 self.sockets.pop(sid, None)
             return answer
         session.connected = True
-        return self._ok(await session.poll(), jsonp_index=jsonp_index)
+        return self._ok(await session.poll())

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import random
-import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,18 +14,16 @@ from app.market.clock import rfc3339, utc_now
 from app.market.pair import TrackedPairs
 from app.realtime.audience import Audience
 from app.realtime.book import PriceBook
-from app.realtime.event import ORIGIN, VISIBLE, Event, EventType, canonical_cursor, cursor_order, heartbeat
+from app.realtime.event import ORIGIN, VISIBLE, Event, EventType, canonical_cursor, cursor_order
+from app.realtime.follower import Follower
 from app.realtime.frames import Framing
-from app.realtime.log import EventLog, LogReader
+from app.realtime.log import EventLog
 from app.realtime.ring import Ring
 from app.realtime.subscription import NOTHING_YET, Bounds, Interest, Subscription, Wrap, Write
 
 _logger = logging.getLogger(__name__)
 
 _PAGE = 64
-_LOG_PAGE = 512
-_BLOCK_MS = 2000
-_PROBE_WITHIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +65,13 @@ class Hub:
         self.gaps = 0
         self.cut_off: Counter[str] = Counter()
         self.feed: Feed | None = None
-        self._node = secrets.token_hex(4)
         self._heartbeat_interval = heartbeat_interval
         self._clock = time.monotonic
         self._ring = Ring(ring_size)
-        self._reader: LogReader = log.reader()
+        self._follower = Follower(log, self.dispatch, heartbeat_interval)
         self._clients: dict[Subscription, Audience | None] = {}
         self._audiences: dict[tuple[object, Interest], Audience] = {}
-        self._caught_up = False
         self._stopping = False
-        self._fault: str | None = "the log has not been read yet"
-        self._moved = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
 
     # ---------------------------------------------------------------- running
@@ -88,86 +80,37 @@ class Hub:
         """Follow the log until cancelled. Loss of Redis is survived; any other failure ends the hub and is raised."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            tasks.create_task(self._follow(), name="hub reader")
-            tasks.create_task(self._prove(), name="hub probe")
+            tasks.create_task(self._follower.run(), name="hub follower")
             tasks.create_task(self._keep_house(), name="hub housekeeping")
 
     @property
     def cursor(self) -> str:
         """The id of the newest event this process has read."""
-        return self._reader.cursor
+        return self._follower.cursor
 
     @property
     def log_fault(self) -> str | None:
         """Why the log cannot be followed at the moment, None while it can."""
-        return self._fault
+        return self._follower.fault
 
     @property
     def unready(self) -> str | None:
         """Why this process should get no new clients, None where it should."""
         if self._stopping:
             return "the gateway is stopping"
-        if not self._caught_up:
+        if not self._follower.is_caught_up:
             return "the gateway is catching up with the log"
-        return self._fault
+        return self._follower.fault
 
     async def caught_up(self) -> None:
         """Wait until every event the log retained at the start has been read."""
-        while not self._caught_up:
-            await self._next_move()
+        await self._follower.caught_up()
 
     def stop(self) -> None:
         """Take no more clients and let those who are here finish politely."""
         self._stopping = True
         for client in list(self._clients):
             client.finish()
-
-    async def _follow(self) -> None:
-        backoff = 0.05
-        while True:
-            try:
-                if self._fault is not None:
-                    await self.log.advance_past(self.cursor)
-                    tail = await self.log.tail()
-                    while cursor_order(self.cursor) < cursor_order(tail):
-                        if not await self._read(block_ms=None):
-                            break
-                        await asyncio.sleep(0)
-                    self._caught_up, self._fault = True, None
-                    self._announce_move()
-                await self._read(block_ms=_BLOCK_MS)
-                backoff = 0.05
-            except LogUnavailable as error:
-                if self._fault is None:
-                    _logger.warning("the log cannot be read, clients stay connected: %s", error)
-                self._fault = str(error)
-                await asyncio.sleep(random.uniform(backoff / 2, backoff))
-                backoff = min(backoff * 2, 2.0)
-
-    async def _read(self, block_ms: int | None) -> bool:
-        events = await self._reader.read(_LOG_PAGE, block_ms)
-        if events:
-            self.dispatch(events)
-        return bool(events)
-
-    async def _prove(self) -> None:
-        """Write a heartbeat and see it come back: a subscription that silently delivers nothing is a fault."""
-        publisher = self.log.publisher()
-        while True:
-            await asyncio.sleep(self._heartbeat_interval)
-            try:
-                [id] = await publisher.publish([heartbeat(self._node, "gateway")])
-                if cursor_order(id) <= cursor_order(self.cursor):
-                    await self.log.advance_past(self.cursor)
-                async with asyncio.timeout(_PROBE_WITHIN):
-                    while cursor_order(self.cursor) < cursor_order(id):
-                        await self._next_move()
-            except LogUnavailable as error:
-                self._fault = str(error)
-            except TimeoutError:
-                _logger.warning("a heartbeat did not come back through the log: reading anew")
-                self._fault = "what is written to the log does not come back"
-                await self.log.reconnect()
 
     async def _keep_house(self) -> None:
         heartbeat_at = self._clock() + self._heartbeat_interval
@@ -209,7 +152,6 @@ class Hub:
                             framed[event] = audience.framing.event(event)
                     audience.deliver(wanted, framed, position)
                 self._release_later(audience)
-        self._announce_move()
 
     def _release_later(self, audience: Audience) -> None:
         """Set the timer for prices that ``max_hz`` holds back, one timer for the whole audience."""
@@ -222,13 +164,6 @@ class Hub:
         if audience and (events := audience.release()):
             audience.deliver(events, {event: audience.framing.event(event) for event in events}, self.cursor)
         self._release_later(audience)
-
-    def _announce_move(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
-
-    async def _next_move(self) -> None:
-        await self._moved.wait()
 
     def _take_in(self, event: Event) -> bool:
         """Remember an event; True where clients may see it."""
@@ -267,7 +202,7 @@ class Hub:
 
     def connect(self, client: Subscription) -> None:
         """Take a client in; until it subscribes it hears only what concerns everyone. Raises TooManyClients, NotReady."""
-        if not self._caught_up or self._stopping:
+        if not self._follower.is_caught_up or self._stopping:
             raise NotReady(f"Try again shortly: {self.unready}")
         if len(self._clients) >= self.max_clients:
             raise TooManyClients(f"Max clients reached: this gateway serves {self.max_clients} at once")
@@ -402,7 +337,7 @@ class Hub:
                 if client in self._clients:
                     lost = self._send_past(client, events) or lost
                 if not events:
-                    await self._next_move()
+                    await self._follower.next_move()
             client.position = reader.cursor
             await client.drained()
 

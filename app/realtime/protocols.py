@@ -25,6 +25,13 @@ class WireWebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         self.wire = Wire(self.transport)
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.transport.is_closing():
+            # The library has refused the request before it was one, and uvicorn would wait for it for ever.
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
     async def run_asgi(self) -> None:
         cast(dict[str, Any], self.scope["extensions"])[SCOPE_KEY] = self.wire
         await super().run_asgi()
@@ -36,6 +43,19 @@ class WireWebSocketProtocol(WebSocketsSansIOProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self.wire.room()
+
+    def handle_ping(self) -> None:
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()  # who does not read gets no pongs, which would pile up here
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+            self.conn.send_close(1007)  # here, because uvicorn would log a traceback
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
 
     # A data frame behind a close frame breaks the protocol, so the wire ends before any close frame is written.
 
@@ -61,17 +81,31 @@ class WireHttpProtocol(HttpToolsProtocol):
 
     wire: Wire
     _deadline: asyncio.TimerHandle | None = None
+    _in_head = False
     _head_bytes = 0
+    _unparsed_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.wire = Wire(transport)
         self._set_deadline()
 
+    def data_received(self, data: bytes) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self._set_deadline()  # also for the blank lines that may stand before a request
+        head = self.scope if self._in_head else None
+        super().data_received(data)
+        if self._in_head and self.scope is head and not self.transport.is_closing():
+            # All of the data belongs to one head that has not ended, and the parser keeps a header until it has.
+            self._unparsed_bytes += len(data)
+            if self._unparsed_bytes > LARGEST_HEAD:
+                self.send_400_response("Request head too large.")
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {SCOPE_KEY: self.wire}  # type: ignore[dict-item]
-        self._head_bytes = 0
+        self._head_bytes = self._unparsed_bytes = 0
+        self._in_head = True
         self._set_deadline()
 
     def on_url(self, url: bytes) -> None:
@@ -81,6 +115,10 @@ class WireHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
         self._count_head(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -116,3 +154,11 @@ class WireHttpProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

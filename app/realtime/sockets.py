@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Any, TypeVar
 
 import orjson
@@ -36,6 +37,9 @@ _FLOOD = 10
 """A client that goes on past this many times its limit is cut off."""
 
 _MOST_ATTACHMENTS = 4
+
+_MOST_PAIRS = 1000
+"""Names in one list, before they are looked at."""
 
 Request = TypeVar("Request", bound=BaseModel)
 
@@ -75,7 +79,7 @@ class Connection:
         try:
             self._count_request()
             if known is None:
-                raise InvalidRequest(f"Unknown event: {str(event)[:40]}")
+                raise InvalidRequest(f"Unknown event: {event[:40]}" if isinstance(event, str) else "An event needs a name")
             await known.handle(self, arguments[0] if arguments else None, ack)
         except GatewayError as error:
             self._answer(error_event, _problem(error), ack)
@@ -99,6 +103,8 @@ class Connection:
             raise TooManyRequests(f"Rate limit exceeded: {self.limit.requests} requests in {self.limit.window:g} s", wait)
 
     def _answer(self, name: str, body: BaseModel, ack: int | None) -> None:
+        if self._client.closed:
+            return
         data = orjson.dumps(body.model_dump())
         self._client.send_message(name, data)
         if ack is not None:
@@ -112,14 +118,14 @@ class Connection:
         asked = self._pairs(request.pairs)
         held = None
         if request.since is not None:
-            if self._client.replaying:
-                raise InvalidRequest("A resume is still under way")
             try:
                 held = await self._hub.holds(request.since)
             except LogUnavailable:
                 held = None
             if self._client.closed:
                 return
+            if self._client.replaying:
+                raise InvalidRequest("A resume is still under way")
         before = self._client.interest
         interest = Interest(before.pairs | asked, request.max_hz)
         self._answer(
@@ -270,38 +276,46 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _disconnect(self, sid: str, reason: str) -> None:
         eio_sid = self.manager.eio_sid_from_sid(sid, "/")
-        if self._connections.pop(eio_sid, None) is not None and (session := self.eio.sockets.get(eio_sid)):
+        if self._connections.pop(eio_sid, None) is not None:
+            session = self._session(eio_sid)
             self._hub.disconnect(session.client)
+            session.await_connection()  # in vain: whoever has left is given some seconds to close the connection
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         await super()._handle_eio_connect(eio_sid, {})  # the request is not kept: nobody asks for it again
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: object) -> None:
-        self._session(eio_sid).connected_to_namespace()
+        if eio_sid in self._connections and namespace in (None, "/"):
+            raise ValueError("connected already")
         await super()._handle_connect(eio_sid, namespace, data)
         connection = self._connections.get(eio_sid)
-        sid = self.manager.sid_from_eio_sid(eio_sid, "/")
-        if connection is not None and sid is not None and namespace in (None, "/"):
-            connection.established(sid)
-        else:
-            # A refused client has its reason. It may read it; it may not stay.
-            self._session(eio_sid).await_connection()
+        if connection is not None and namespace in (None, "/"):
+            self._session(eio_sid).connected_to_namespace()
+            connection.established(self.manager.sid_from_eio_sid(eio_sid, "/"))
+        # A refused client has its reason. It may read it; it may not stay.
 
     # ------------------------------------------------------------ receiving
 
     async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
+        session = self.eio.sockets.get(eio_sid)
+        if session is None or session.client.closed:
+            return
         try:
-            if self._too_many_attachments(eio_sid, data):
+            if self._is_misplaced(eio_sid, data):
                 raise ValueError
             await super()._handle_eio_message(eio_sid, data)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+            self._binary_packet.pop(eio_sid, None)
             await self._unreadable(eio_sid)
 
-    def _too_many_attachments(self, eio_sid: str, data: str | bytes) -> bool:
-        if eio_sid in self._binary_packet or not isinstance(data, str) or data[:1] not in ("5", "6"):
+    def _is_misplaced(self, eio_sid: str, data: str | bytes) -> bool:
+        """True for text where an attachment is due, and for packets that announce too many attachments or none."""
+        if eio_sid in self._binary_packet:
+            return isinstance(data, str)
+        if not isinstance(data, str) or data[:1] not in ("5", "6"):
             return False
         count = data[1:].partition("-")[0]
-        return not count.isdigit() or int(count) > _MOST_ATTACHMENTS
+        return not (count.isdecimal() and 0 < int(count) <= _MOST_ATTACHMENTS)
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
         connection = self._connections.get(eio_sid)
@@ -309,13 +323,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             raise ValueError("not an event of a connected client")
         await connection.receive(data[0], data[1:], id)
 
+    async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
+        raise ValueError("nothing was sent that could be acknowledged")
+
     async def _unreadable(self, eio_sid: str) -> None:
         """Answer what is no packet. A session that has not connected has no events to be answered with; it ends."""
         connection = self._connections.get(eio_sid)
         if connection is not None:
             connection.receive_unreadable()
-        else:
-            self.eio.end(self._session(eio_sid), "not a packet")
+        elif session := self.eio.sockets.get(eio_sid):
+            session.client.cut("not a packet")
 
     def _session(self, eio_sid: str) -> GatewaySocket:
         session = self.eio.sockets[eio_sid]
@@ -332,6 +349,9 @@ def _read(model: type[Request], body: object) -> Request:
     if not isinstance(body, dict):
         example = next(iter(model.model_fields))
         raise InvalidRequest(f"Invalid payload: an object with {example!r} is needed")
+    pairs = body.get("pairs")
+    if isinstance(pairs, list) and len(pairs) > _MOST_PAIRS:
+        raise InvalidRequest(f"Invalid payload: pairs: more than {_MOST_PAIRS}")
     try:
         return model.model_validate(body)
     except ValidationError as error:
@@ -343,6 +363,6 @@ def _problem(error: GatewayError) -> Problem:
         case NoPrice():
             return Problem(error=str(error), message="Run hourly cron job to populate prices")
         case TooManyRequests():
-            return Problem(error=str(error), message=f"Try again in {error.retry_after:.0f} s")
+            return Problem(error=str(error), message=f"Try again in {ceil(error.retry_after)} s")
         case _:
             return Problem(error=str(error), message=(type(error).__doc__ or "").split(".")[0])

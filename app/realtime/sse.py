@@ -3,9 +3,11 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import orjson
 from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -60,11 +62,8 @@ class EventStreamResponse(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wire = wire_of(scope)
-        if scope["method"] == "HEAD":
-            await super().__call__(scope, receive, send)
-            return
         direct = wire is not None and scope["http_version"] == "1.1"
-        client = self._direct(wire) if direct and wire is not None else self._fetching()
+        client = self._direct(wire) if direct and wire is not None else self._fetching(wire)
         try:
             self._hub.connect(client)
         except GatewayError as error:
@@ -74,7 +73,8 @@ class EventStreamResponse(EventSourceResponse):
             if not direct:
                 self._client = client
                 self._open(client)
-                await super().__call__(scope, receive, send)
+                with suppress(SendTimeoutError):  # it has stopped reading
+                    await super().__call__(scope, receive, send)
                 return
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if not client.closed:
@@ -110,10 +110,10 @@ class EventStreamResponse(EventSourceResponse):
         )
         return client
 
-    def _fetching(self) -> Subscription:
+    def _fetching(self, wire: Wire | None) -> Subscription:
         return Subscription(
             secrets.token_hex(8), "sse", EVENT_STREAM, self._hub.bounds,
-            wake=self._something_waits.set, cut=lambda _: self._end(), finish=self._end,
+            wake=self._something_waits.set, cut=lambda _: self._end() if wire is None else wire.abort(), finish=self._end,
         )  # fmt: skip
 
     def _end(self) -> None:
