@@ -160,14 +160,14 @@ def _announce(settings: Settings, redis_url: str, url: str, simulated: bool | No
         False: f"{settings.source} prices",
         None: "a feed of its own",
     }
-    where = "private Valkey" if settings.redis_address is None else "Redis"
+    kept = "a Redis of yours" if settings.redis_address else f"Valkey at {redis_url.removeprefix('unix://')}"
     database = "SQLite" if settings.database_address.startswith("sqlite") else "PostgreSQL"
-    out = Console(highlight=False)
+    out = Console(highlight=False, soft_wrap=True)
     out.print(f"[bold]FX Gateway[/bold] serves {len(settings.tracked_pairs)} pairs from {source[simulated]}")
     out.print(f"  REST          {url}/api/v1/prices/all")
     out.print(f"  event stream  curl -N {url}/stream/{settings.tracked_pairs[0]}")
     out.print(f"  Socket.IO     {url}")
-    out.print(f"  kept in       {where} ({redis_url.rsplit('@')[-1]}), {database}")
+    out.print(f"  kept in       {kept}, {database}")
     out.print(f"Ready on {url}, stop with Ctrl+C")
 
 

@@ -112,7 +112,10 @@ class AnnouncingServer(uvicorn.Server):
 def serve(application: Any) -> None:
     """Serve on a free port until told to stop."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    config = uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    # Socket.IO pings by itself; a second ping would only cost more.
+    config = uvicorn.Config(
+        application, log_level="warning", access_log=False, ws_ping_interval=None, timeout_graceful_shutdown=1
+    )
     AnnouncingServer(config).run([listener])
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -132,10 +133,10 @@ async def server(
 
 
 async def run(command: Sequence[str], *, folder: Path, timeout: float) -> str | None:
-    """Run a command to its end; give what went wrong, None where nothing did."""
+    """Run a command to its end as the user would; give the first line of what went wrong, None where nothing did."""
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=folder, env=environment(), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, start_new_session=True
+            *command, cwd=folder, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, start_new_session=True
         )
     except OSError as error:
         return str(error)
@@ -149,7 +150,7 @@ async def run(command: Sequence[str], *, folder: Path, timeout: float) -> str | 
     if process.returncode == 0:
         return None
     lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"exit code {process.returncode}"
+    return lines[0] if lines else f"exit code {process.returncode}"
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -174,16 +175,18 @@ async def _end(process: Process) -> None:
         process.stdin.close()
     if process.returncode is not None:
         return
-    with suppress(ProcessLookupError):
-        process.terminate()
+    _signal_all(process, signal.SIGTERM)
     try:
         await asyncio.wait_for(process.wait(), _STOPS_WITHIN)
-    except (TimeoutError, asyncio.CancelledError) as reason:
-        with suppress(ProcessLookupError):
-            process.kill()
+    except TimeoutError:
+        _signal_all(process, signal.SIGKILL)
         await process.wait()
-        if isinstance(reason, asyncio.CancelledError):
-            raise
+
+
+def _signal_all(process: Process, number: signal.Signals) -> None:
+    """Send a signal to a process and those it started: each that we start leads a group of its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _last_words(said: Path) -> str:

@@ -25,7 +25,9 @@ socket.on("price_update", ({ instrument, price, source }) => {
   console.log(`${instrument}: ${price.mid}${source === "simulated" ? " (simulated)" : ""}`);
 });
 socket.on("volatility_alert", ({ severity, instrument, message }) => console.log(`${severity}: ${instrument}: ${message}`));
-socket.on("correlation_alert", ({ severity, pair1, pair2, message }) => console.log(`${severity}: ${pair1}, ${pair2}: ${message}`));
+socket.on("correlation_alert", ({ severity, pair1, pair2, correlation }) => {
+  console.log(`${severity}: Correlation ${pair1} <-> ${pair2}: ${correlation}`);
+});
 socket.on("data_ready", ({ message }) => console.log(message));
 socket.on("gap", ({ message }) => console.log(`Gap: ${message}`));
 

@@ -12,7 +12,10 @@ byId("gateway").value = gateway;
 /** Shows the state of the connection: "live" or "lost", and the same in words. */
 export function showStatus(state, text) {
   document.body.dataset.state = state;
-  byId("status").textContent = text;
+  const status = byId("status");
+  if (status.textContent !== text) status.textContent = text; // what is set is read out, so not the same thing twice
+  const old = state === "lost" && prices.rows.length > 0;
+  byId("caption").textContent = old ? "The last prices before the connection was lost" : "The newest price of each pair";
 }
 
 /** Shows a price_update in the row of its pair. */

@@ -64,7 +64,7 @@ def volatility_alert(data: Data) -> None:
 
 @sio.event
 def correlation_alert(data: Data) -> None:
-    show(f"{data['severity']}: {data['pair1']}, {data['pair2']}: {data['message']}", data)
+    show(f"{data['severity']}: Correlation {data['pair1']} <-> {data['pair2']}: {data['correlation']}", data)
 
 
 @sio.event

@@ -6,8 +6,6 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_left_behind: set["asyncio.Task[Any]"] = set()
-
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     """What the work gives. Raises TimeoutError after the time, however long the work takes to end once it is cancelled.
@@ -18,17 +16,15 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.create_task(work)
     try:
         await asyncio.wait({task}, timeout=seconds)
-        if task.done():
-            return task.result()
     finally:
         if not task.done():
-            _left_behind.add(task)
             task.add_done_callback(_forget)
             task.cancel()
-    raise TimeoutError
+    if not task.done():
+        raise TimeoutError
+    return task.result()
 
 
 def _forget(task: "asyncio.Task[Any]") -> None:
-    _left_behind.discard(task)
     if not task.cancelled():
         task.exception()  # nobody waits for it any more

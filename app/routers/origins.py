@@ -16,7 +16,14 @@ class Origins:
 
     def allows(self, origin: str, environ: Mapping[str, Any]) -> bool:
         """True where a page of this origin may connect; ``environ`` is the request's WSGI environment."""
-        return self._allowed.fullmatch(origin) is not None or urlsplit(origin).netloc == environ.get("HTTP_HOST")
+        return self._allowed.fullmatch(origin) is not None or _is_of(environ.get("HTTP_HOST"), origin)
+
+
+def _is_of(host: object, origin: str) -> bool:
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:
+        return False
 
 
 def _expression(allowed: str) -> str:

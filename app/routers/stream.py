@@ -51,7 +51,7 @@ async def stream_pair(
 ) -> Response:
     """Prices and alerts of one pair, and what concerns everyone, as they happen."""
     names = frozenset([gateway.hub.pairs.find(pair).name])
-    return await _stream(request, gateway.hub, Interest(names, max_hz), header or last_event_id, snapshot)
+    return await _stream(request, gateway.hub, Interest(names, max_hz), header or last_event_id or None, snapshot)
 
 
 @router.get(
@@ -73,7 +73,7 @@ async def stream_pairs(
     """Prices and alerts of several pairs on one connection, and what concerns everyone, as they happen."""
     tracked = gateway.hub.pairs
     names = frozenset(tracked.names if pairs == "*" else [tracked.find(name.strip()).name for name in pairs.split(",")])
-    return await _stream(request, gateway.hub, Interest(names, max_hz), header or last_event_id, snapshot)
+    return await _stream(request, gateway.hub, Interest(names, max_hz), header or last_event_id or None, snapshot)
 
 
 async def _stream(request: Request, hub: Hub, interest: Interest, since: str | None, snapshot: bool) -> Response:

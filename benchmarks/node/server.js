@@ -1,21 +1,23 @@
-// Socket.IO on Node as its documentation shows it: `node server.js REDIS_SOCKET`. It reads the same log as the gateway.
+// Socket.IO on Node as its documentation shows it: `node server.js REDIS_SOCKET PAIRS`. It reads the same
+// log as the gateway.
 
 import { createServer } from "node:http";
 
 import { createClient } from "@redis/client";
 import { Server } from "socket.io";
 
+const [redisSocket, trackedPairs] = process.argv.slice(2);
 const http = createServer();
 const io = new Server(http);
 
 io.on("connection", (socket) => {
   socket.on("subscribe", ({ pairs }) => {
-    socket.join(pairs);
+    socket.join(pairs === "*" ? trackedPairs.split(",") : pairs);
     socket.emit("subscription_confirmed", { pairs });
   });
 });
 
-const redis = await createClient({ socket: { path: process.argv[2] } }).connect();
+const redis = await createClient({ socket: { path: redisSocket } }).connect();
 
 async function follow() {
   for (let cursor = "0-0"; ; ) {
@@ -24,7 +26,7 @@ async function follow() {
       cursor = id;
       if (message.t === "price_update") {
         const payload = JSON.parse(message.d);
-        io.to(payload.instrument).to("*").emit("price_update", { id, ...payload });
+        io.to(payload.instrument).emit("price_update", { id, ...payload });
       }
     }
   }

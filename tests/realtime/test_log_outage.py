@@ -271,6 +271,17 @@ async def test_a_cancellation_that_the_client_swallowed_still_cancels() -> None:
         await asking
 
 
+async def test_a_cancellation_that_comes_as_the_answer_does_still_cancels() -> None:
+    async def late() -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return "answer"
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(ask(late()))
+
+
 async def test_after_a_cancelled_question_the_next_one_gets_its_own_answer(valkey_url: str) -> None:
     async with open_redis(valkey_url) as redis:
         log = EventLog(redis)

