@@ -20,7 +20,7 @@ from app.realtime.log import EventLog, open_redis
 from app.realtime.sockets import SocketServer
 from app.realtime.subscription import Bounds
 from app.realtime.view import PriceView
-from app.routers import cache, events, health, info, prices, problems, stream
+from app.routers import cache, events, health, info, prices, problems, sessions, stream
 from app.routers.gateway import Gateway
 from app.routers.origins import Origins
 from app.routers.rate_limit import RateLimitMiddleware
@@ -57,8 +57,8 @@ def create_app(settings: Settings, redis_url: str) -> GatewayApp:
         docs_url=None,
         redoc_url=None,
     )
-    for router in (health.router, info.router, prices.router, events.router, cache.router, stream.router):
-        app.include_router(router)
+    for endpoints in (health, info, prices, sessions, events, cache, stream):
+        app.include_router(endpoints.router)
     problems.register(app)
     app.add_middleware(RateLimitMiddleware, requests=settings.rate_limit_requests, window=settings.rate_limit_window)
     app.add_middleware(
@@ -73,7 +73,7 @@ def create_app(settings: Settings, redis_url: str) -> GatewayApp:
             "X-RateLimit-Limit",
             "X-RateLimit-Remaining",
             "X-RateLimit-Reset",
-        ],  # fmt: skip
+        ],
     )
     return app
 

@@ -270,9 +270,6 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
             self._ping_timer.cancel()
         self._ping_timer = asyncio.get_running_loop().call_later(seconds, then)
 
-    async def check_ping_timeout(self) -> bool:
-        return True  # the timer sees to it, and to the second
-
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         await super().close(wait=False, abort=abort, reason=reason)
         self.closed = True
@@ -282,6 +279,7 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
         self._something_waits.set()
         self._end_tasks()
         self._leave()
+        self.server.sockets.pop(self.sid, None)
 
     def _leave(self) -> None:
         """From here on nothing is sent to the client, and nothing that it has sent is looked at."""
@@ -308,8 +306,8 @@ class GatewayEngine(engineio.AsyncServer):  # type: ignore[misc]
     unreadable: Callable[[str], Awaitable[None]]
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.start_service_task: bool
+        # Its monitor wakes for each client in turn, for ever. Here a session has a timer, and takes itself off the list.
+        super().__init__(monitor_clients=False, **options)
         self._ending: set[asyncio.Task[None]] = set()
 
     def end(self, session: GatewaySocket, reason: str) -> None:
@@ -327,9 +325,6 @@ class GatewayEngine(engineio.AsyncServer):  # type: ignore[misc]
             return self._bad_request("JSONP is not served")  # a script has no origin that could be judged
         if len(self.sockets) >= 2 * self.hub.max_clients + 100:
             return self._bad_request("Max clients reached")
-        if self.start_service_task:
-            self.start_service_task = False
-            self.service_task_handle = self.start_background_task(self._service_task)
         sid = self.generate_id()
         session = GatewaySocket(self, sid)
         self.sockets[sid] = session
@@ -344,9 +339,6 @@ class GatewayEngine(engineio.AsyncServer):  # type: ignore[misc]
         await self._trigger_event("connect", sid, environ, run_async=False)
         session.schedule_ping()
         if transport == "websocket":
-            answer = await session.handle_get_request(environ)
-            if session.closed:
-                self.sockets.pop(sid, None)
-            return answer
+            return await session.handle_get_request(environ)
         session.connected = True
         return self._ok(await session.poll())

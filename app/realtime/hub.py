@@ -367,7 +367,11 @@ class Hub:
         snapshot = []
         for event in self.book.snapshot(pairs):
             held_back = audience is not None and audience.pacer is not None and audience.pacer.holds(event.pairs[0])
-            snapshot.append(event if event.order > seen and not held_back else event.without_cursor())
+            if event.order > seen and not held_back:
+                client.seen = max(client.seen, event.order)
+                snapshot.append(event)
+            else:
+                snapshot.append(event.without_cursor())
         client.send_history(snapshot)
 
     def _seen(self, client: Subscription) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """uvicorn's HTTP and WebSocket protocols with a wire in the scope, and with limits where uvicorn has none."""
 
 import asyncio
+import socket
+from contextlib import suppress
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -88,6 +90,10 @@ class WireHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.wire = Wire(transport)
+        with suppress(OSError):
+            # asyncio does it only for sockets that say that they are TCP; those of ``socket.create_server`` do not. Without
+            # it an event waits for the client to acknowledge the last one, up to 40 ms.
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._set_deadline()
 
     def data_received(self, data: bytes) -> None:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from app.realtime.cache import Cache
 from app.realtime.log import open_redis
 from app.realtime.view import PriceView
-from app.routers import cache, events, health, info, prices, problems
+from app.routers import cache, events, health, info, prices, problems, sessions
 from app.routers.gateway import Gateway
 from app.routers.rate_limit import RateLimitMiddleware
 from tests.realtime.listening import Stage, stage
@@ -37,8 +37,8 @@ async def answering() -> None:
 def application(gateway: Gateway, *, requests: int = 0, clock: Callable[[], float] = time.monotonic) -> FastAPI:
     """The endpoints over a gateway, put together as the application does it."""
     app = FastAPI()
-    for router in (health.router, info.router, prices.router, events.router, cache.router):
-        app.include_router(router)
+    for endpoints in (health, info, prices, sessions, events, cache):
+        app.include_router(endpoints.router)
     problems.register(app)
     app.add_middleware(RateLimitMiddleware, requests=requests, window=60, most_clients=2, clock=clock)
     app.state.gateway = gateway

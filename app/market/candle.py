@@ -1,0 +1,228 @@
+"""Bars of quotes: how long they last, how quotes make them and how small ones make large ones.
+
+The bars are aligned as OANDA aligns its own, so that bars built here and bars fetched there are the same bars: minutes and
+H1 by the clock, H4 and D by 17:00 in New York, W by Friday 17:00 in New York, M by the trading day of the first, which
+begins at 17:00 in New York on the day before.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from app.market.pair import CurrencyPair
+from app.market.quote import Quote
+
+_NEW_YORK = ZoneInfo("America/New_York")
+_FROM_TURN_TO_MIDNIGHT = timedelta(hours=7)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY, _WEEK = timedelta(days=1), timedelta(weeks=1)
+
+
+class Granularity(StrEnum):
+    """How long a bar lasts, by OANDA's names, the shortest first.
+
+    A bar runs from its start, included, to its end, excluded. Days are trading days, from 17:00 to 17:00 in New York: the one
+    on which its clocks change has 23 or 25 hours, and the H4 bar from 01:00 to 05:00 of that day 3 or 5.
+    """
+
+    M1 = "M1"
+    M5 = "M5"
+    M15 = "M15"
+    H1 = "H1"
+    H4 = "H4"
+    D = "D"
+    W = "W"
+    M = "M"
+
+    def start(self, moment: datetime) -> datetime:
+        """The start in UTC of the bar that holds ``moment``, which is aware."""
+        if self in _BY_THE_CLOCK:
+            return moment.astimezone(UTC) - (moment - _EPOCH) % _BY_THE_CLOCK[self]
+        return _moment(self._first(_trading_time(moment)))
+
+    def end(self, moment: datetime) -> datetime:
+        """The end in UTC of the bar that holds ``moment``, which is aware; the next bar starts there."""
+        if self in _BY_THE_CLOCK:
+            return self.start(moment) + _BY_THE_CLOCK[self]
+        first = self._first(_trading_time(moment))
+        if self is Granularity.M:
+            return _moment((first + 31 * _DAY).replace(day=1))
+        return _moment(first + _BY_THE_TRADING_DAY[self])
+
+    def divides(self, larger: "Granularity") -> bool:
+        """True where bars of this length add up to bars of the ``larger``: every shorter one does, but weeks to no month."""
+        lengths = list(Granularity)
+        return lengths.index(self) < lengths.index(larger) and self is not Granularity.W
+
+    def _first(self, time: datetime) -> datetime:
+        """The start of a bar, where both are in trading time."""
+        if self is Granularity.H4:
+            return time.replace(hour=time.hour // 4 * 4, minute=0, second=0, microsecond=0)
+        day = time.replace(hour=0, minute=0, second=0, microsecond=0)
+        if self is Granularity.D:
+            return day
+        if self is Granularity.W:
+            # Friday 17:00 is where Saturday begins in trading time.
+            return day - (day.weekday() + 2) % 7 * _DAY
+        return day.replace(day=1)
+
+
+_BY_THE_CLOCK = {
+    Granularity.M1: timedelta(minutes=1),
+    Granularity.M5: timedelta(minutes=5),
+    Granularity.M15: timedelta(minutes=15),
+    Granularity.H1: timedelta(hours=1),
+}
+_BY_THE_TRADING_DAY = {Granularity.H4: timedelta(hours=4), Granularity.D: _DAY, Granularity.W: _WEEK}
+
+
+def _trading_time(moment: datetime) -> datetime:
+    """What a clock in New York shows that is seven hours fast, naive: trading days begin at its midnight."""
+    return moment.astimezone(_NEW_YORK).replace(tzinfo=None) + _FROM_TURN_TO_MIDNIGHT
+
+
+def _moment(trading_time: datetime) -> datetime:
+    """The moment in UTC of a bound of a bar. Of the two with that time when clocks go back, it is the first."""
+    return (trading_time - _FROM_TURN_TO_MIDNIGHT).replace(tzinfo=_NEW_YORK).astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Ohlc:
+    """The first, highest, lowest and last of some prices."""
+
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+
+    @classmethod
+    def of(cls, price: Decimal) -> "Ohlc":
+        """Those of one price alone."""
+        return cls(price, price, price, price)
+
+    def then(self, later: "Ohlc") -> "Ohlc":
+        """Those of these prices and of later ones together."""
+        return Ohlc(self.open, max(self.high, later.high), min(self.low, later.low), later.close)
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """A bar of one pair: the bids, mids and asks of all quotes from ``time``, its start in UTC, to its end.
+
+    The mids are those of the quotes, one by one, so the highest mid is not always halfway between the highest bid and the
+    highest ask. ``volume`` is the number of quotes; there is no bar without any. ``complete`` is true once no more can come.
+    """
+
+    pair: CurrencyPair
+    granularity: Granularity
+    time: datetime
+    bid: Ohlc
+    mid: Ohlc
+    ask: Ohlc
+    volume: int
+    complete: bool
+
+    @property
+    def end(self) -> datetime:
+        """Where the next bar starts, in UTC."""
+        return self.granularity.end(self.time)
+
+
+class CandleBuilder:
+    """Makes bars of one pair and length from quotes in the order of time."""
+
+    def __init__(self, pair: CurrencyPair, granularity: Granularity) -> None:
+        self._pair = pair
+        self._granularity = granularity
+        self._unfinished: Candle | None = None
+        self._end: datetime | None = None
+        self._reached: datetime | None = None
+
+    @property
+    def unfinished(self) -> Candle | None:
+        """The bar of the quotes so far that are in no closed bar; not complete. None where there are none."""
+        return self._unfinished
+
+    def add(self, quote: Quote) -> Candle | None:
+        """Take the next quote; the bar that it closes, complete, if it does.
+
+        Raises ValueError for another pair, and for a time before one that was added or advanced to.
+        """
+        if quote.pair != self._pair:
+            raise ValueError(f"bars of {self._pair} cannot take a quote of {quote.pair}")
+        closed = self.advance(quote.time)
+        if self._unfinished is None:
+            start = self._granularity.start(quote.time)
+            self._end = self._granularity.end(start)
+            self._unfinished = self._bar(start, quote)
+        else:
+            self._unfinished = _join(self._unfinished, self._bar(self._unfinished.time, quote))
+        return closed
+
+    def advance(self, moment: datetime) -> Candle | None:
+        """Take note that no quote from before ``moment``, which is aware, is still to come; the bar that this closes, if any.
+
+        Without it the last bar before a silence stays unfinished until the silence ends. Raises ValueError for a moment before
+        one that was added or advanced to.
+        """
+        if self._reached is not None and moment < self._reached:
+            raise ValueError(f"bars of {self._pair} are past {moment.isoformat()}: they have reached {self._reached.isoformat()}")
+        self._reached = moment
+        if self._unfinished is None or self._end is None or moment < self._end:
+            return None
+        closed, self._unfinished = replace(self._unfinished, complete=True), None
+        return closed
+
+    def _bar(self, start: datetime, quote: Quote) -> Candle:
+        """A bar of a single quote."""
+        bid, mid, ask = Ohlc.of(quote.bid), Ohlc.of(quote.mid), Ohlc.of(quote.ask)
+        return Candle(self._pair, self._granularity, start, bid, mid, ask, volume=1, complete=False)
+
+
+def aggregate(candles: Iterable[Candle], granularity: Granularity, until: datetime | None = None) -> list[Candle]:
+    """The larger bars that the bars of one pair, in the order of time, add up to.
+
+    They are what the quotes themselves would have made, given that ``candles`` starts where a larger bar does. A larger bar is
+    complete where all its parts are and nothing can be missing at its end: its last part reaches there, a later bar follows,
+    or ``until``, the moment up to which ``candles`` holds every bar there is, is not before it.
+
+    Raises ValueError for bars of more than one pair, not in order, or of a length that does not divide the larger one.
+    """
+    larger: list[Candle] = []
+    end = last = None
+    for candle in candles:
+        if not candle.granularity.divides(granularity):
+            raise ValueError(f"{candle.granularity} bars do not add up to {granularity} bars")
+        if last is not None and (candle.pair != last.pair or candle.time < last.end):
+            raise ValueError(f"bars of one pair in the order of time are needed: {_title(candle)} cannot follow {_title(last)}")
+        if end is None or candle.time >= end:
+            start = granularity.start(candle.time)
+            end = granularity.end(start)
+            larger.append(replace(candle, granularity=granularity, time=start))
+        else:
+            larger[-1] = _join(larger[-1], candle)
+        last = candle
+    if last is not None and end is not None and last.end < end and (until is None or until < end):
+        larger[-1] = replace(larger[-1], complete=False)
+    return larger
+
+
+def _join(bar: Candle, part: Candle) -> Candle:
+    """A bar with a later part added, complete where both are."""
+    return Candle(
+        bar.pair,
+        bar.granularity,
+        bar.time,
+        bar.bid.then(part.bid),
+        bar.mid.then(part.mid),
+        bar.ask.then(part.ask),
+        bar.volume + part.volume,
+        bar.complete and part.complete,
+    )
+
+
+def _title(candle: Candle) -> str:
+    return f"{candle.pair} {candle.granularity} at {candle.time.isoformat()}"
