@@ -31,6 +31,9 @@ class Correlation(NamedTuple):
     observations: int
 
 
+_ROUNDING = 1e-24
+"""The variance, for each bar, of returns that differ by no more than the rounding of their prices."""
+
 Measure = Callable[[Closes, Closes], Correlation]
 Matrix = Mapping[CurrencyPair, Mapping[CurrencyPair, Correlation]]
 
@@ -38,8 +41,8 @@ Matrix = Mapping[CurrencyPair, Mapping[CurrencyPair, Correlation]]
 def pearson(first: Closes, second: Closes, minimum: int = MINIMUM_OBSERVATIONS) -> Correlation:
     """ρ = Σ(x − x̄)(y − ȳ) / √(Σ(x − x̄)² · Σ(y − ȳ)²), where x and y are the log returns of the two.
 
-    The value is None with fewer than ``minimum`` returns, and where one of the two does not move at all. Raises ValueError for
-    closes that are not positive and finite, and for a ``minimum`` below 20.
+    The value is None with fewer than ``minimum`` returns, and where the returns of one of the two are all the same. Raises
+    ValueError for closes that are not positive and finite, and for a ``minimum`` below 20.
     """
     return _correlation(first, second, minimum, _pearson)
 
@@ -47,8 +50,9 @@ def pearson(first: Closes, second: Closes, minimum: int = MINIMUM_OBSERVATIONS) 
 def ewma(first: Closes, second: Closes, minimum: int = MINIMUM_OBSERVATIONS, decay: float = RISKMETRICS_DECAY) -> Correlation:
     """ρ = c / √(v_x · v_y), the exponential means of xy, x² and y² at the last return: recent returns weigh more.
 
-    The mean returns are taken as zero, and the means begin and decay as those of ``volatility.ewma`` do. Values, None and
-    errors as for ``pearson``; also ValueError for a ``decay`` that is not between 0 and 1.
+    The mean returns are taken as zero, and the means begin and decay as those of ``volatility.ewma`` do. The value is None with
+    fewer than ``minimum`` returns, and where one of the two does not move. Errors as for ``pearson``; also ValueError for a
+    ``decay`` that is not between 0 and 1.
     Source: RiskMetrics Technical Document, 1996.
     """
     return _correlation(first, second, minimum, partial(_exponential, decay=decay))
@@ -125,14 +129,14 @@ def rank(correlations: Matrix) -> list[RankedPair]:
     return [
         RankedPair(*entry, category, number)
         for category, entries in found.items()
-        for number, entry in enumerate(sorted(entries, key=partial(_distance, category)), start=1)
+        for number, entry in enumerate(sorted(entries, key=partial(_order, category)), start=1)
     ]
 
 
-def _distance(category: Category, entry: tuple[CurrencyPair, CurrencyPair, float, int]) -> float:
-    """How far an entry is from the best its category could have."""
+def _order(category: Category, entry: tuple[CurrencyPair, CurrencyPair, float, int]) -> float:
+    """By what the best of a category comes first."""
     strength = abs(entry[2])
-    return strength if category is Category.DIVERSIFICATION else 1 - strength
+    return strength if category is Category.DIVERSIFICATION else -strength
 
 
 def _correlation(
@@ -151,7 +155,7 @@ def _correlation(
 
 def _pearson(x: FloatArray, y: FloatArray) -> float | None:
     x, y = x - x.mean(), y - y.mean()
-    return _ratio(float((x * y).sum()), float((x * x).sum()), float((y * y).sum()))
+    return _ratio(float((x * y).mean()), float((x * x).mean()), float((y * y).mean()))
 
 
 def _exponential(x: FloatArray, y: FloatArray, decay: float) -> float | None:
@@ -161,6 +165,6 @@ def _exponential(x: FloatArray, y: FloatArray, decay: float) -> float | None:
 
 def _ratio(covariance: float, variance_x: float, variance_y: float) -> float | None:
     """ρ, which rounding may put just beyond 1; None where it is not defined."""
-    if variance_x == 0 or variance_y == 0:
+    if min(variance_x, variance_y) < _ROUNDING:
         return None
     return max(-1.0, min(1.0, covariance / float(np.sqrt(variance_x * variance_y))))

@@ -165,7 +165,7 @@ def test_the_hour_that_comes_twice_lies_in_one_h4_bar() -> None:
     assert (Granularity.H4.start(again), Granularity.H4.end(again)) == bar
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(_GRANULARITIES, _MOMENTS)
 def test_bars_cover_all_time_without_overlap(granularity: Granularity, moment: datetime) -> None:
     start, end = granularity.start(moment), granularity.end(moment)
@@ -178,7 +178,7 @@ def test_bars_cover_all_time_without_overlap(granularity: Granularity, moment: d
     assert granularity.end(start - _MICROSECOND) == start
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(_GRANULARITIES, _GRANULARITIES, _MOMENTS)
 def test_bars_that_divide_larger_ones_cross_none_of_their_bounds(
     small: Granularity, large: Granularity, moment: datetime
@@ -273,11 +273,13 @@ def test_minute_bars_of_recorded_quotes_are_the_recorded_minute_bars(
     assert [bar.complete for bar in bars] == [True] * 1349 + [False]
 
 
-def test_hour_bars_of_recorded_quotes_are_the_recorded_ones_but_for_their_smoothed_opens(fx_data: Path) -> None:
-    recorded = _hours(fx_data, "20140501", "20140507")
-    built = _build(_ticks(fx_data, "04", "05", "06"), Granularity.H1)
+def test_hour_bars_of_recorded_quotes_are_the_recorded_ones_but_for_their_smoothed_opens(
+    fx_data: Path, minutes: list[Candle]
+) -> None:
+    recorded = _hours(fx_data, "20140501", "20140506")
+    built = aggregate(minutes, Granularity.H1)
     friday, recorded = recorded[-len(built) - 1], recorded[-len(built) :]
-    assert len(built) == 51
+    assert len(built) == 27
     assert [(bar.time, bar.bid.close, bar.ask.close) for bar in built] == [
         (bar.time, bar.bid.close, bar.ask.close) for bar in recorded
     ]
@@ -334,7 +336,9 @@ def test_trading_days_and_weeks_of_a_year_with_two_changes_of_clocks(year: list[
     weeks = aggregate(year, Granularity.W)
     assert len(weeks) == 53
     assert all(week.end == following.time for week, following in pairwise(weeks))
-    assert Counter(week.volume for week in weeks)[120] == 44
+    # The weeks of the two Christmases and the two New Years within are short, but for one.
+    assert Counter(week.volume for week in weeks) == {120: 50, 93: 3}
+    assert [week.volume for week in weeks if week.volume < 120] == [weeks[i].volume for i in (0, 51, 52)]
 
 
 @st.composite
@@ -349,7 +353,7 @@ def _random_quotes(draw: st.DrawFn) -> list[Quote]:
     return quotes
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(_random_quotes(), _GRANULARITIES)
 def test_every_quote_is_in_one_bar_and_every_bar_has_quotes(quotes: list[Quote], granularity: Granularity) -> None:
     bars = _build(quotes, granularity)
@@ -364,7 +368,7 @@ def test_every_quote_is_in_one_bar_and_every_bar_has_quotes(quotes: list[Quote],
     assert bars == expected
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(_random_quotes(), _GRANULARITIES, _GRANULARITIES)
 def test_aggregating_is_building(quotes: list[Quote], small: Granularity, large: Granularity) -> None:
     if small.divides(large):
@@ -391,6 +395,7 @@ def test_a_larger_bar_with_an_unfinished_part_is_not_complete() -> None:
     unfinished = replace(second, complete=False)
     until = parse_time("2026-01-14T09:35:00Z")
     assert [bar.complete for bar in aggregate([first, unfinished], Granularity.M5, until=until)] == [False]
+    assert [bar.complete for bar in aggregate([replace(first, complete=False), second], Granularity.M5, until=until)] == [False]
 
 
 def test_no_bars_add_up_to_none() -> None:
@@ -418,3 +423,6 @@ def test_bars_out_of_order_or_twice_or_of_two_pairs_do_not_add_up() -> None:
     for bars in ([second, first], [first, first], [first, replace(second, pair=CurrencyPair("GBP", "USD"))]):
         with pytest.raises(ValueError, match="in the order of time"):
             aggregate(bars, Granularity.H1)
+    # The second minute is in the quarter of an hour already.
+    with pytest.raises(ValueError, match="cannot follow EUR_USD M15 at 2026-01-14T09:30:00"):
+        aggregate([*aggregate([first, second], Granularity.M15), second], Granularity.H1)
