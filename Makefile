@@ -59,7 +59,7 @@ specs: $(RUN_READY)
 	@$(run-all-tests)
 
 define run-all-tests
-$(BIN)/coverage erase && $(BIN)/coverage run -m pytest && $(BIN)/coverage combine --quiet
+$(BIN)/coverage erase && $(BIN)/coverage run -m pytest --numprocesses auto && $(BIN)/coverage combine --quiet
 endef
 
 $(RUN_READY): requirements.lock pyproject.toml | $(BIN)/python

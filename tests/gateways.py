@@ -16,6 +16,9 @@ from app.realtime.hub import Hub
 from app.server import GatewayServer, listen
 from tests.waiting import wait_until
 
+UNTRACED = {"COVERAGE_PROCESS_CONFIG": ""}
+"""Variables that keep coverage from following a process, which makes it several times slower."""
+
 QUIET: Mapping[str, Any] = {"_env_file": None, "rate_limit_requests": 0, "websocket_port": 0}
 
 
@@ -97,7 +100,7 @@ class GatewayProcess:
 
 @asynccontextmanager
 async def command(*arguments: str | Path, cwd: Path, **environment: str) -> AsyncGenerator[GatewayProcess]:
-    """``fx-gateway`` with these arguments and variables, killed on leaving if it still runs."""
+    """``fx-gateway`` with these arguments and variables, ended on leaving if it still runs."""
     inherited = {name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith("COV")}
     project = Path(__file__).parent.parent
     process = await asyncio.create_subprocess_exec(

@@ -16,7 +16,7 @@ from tests.end_to_end.recorders import (
     node_socketio,
     python_socketio,
 )
-from tests.gateways import command
+from tests.gateways import UNTRACED, command
 from tests.waiting import wait_until
 
 PAIRS = ("EUR_USD", "NZD_USD")
@@ -28,7 +28,7 @@ async def test_every_client_gets_every_tick_once_in_order_and_unchanged(
 ) -> None:
     files = [fx_data / "oanda" / "tick" / pair / "20140505_quote.zip" for pair in ("eurusd", "nzdusd")]
     # A browser that shares two cores with four other clients stalls now and then; what it must not do is lose prices.
-    environment = {"REDIS_URL": valkey_url, "SEND_BUFFER_BYTES": "4000000", "DATA_DIR": str(tmp_path)}
+    environment = {"REDIS_URL": valkey_url, "SEND_BUFFER_BYTES": "4000000", "DATA_DIR": str(tmp_path), **UNTRACED}
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(command("gateway", "--port", "0", cwd=tmp_path, **environment))
         url = await gateway.ready_url()

@@ -10,7 +10,7 @@ import pytest
 from app.realtime.event import cursor_order
 from app.realtime.log import EventLog, open_redis
 from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, python_socketio
-from tests.gateways import command
+from tests.gateways import UNTRACED, command
 from tests.private_valkey import PrivateValkey
 from tests.waiting import wait_until
 
@@ -23,7 +23,7 @@ async def test_no_client_is_disconnected_and_what_is_lost_is_announced(
     valkey: PrivateValkey, fx_data: Path, node: Path, tmp_path: Path
 ) -> None:
     files = [fx_data / "oanda" / "tick" / pair / "20140506_quote.zip" for pair in ("eurusd", "nzdusd")]
-    environment = {"REDIS_URL": valkey.url, "SEND_BUFFER_BYTES": "4000000", "DATA_DIR": str(tmp_path)}
+    environment = {"REDIS_URL": valkey.url, "SEND_BUFFER_BYTES": "4000000", "DATA_DIR": str(tmp_path), **UNTRACED}
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(command("gateway", "--port", "0", cwd=tmp_path, **environment))
         url = await gateway.ready_url()
