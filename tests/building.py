@@ -3,8 +3,6 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import orjson
-
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.realtime.event import Draft, Event, EventType, draft, gap, price_update
@@ -87,10 +85,3 @@ def gap_event(before: int, missed: int | None = 3) -> Event:
 def numbers(events: list[Event]) -> list[int]:
     """Which events these are, by number."""
     return [event.order[0] - _FIRST for event in events]
-
-
-def body(payload: bytes) -> dict[str, object]:
-    """A payload, read."""
-    read = orjson.loads(payload)
-    assert isinstance(read, dict)
-    return read

@@ -171,6 +171,44 @@ def test_a_wrong_value_is_one_line_that_names_its_variable(
     assert len(str(caught.value).splitlines()) == 1
 
 
+_WHOLE = {
+    "websocket_port": (0, 65535),
+    "websocket_max_clients": (1, None),
+    "redis_port": (1, 65535),
+    "redis_db": (0, None),
+    "db_port": (1, 65535),
+    "simulated_seed": (0, None),
+    "event_log_length": (1000, None),
+    "send_buffer_bytes": (4096, None),
+    "alert_lane_events": (1, None),
+    "rate_limit_requests": (0, None),
+}
+
+
+@pytest.mark.parametrize("name", _WHOLE)
+def test_a_whole_number_has_bounds(name: str) -> None:
+    least, most = _WHOLE[name]
+    assert getattr(load_settings(**{name: least}), name) == least
+    with pytest.raises(ConfigurationError, match=name.upper()):
+        load_settings(**{name: least - 1})
+    if most is not None:
+        assert getattr(load_settings(**{name: most}), name) == most
+        with pytest.raises(ConfigurationError, match=name.upper()):
+            load_settings(**{name: most + 1})
+
+
+def test_every_other_number_is_above_zero() -> None:
+    names = [name for name, field in Settings.model_fields.items() if field.annotation is float]
+    assert len(names) >= 9
+    for name in names:
+        assert getattr(load_settings(**{name: 1e-9}), name) == 1e-9
+        with pytest.raises(ConfigurationError, match=f"^{name.upper()}: Input should be greater than 0$"):
+            load_settings(**{name: 0})
+    assert load_settings(simulated_rate=20_000).simulated_rate == 20_000
+    with pytest.raises(ConfigurationError, match="SIMULATED_RATE"):
+        load_settings(simulated_rate=20_001)
+
+
 def test_every_wrong_value_is_named(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("WEBSOCKET_PORT", "x")
     environment.setenv("STALE_AFTER", "0")

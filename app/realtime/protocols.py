@@ -5,7 +5,7 @@ import socket
 from contextlib import suppress
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -82,6 +82,7 @@ class WireHttpProtocol(HttpToolsProtocol):
     """An HTTP connection whose response body may be written past ASGI, and which does not wait for ever."""
 
     wire: Wire
+    _answered: RequestResponseCycle | None = None
     _deadline: asyncio.TimerHandle | None = None
     _in_head = False
     _head_bytes = 0
@@ -145,7 +146,15 @@ class WireHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
         self.wire.gone()
+        if self._answered is not None and self._answered is not self.cycle:
+            # uvicorn tells it to the newest request; the one that is being answered would wait for ever.
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size

@@ -128,6 +128,8 @@ class Connection:
                 raise InvalidRequest("A resume is still under way")
         before = self._client.interest
         interest = Interest(before.pairs | asked, request.max_hz)
+        # What waits for a client that follows nothing yet is no place in the stream to resume from.
+        stands = self._hub.position_of(self._client) if before.follows else self._hub.cursor
         self._answer(
             "subscription_confirmed",
             SubscriptionConfirmed(
@@ -135,7 +137,7 @@ class Connection:
                 pair_count=len(interest.pairs),
                 subscribed_to_all=self._is_all(interest.pairs),
                 recovered=None if request.since is None else held is not None,
-                cursor=held.cursor if held is not None else self._hub.position_of(self._client),
+                cursor=stands if held is None else held.cursor,
                 timestamp=_now(),
             ),
             ack,
@@ -296,7 +298,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     # ------------------------------------------------------------ receiving
 
-    async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
+    async def _handle_eio_message(self, eio_sid: str, data: object) -> None:
         session = self.eio.sockets.get(eio_sid)
         if session is None or session.client.closed:
             return
@@ -305,14 +307,15 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
                 raise ValueError
             await super()._handle_eio_message(eio_sid, data)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-            self._binary_packet.pop(eio_sid, None)
             await self._unreadable(eio_sid)
 
-    def _is_misplaced(self, eio_sid: str, data: str | bytes) -> bool:
-        """True for text where an attachment is due, and for packets that announce too many attachments or none."""
+    def _is_misplaced(self, eio_sid: str, data: object) -> bool:
+        """True for what is no attachment where one is due, for one that is not due, and for none or too many announced."""
         if eio_sid in self._binary_packet:
-            return isinstance(data, str)
-        if not isinstance(data, str) or data[:1] not in ("5", "6"):
+            return not isinstance(data, bytes)
+        if not isinstance(data, str):
+            return True
+        if data[:1] not in ("5", "6"):
             return False
         count = data[1:].partition("-")[0]
         return not (count.isdecimal() and 0 < int(count) <= _MOST_ATTACHMENTS)
@@ -328,6 +331,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _unreadable(self, eio_sid: str) -> None:
         """Answer what is no packet. A session that has not connected has no events to be answered with; it ends."""
+        self._binary_packet.pop(eio_sid, None)
         connection = self._connections.get(eio_sid)
         if connection is not None:
             connection.receive_unreadable()

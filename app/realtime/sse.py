@@ -70,22 +70,34 @@ class EventStreamResponse(EventSourceResponse):
             await self._refuse(error)(scope, receive, send)
             return
         try:
-            if not direct:
-                self._client = client
+            if direct and wire is not None:
+                self._hub.pause(client)  # nothing goes before the head, and that waits for whoever has not read what was before
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                if not client.closed:
+                    self._begin(client, wire)
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+            else:
                 self._open(client)
                 with suppress(SendTimeoutError):  # it has stopped reading
                     await super().__call__(scope, receive, send)
-                return
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if not client.closed:
-                self._open(client)
-            while (await receive())["type"] != "http.disconnect":
-                pass
         finally:
             self._hub.disconnect(client)
 
+    def _begin(self, client: Subscription, wire: Wire) -> None:
+        client.take()  # what concerned everyone while the head was waiting
+        self._hub.resume(client)
+        wire.open(
+            self._hub.bounds.send_buffer_bytes,
+            full=lambda: self._hub.pause(client),
+            room=lambda: self._hub.resume(client),
+            gone=lambda: self._hub.disconnect(client),
+        )
+        self._open(client)
+
     def _open(self, client: Subscription) -> None:
         """Send what opens a stream, then the snapshot or the replay, then go live: one synchronous step."""
+        self._client = client
         recovered = None if self._since is None else self._held is not None
         opened = StreamOpened(
             recovered=recovered,
@@ -98,17 +110,12 @@ class EventStreamResponse(EventSourceResponse):
         self._hub.follow(client, self._interest, held=self._held, snapshot=self._snapshot or recovered is False)
 
     def _direct(self, wire: Wire) -> Subscription:
-        client = Subscription(
+        return Subscription(
             secrets.token_hex(8), "sse", CHUNKED_EVENT_STREAM, self._hub.bounds,
-            write=wire.transport.write, cut=lambda _: wire.abort(), finish=lambda: wire.finish(_farewell_chunks()),
+            write=wire.transport.write,
+            cut=lambda _: wire.abort(),
+            finish=lambda: wire.finish(b"" if self._client is None else _farewell_chunks()),
         )  # fmt: skip
-        wire.open(
-            self._hub.bounds.send_buffer_bytes,
-            full=lambda: self._hub.pause(client),
-            room=lambda: self._hub.resume(client),
-            gone=lambda: self._hub.disconnect(client),
-        )
-        return client
 
     def _fetching(self, wire: Wire | None) -> Subscription:
         return Subscription(

@@ -21,7 +21,7 @@ class Origins:
 
 def _is_of(host: object, origin: str) -> bool:
     try:
-        return urlsplit(origin).netloc == host
+        return bool(host) and urlsplit(origin).netloc == host
     except ValueError:
         return False
 

@@ -155,6 +155,13 @@ async def test_what_cannot_be_used_is_counted_and_stops_nothing(
     assert len(await everything(log)) == 1
 
 
+async def test_a_message_may_be_64_kib_long_and_no_longer(bridge: Bridge) -> None:
+    empty = b'{"data_type":"prices","more":""}'
+    for size in (65_536, 65_537):
+        await bridge.carry("data_ready", empty.replace(b'""', b'"%s"' % (b"x" * (size - len(empty)))))
+    assert (bridge.carried, bridge.refused) == ({"data_ready": 1}, {"data_ready": 1})
+
+
 @given(st.lists(st.tuples(st.sampled_from(sorted(TYPE_OF_CHANNEL)), st.binary(max_size=60)), max_size=5))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_bytes_stop_the_bridge(valkey_url: str, messages: list[tuple[str, bytes]]) -> None:

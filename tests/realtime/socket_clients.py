@@ -20,6 +20,13 @@ WEBSOCKET, POLLING, UPGRADE = ("websocket",), ("polling",), ("polling", "websock
 
 EVENTS_OF_THE_LOG = ("price_update", "volatility_alert", "correlation_alert", "data_ready", "gap")
 
+UPGRADE_HEADERS = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec_WebSocket_Version": "13",
+    "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
 Received = tuple[str, Any]
 """An event and its body."""
 
@@ -249,3 +256,18 @@ async def raw_polling(url: str, *, joined: bool = False) -> AsyncGenerator[RawPo
         if joined:
             await polling.join()
         yield polling
+
+
+TEXT, BINARY, CLOSE, PING, CONTINUATION = 0x1, 0x2, 0x8, 0x9, 0x0
+
+
+def frame(opcode: int, payload: bytes = b"", *, first_bits: int = 0x80, masked: bool = True) -> bytes:
+    """A websocket frame as a client sends it, or as none should."""
+    mask = 0x80 if masked else 0
+    if len(payload) < 126:
+        head = bytes([first_bits | opcode, mask | len(payload)])
+    elif len(payload) < 65536:
+        head = bytes([first_bits | opcode, mask | 126]) + len(payload).to_bytes(2)
+    else:
+        head = bytes([first_bits | opcode, mask | 127]) + len(payload).to_bytes(8)
+    return head + (b"\0\0\0\0" if masked else b"") + payload

@@ -148,10 +148,10 @@ class RawStream:
         return [id for id in self.parser.own_ids if id in others or id not in beats]
 
 
-async def tcp(url: str, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def tcp(url: str, limit: int = 1 << 22) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A TCP connection to where a URL leads."""
     parts = urlsplit(url)
-    return await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 22, **options)
+    return await asyncio.open_connection(parts.hostname, parts.port, limit=limit)
 
 
 @asynccontextmanager

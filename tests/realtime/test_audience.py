@@ -6,7 +6,7 @@ from app.realtime.audience import Audience
 from app.realtime.event import ORIGIN, Event
 from app.realtime.frames import EVENT_STREAM
 from app.realtime.subscription import NOTHING_YET, Bounds, Interest, Subscription
-from tests.building import Clock, alert_event, cursor, numbers, price_event, ready_event
+from tests.building import Clock, alert_event, correlation_event, cursor, numbers, price_event, ready_event
 
 _EURO = Interest(frozenset({"EUR_USD"}))
 
@@ -161,3 +161,26 @@ def test_what_was_delivered_last_never_falls_back(audience: Audience) -> None:
     deliver(audience, price_event(5))
     deliver(audience, price_event(3).without_cursor())
     assert audience.last == price_event(5).order
+
+
+# ----------------------------------------------------------------- interest
+
+
+def test_a_client_wants_events_of_its_pairs_and_those_for_everyone() -> None:
+    interest = Interest(frozenset({"EUR_USD", "USD_JPY"}))
+    assert interest.wants(price_event(1, "EUR_USD"))
+    assert not interest.wants(price_event(1, "GBP_USD"))
+    assert interest.wants(correlation_event(1, "GBP_USD", "USD_JPY"))
+    assert not interest.wants(correlation_event(1, "GBP_USD", "EUR_CHF"))
+    assert interest.wants(ready_event(1))
+
+
+def test_a_client_that_has_not_subscribed_wants_what_concerns_everyone() -> None:
+    assert NOTHING_YET.wants(ready_event(1))
+    assert not NOTHING_YET.wants(price_event(1))
+    assert not NOTHING_YET.follows
+
+
+def test_clients_that_want_the_same_share_an_audience() -> None:
+    assert Interest(frozenset({"A", "B"}), 2) == Interest(frozenset({"B", "A"}), 2)
+    assert len({Interest(frozenset({"A"})), Interest(frozenset({"A"}), 2), NOTHING_YET, Interest()}) == 4

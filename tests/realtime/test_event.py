@@ -14,6 +14,7 @@ from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.realtime.event import (
     ORIGIN,
+    VISIBLE,
     Draft,
     Event,
     EventType,
@@ -128,6 +129,14 @@ def test_other_news_concern_everyone() -> None:
     assert ready_event(1).pairs == ()
     assert event(1, heartbeat("a", "feed")).pairs == ()
     assert Event.from_entry(cursor(1), 1, "news_of_tomorrow", b'{"instrument":"EUR_USD"}').pairs == ()
+
+
+def test_clients_see_all_but_heartbeats() -> None:
+    assert frozenset({"price_update", "volatility_alert", "correlation_alert", "data_ready", "gap"}) == VISIBLE
+
+
+def test_the_first_event_is_a_cursor() -> None:
+    assert price_event(1).is_cursor
 
 
 def test_only_a_price_is_made_worthless_by_a_newer_one() -> None:

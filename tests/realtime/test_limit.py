@@ -34,10 +34,12 @@ def test_the_next_window_begins_with_a_request(clock: Clock) -> None:
 
 
 def test_a_window_ends_exactly_at_its_end(clock: Clock) -> None:
-    limit = RequestLimit(1, 60, clock)
+    limit = RequestLimit(2, 60, clock)
+    limit.take()
     limit.take()
     clock.now += 60
     assert limit.take() == 0
+    assert (limit.remaining, limit.resets_in) == (1, 60)
 
 
 def test_it_tells_what_is_left_and_how_much_was_too_much(clock: Clock) -> None:

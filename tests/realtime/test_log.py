@@ -1,6 +1,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 
 from app.errors import ConfigurationError, LogUnavailable
 from app.realtime.event import ORIGIN, Draft, cursor_order
-from app.realtime.log import EventLog, answers, open_redis, shut_down
+from app.realtime.log import EventLog, answers, ask, open_redis, shut_down
 from tests.building import alert_draft, price_draft, ready_draft
 from tests.private_valkey import PrivateValkey
 
@@ -224,3 +225,58 @@ async def test_what_is_no_redis_url_is_a_configuration_error_without_its_secret(
     assert str(caught.value).startswith("REDIS_URL: not a URL of Redis")
     assert not any(word in str(caught.value) for word in ("secret", "cret", "port/", "65536"))
     assert caught.value.__suppress_context__
+
+
+async def test_after_reconnecting_the_connections_are_others(redis: Redis, log: EventLog) -> None:
+    before = await redis.client_id()
+    assert await redis.client_id() == before
+    await log.reconnect()
+    assert await redis.client_id() != before
+
+
+# ---------------------------------------------------------------- cancellation
+
+
+async def test_a_cancellation_that_the_client_swallowed_still_cancels() -> None:
+    asked = asyncio.Event()
+
+    async def forgetful() -> str:
+        asked.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "answer"
+
+    asking = asyncio.create_task(ask(forgetful()))
+    await asked.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+async def test_a_cancellation_that_comes_as_the_answer_does_still_cancels() -> None:
+    async def late() -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return "answer"
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(ask(late()))
+
+
+async def test_whoever_cleans_up_after_a_cancellation_may_still_ask() -> None:
+    cancelled = asyncio.Event()
+
+    async def late() -> str:
+        return "answer"
+
+    async def cleaning_up() -> object:
+        with suppress(asyncio.CancelledError):
+            cancelled.set()
+            await asyncio.Event().wait()
+        return await ask(late())
+
+    task = asyncio.create_task(cleaning_up())
+    await cancelled.wait()
+    task.cancel()
+    assert await task == "answer"

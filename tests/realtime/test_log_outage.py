@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 
 from app.errors import LogUnavailable
 from app.realtime.event import ORIGIN, Event
-from app.realtime.log import EventLog, ask, open_redis
+from app.realtime.log import EventLog, open_redis
 from tests.building import ready_draft
 from tests.private_valkey import PrivateValkey
 from tests.waiting import wait_until
@@ -250,36 +250,6 @@ async def cut_off_after_writing(valkey: PrivateValkey, times: int) -> AsyncGener
             yield f"unix://{path}"
         await asyncio.gather(*filter(None, carrying))
     assert left == 0, "every answer that was to be lost was lost"
-
-
-# ---------------------------------------------------------------- cancellation
-
-
-async def test_a_cancellation_that_the_client_swallowed_still_cancels() -> None:
-    asked = asyncio.Event()
-
-    async def forgetful() -> str:
-        asked.set()
-        with suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()
-        return "answer"
-
-    asking = asyncio.create_task(ask(forgetful()))
-    await asked.wait()
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
-
-
-async def test_a_cancellation_that_comes_as_the_answer_does_still_cancels() -> None:
-    async def late() -> str:
-        task = asyncio.current_task()
-        assert task is not None
-        task.cancel()
-        return "answer"
-
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.create_task(ask(late()))
 
 
 async def test_after_a_cancelled_question_the_next_one_gets_its_own_answer(valkey_url: str) -> None:

@@ -245,6 +245,11 @@ def test_a_member_that_cannot_be_is_named(type: str, data: object, message: str)
         publication(type, data, _PAIRS)
 
 
+def test_the_largest_count_and_the_earliest_time_are_used() -> None:
+    body = published("data_ready", {"data_type": "prices", "count": 2**53 - 1, "timestamp": "1000-01-01T00:00:00Z"})
+    assert (body["count"], body["timestamp"]) == (9007199254740991, "1000-01-01T00:00:00.000000Z")
+
+
 @pytest.mark.parametrize(
     ("type", "data"),
     [

@@ -17,6 +17,7 @@ class Connection:
     def __init__(self, *, direct: bool, bounds: Bounds | None = None) -> None:
         self.written: list[bytes] = []
         self.woken = 0
+        self.finished = 0
         self.reasons: list[str] = []
         self.client = Subscription(
             "somebody",
@@ -24,13 +25,16 @@ class Connection:
             EVENT_STREAM,
             bounds or Bounds(),
             cut=self.reasons.append,
-            finish=lambda: None,
+            finish=self._finish,
             write=self.written.append if direct else None,
             wake=None if direct else self._wake,
         )
 
     def _wake(self) -> None:
         self.woken += 1
+
+    def _finish(self) -> None:
+        self.finished += 1
 
 
 def framed(*events: Event) -> list[bytes]:
@@ -51,29 +55,6 @@ def fetching() -> Connection:
     return Connection(direct=False)
 
 
-# ----------------------------------------------------------------- interest
-
-
-def test_a_client_wants_events_of_its_pairs_and_those_for_everyone() -> None:
-    interest = Interest(frozenset({"EUR_USD", "USD_JPY"}))
-    assert interest.wants(price_event(1, "EUR_USD"))
-    assert not interest.wants(price_event(1, "GBP_USD"))
-    assert interest.wants(correlation_event(1, "GBP_USD", "USD_JPY"))
-    assert not interest.wants(correlation_event(1, "GBP_USD", "EUR_CHF"))
-    assert interest.wants(ready_event(1))
-
-
-def test_a_client_that_has_not_subscribed_wants_what_concerns_everyone() -> None:
-    assert NOTHING_YET.wants(ready_event(1))
-    assert not NOTHING_YET.wants(price_event(1))
-    assert not NOTHING_YET.follows
-
-
-def test_clients_that_want_the_same_share_an_audience() -> None:
-    assert Interest(frozenset({"A", "B"}), 2) == Interest(frozenset({"B", "A"}), 2)
-    assert len({Interest(frozenset({"A"})), Interest(frozenset({"A"}), 2), NOTHING_YET, Interest()}) == 4
-
-
 # ------------------------------------------------------------ direct client
 
 
@@ -82,7 +63,13 @@ def test_a_new_client_is_live_and_nothing_waits_for_it(direct: Connection, fetch
         assert not client.has_waiting_events
         assert not client.conflating
         assert client.take() == []
-        assert (client.position, client.interest, client.closed) == (ORIGIN, NOTHING_YET, False)
+        assert (client.name, client.transport, client.interest) == ("somebody", "sse", NOTHING_YET)
+        assert (client.position, client.seen, client.joined) == (ORIGIN, (0, 0), (0, 0))
+        assert (client.closed, client.paused, client.replaying, client.lagging_since) == (False, False, False, None)
+        client.cut("reason")
+        client.finish()
+    for connection in (direct, fetching):
+        assert (connection.reasons, connection.finished) == (["reason"], 1)
     assert direct.client.takes_now
     assert not fetching.client.takes_now
 
@@ -113,10 +100,11 @@ def test_while_its_connection_is_full_a_direct_client_conflates_at_once(direct: 
     client.paused = True
     assert not client.takes_now
     client.keep([price_event(1), price_event(2), alert_event(3)])
-    client.send_history([price_event(4, "USD_JPY")])
+    client.send_history([price_event(1, "USD_JPY"), price_event(4, "USD_JPY")])
     client.send_message("pong", b"{}")
     assert client.conflating
-    assert client.conflated == 1
+    assert client.conflated == 2
+    outbox = client.outbox
     assert direct.written == []
     client.paused = False
     client.flush()
@@ -125,6 +113,7 @@ def test_while_its_connection_is_full_a_direct_client_conflates_at_once(direct: 
     assert not client.has_waiting_events
     client.flush()
     assert len(direct.written) == 1
+    assert client.outbox is not outbox, "a healthy client has none"
 
 
 def test_what_was_conflated_is_counted_for_good(direct: Connection) -> None:
@@ -159,6 +148,12 @@ def test_a_fetching_client_conflates_above_its_mark() -> None:
     client.keep([price_event(3)])
     assert client.conflating
     assert client.take() == framed(price_event(3))
+
+
+def test_a_fetching_client_gets_history_whole() -> None:
+    client = Connection(direct=False, bounds=Bounds(send_buffer_bytes=_SIZE)).client
+    client.send_history([price_event(1), price_event(2), price_event(3)])
+    assert client.take() == framed(price_event(1), price_event(2), price_event(3))
 
 
 def test_a_client_with_neither_write_nor_wake_keeps_what_comes() -> None:
@@ -206,6 +201,9 @@ def test_what_waited_goes_first_over_the_new_connection(fetching: Connection) ->
     client.send_message("pong", b"{}")
     assert written[1:] == [WEBSOCKET_FRAMES.message("pong", b"{}")]
     assert fetching.woken == 2
+    client.paused = True
+    client.keep([price_event(2), price_event(3)])
+    assert client.conflated == 1, "a direct client conflates at once"
 
 
 def test_where_nothing_waited_nothing_is_written_over_the_new_connection(fetching: Connection) -> None:
@@ -243,9 +241,10 @@ async def test_a_fetching_client_is_drained_when_it_has_fetched(fetching: Connec
     waiting = [asyncio.create_task(client.drained()) for _ in range(2)]
     await wait_until(lambda: client._drained is not None, "somebody waits")
     assert not any(task.done() for task in waiting)
+    first = client._drained
     client.take()
     client.keep([price_event(2)])  # more came before the waiting one looked
-    await wait_until(lambda: client._drained is not None, "they wait again")
+    await wait_until(lambda: client._drained not in (None, first), "they wait again")
     assert not any(task.done() for task in waiting)
     client.take()
     await asyncio.wait_for(asyncio.gather(*waiting), 1)
