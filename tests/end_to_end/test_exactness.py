@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 PAIRS = ("EUR_USD", "NZD_USD")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 async def test_every_client_gets_every_tick_once_in_order_and_unchanged(
     valkey_url: str, fx_data: Path, node: Path, chromium: Path, tmp_path: Path
 ) -> None:
@@ -45,8 +45,8 @@ async def test_every_client_gets_every_tick_once_in_order_and_unchanged(
         try:
             await wait_until(lambda: all(record.opened for record in records), "every client is subscribed", 60)
             replay = [argument for file in files for argument in ("--replay", str(file))]
-            feed = await stack.enter_async_context(command("feed", *replay, "--speed", "2400", cwd=tmp_path, **environment))
-            assert await feed.wait(120) == 0, feed.text
+            feed = await stack.enter_async_context(command("feed", *replay, "--speed", "1200", cwd=tmp_path, **environment))
+            assert await feed.wait(240) == 0, feed.text
 
             expected = await _logged(valkey_url)
             assert len(expected) > 50_000

@@ -38,7 +38,7 @@ async def on(valkey_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         yield on
         await on.alone()
         await wait_until(lambda: len(on.running.server.server_state.connections) == 1, "every other connection is closed")
-        await wait_until(lambda: len(sessions_of(on.running)) == 1, "every other session is closed")
+        await wait_until(lambda: len(sessions_of(on.running)) == 1, "every other session is closed", 40)
 
 
 async def read_to_end(reader: asyncio.StreamReader, timeout: float = 5) -> bytes:
