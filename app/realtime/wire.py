@@ -5,6 +5,7 @@ Under another server there is no wire, and the ordinary ASGI send is used.
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 SCOPE_KEY = "fx.wire"
 
 _UNSENT_IN_KERNEL = 16_384
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def _nothing() -> None:
@@ -59,6 +61,11 @@ class Wire:
     def abort(self) -> None:
         """End the connection at once and drop what is unsent."""
         self.gone()
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):
+                # A reset. Without it the kernel keeps what is unsent until the client has read it, which may be never.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
 
     def finish(self, last: bytes) -> None:

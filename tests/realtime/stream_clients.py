@@ -1,6 +1,7 @@
 """A client of event streams that shows every byte, with a parser that follows WHATWG HTML, section 9.2.6."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -20,6 +21,16 @@ class StreamEvent(NamedTuple):
     def body(self) -> Any:
         """The payload, read."""
         return orjson.loads(self.data)
+
+
+class Reading(NamedTuple):
+    """How much of what a test does not ask for is read all the same: by asyncio, and by the kernel."""
+
+    limit: int
+    receive_buffer: int | None
+
+
+EAGERLY, RELUCTANTLY = Reading(1 << 22, None), Reading(1024, 4096)
 
 
 class EventSourceParser:
@@ -73,7 +84,7 @@ class RawStream:
     """An HTTP connection with one request, read as far as a test wants."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
+        self.reader = reader
         self.writer = writer
         self.status = 0
         self.headers: list[tuple[str, str]] = []
@@ -84,7 +95,7 @@ class RawStream:
     async def read_head(self) -> None:
         """Read the status line and the headers."""
         async with asyncio.timeout(10):
-            lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         self.status = int(lines[0].split()[1])
         self.headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:] if line)]
 
@@ -104,10 +115,10 @@ class RawStream:
 
     async def _read_piece(self) -> bytes:
         if self.header("transfer-encoding") != "chunked":
-            return await self._reader.read(65536)
-        size = int(await self._reader.readline(), 16)
-        piece = await self._reader.readexactly(size)
-        assert await self._reader.readexactly(2) == b"\r\n"
+            return await self.reader.read(65536)
+        size = int(await self.reader.readline(), 16)
+        piece = await self.reader.readexactly(size)
+        assert await self.reader.readexactly(2) == b"\r\n"
         return piece
 
     async def read_to_end(self, timeout: float = 10) -> bytes:
@@ -148,18 +159,28 @@ class RawStream:
         return [id for id in self.parser.own_ids if id in others or id not in beats]
 
 
-async def tcp(url: str, limit: int = 1 << 22) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A TCP connection to where a URL leads."""
+def connected(url: str, *, receive_buffer: int | None = None) -> socket.socket:
+    """A TCP connection to where a URL leads, for whom the kernel keeps about so much that is not read."""
+    connection = socket.socket()
+    if receive_buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     parts = urlsplit(url)
-    return await asyncio.open_connection(parts.hostname, parts.port, limit=limit)
+    connection.connect((parts.hostname, parts.port))
+    connection.setblocking(False)
+    return connection
+
+
+async def tcp(url: str, reading: Reading = EAGERLY) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A TCP connection to where a URL leads, as streams."""
+    return await asyncio.open_connection(sock=connected(url, receive_buffer=reading.receive_buffer), limit=reading.limit)
 
 
 @asynccontextmanager
 async def raw_stream(
-    url: str, path: str, *, method: str = "GET", version: str = "1.1", **headers: str
+    url: str, path: str, reading: Reading = EAGERLY, /, *, method: str = "GET", version: str = "1.1", **headers: str
 ) -> AsyncGenerator[RawStream]:
     """A request whose answer's head has been read; underscores in header names become hyphens."""
-    reader, writer = await tcp(url)
+    reader, writer = await tcp(url, reading)
     lines = [f"{method} {path} HTTP/{version}", f"Host: {urlsplit(url).netloc}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     writer.write("\r\n".join([*lines, "", ""]).encode())

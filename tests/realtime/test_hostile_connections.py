@@ -24,7 +24,7 @@ from tests.realtime.socket_clients import (
     raw_polling,
     raw_socket,
 )
-from tests.realtime.stream_clients import RawStream, raw_stream, tcp
+from tests.realtime.stream_clients import RawStream, Reading, raw_stream, tcp
 from tests.realtime.watching import Watched, sessions_of, watched
 from tests.waiting import wait_until
 
@@ -189,7 +189,7 @@ async def test_a_request_behind_an_event_stream_does_not_disturb_it(on: Watched)
 
 async def test_nothing_of_a_stream_goes_before_its_head(on: Watched) -> None:
     """The head of a stream waits where answers before it have not been read. So has what happens meanwhile."""
-    reader, writer = await tcp(on.url, limit=4096)
+    reader, writer = await tcp(on.url, Reading(4096, None))
     answers = 0
     connection: protocols.WireHttpProtocol | None = None
     while connection is None or not connection.flow.write_paused:

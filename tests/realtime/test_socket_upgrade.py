@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -15,6 +13,7 @@ from app.realtime.log import EventLog, open_redis
 from tests.gateways import gateway
 from tests.realtime.listening import alert, tick
 from tests.realtime.socket_clients import RawPolling, RawSocket, event_of, raw_polling, raw_socket
+from tests.realtime.stream_clients import connected
 from tests.realtime.watching import watched
 from tests.waiting import wait_until
 
@@ -199,7 +198,7 @@ async def test_a_client_that_lags_as_it_changes_over_is_watched_from_then_on(val
         await polling.poll()
         [*_, last] = await EventLog(redis).publisher().publish([alert("EUR_USD") for _ in range(3000)])
         await wait_until(lambda: running.hub.cursor == last, "the hub has the alerts")
-        slow: dict[str, Any] = {"max_queue": 1, "close_timeout": 0.1, "sock": slow_reader(running.url)}
+        slow: dict[str, Any] = {"max_queue": 1, "close_timeout": 0.1, "sock": connected(running.url, receive_buffer=4096)}
         async with raw_socket(running.url, sid=polling.sid, **slow) as websocket:
             await change_over(polling, websocket)
             [client] = running.hub.clients
@@ -222,12 +221,3 @@ async def assert_upgrade_works(url: str, polling: RawPolling) -> None:
     async with raw_socket(url, sid=polling.sid) as websocket:
         assert await change_over(polling, websocket) == []
         assert [packet for packet in await websocket.answers() if packet != "6"] == []
-
-
-def slow_reader(url: str) -> socket.socket:
-    """A connection whose kernel takes little that is not read."""
-    connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect((urlsplit(url).hostname, urlsplit(url).port))
-    connection.setblocking(False)
-    return connection
