@@ -6,6 +6,8 @@ GatewayError
 │   ├── InvalidPair               not a currency pair, or not one that is tracked
 │   └── InvalidCursor             not of the form milliseconds-number
 ├── NoPrice                       a tracked pair that has had no price yet
+├── NoData                        history or a figure that is not there (yet)
+├── NotFound                      a thing with a name that nothing has
 ├── CursorExpired                 a cursor the log does not hold (any more)
 ├── LimitExceeded                 more than the gateway gives
 │   ├── TooManyClients
@@ -42,6 +44,14 @@ class InvalidCursor(InvalidRequest):
 
 class NoPrice(GatewayError):
     """A tracked pair that has had no price yet."""
+
+
+class NoData(GatewayError):
+    """History, or a figure computed from it, that is not there (yet)."""
+
+
+class NotFound(GatewayError):
+    """A thing asked for by a name that nothing has."""
 
 
 class CursorExpired(GatewayError):

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
+from app.market.source import INVENTED
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _FROM_TURN_TO_MIDNIGHT = timedelta(hours=7)
@@ -114,6 +115,7 @@ class Candle:
 
     The mids are those of the quotes, one by one, so the highest mid is not always halfway between the highest bid and the
     highest ask. ``volume`` is the number of quotes; there is no bar without any. ``complete`` is true once no more can come.
+    ``source`` is the source of the newest quote, but an invented one stands for the whole bar once there is any of it.
     """
 
     pair: CurrencyPair
@@ -124,6 +126,7 @@ class Candle:
     ask: Ohlc
     volume: int
     complete: bool
+    source: str
 
     @property
     def end(self) -> datetime:
@@ -140,6 +143,17 @@ class CandleBuilder:
         self._unfinished: Candle | None = None
         self._end: datetime | None = None
         self._reached: datetime | None = None
+
+    def resume(self, unfinished: Candle) -> None:
+        """Go on with a bar that another builder left unfinished; for a builder that has taken nothing yet.
+
+        Raises ValueError for a bar of another pair or length, and where something was taken already.
+        """
+        if (unfinished.pair, unfinished.granularity) != (self._pair, self._granularity) or self._reached is not None:
+            raise ValueError(f"{_title(unfinished)} cannot be gone on with here")
+        self._unfinished = replace(unfinished, complete=False)
+        self._end = unfinished.end
+        self._reached = unfinished.time
 
     @property
     def unfinished(self) -> Candle | None:
@@ -179,7 +193,7 @@ class CandleBuilder:
     def _bar(self, start: datetime, quote: Quote) -> Candle:
         """A bar of a single quote."""
         bid, mid, ask = Ohlc.of(quote.bid), Ohlc.of(quote.mid), Ohlc.of(quote.ask)
-        return Candle(self._pair, self._granularity, start, bid, mid, ask, volume=1, complete=False)
+        return Candle(self._pair, self._granularity, start, bid, mid, ask, volume=1, complete=False, source=quote.source)
 
 
 def aggregate(candles: Iterable[Candle], granularity: Granularity, until: datetime | None = None) -> list[Candle]:
@@ -221,6 +235,7 @@ def _join(bar: Candle, part: Candle) -> Candle:
         bar.ask.then(part.ask),
         bar.volume + part.volume,
         bar.complete and part.complete,
+        bar.source if bar.source in INVENTED else part.source,
     )
 
 

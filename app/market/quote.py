@@ -3,19 +3,34 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 
 from app.market.pair import CurrencyPair
 
 
+class QuoteKind(StrEnum):
+    """What a quote stands for."""
+
+    QUOTED = "quoted"
+    """A bid and an ask that the source makes itself."""
+    INDICATIVE = "indicative"
+    """A price that the source shows but does not deal at now."""
+    SYNTHETIC = "synthetic"
+    """A cross, computed from quotes of two other pairs."""
+    DAILY = "daily"
+    """A reference rate of one fixing a day; bid and ask are the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The best bid and ask of a pair at an aware UTC time, and who said so."""
+    """The best bid and ask of a pair at an aware UTC time, who said so, and of what kind it is."""
 
     pair: CurrencyPair
     bid: Decimal
     ask: Decimal
     time: datetime
     source: str
+    kind: QuoteKind = QuoteKind.QUOTED
 
     @property
     def mid(self) -> Decimal:

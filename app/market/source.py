@@ -8,6 +8,9 @@ from app.market.quote import Quote
 ALWAYS_OPEN = frozenset({"simulated", "replay", "kraken"})
 """Sources that quote around the clock. Every other source is judged by the trading week of interbank FX."""
 
+INVENTED = frozenset({"simulated", "replay"})
+"""Sources whose prices are no market of the time they carry: made up, or of another day."""
+
 
 class PriceSource(Protocol):
     """A place prices come from.

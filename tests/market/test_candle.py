@@ -88,7 +88,7 @@ def _hours(folder: Path, first: str, before: str) -> list[Candle]:
             time, *numbers = line.split(",")
             bid, ask = _ohlc(numbers[:4]), _ohlc(numbers[5:9])
             start = datetime.fromisoformat(time).replace(tzinfo=UTC)
-            bars.append(Candle(_EUR_USD, Granularity.H1, start, bid, _mean(bid, ask), ask, 1, complete=True))
+            bars.append(Candle(_EUR_USD, Granularity.H1, start, bid, _mean(bid, ask), ask, 1, complete=True, source="oanda"))
     return bars
 
 
@@ -102,7 +102,7 @@ def _directly(candles: list[Candle], granularity: Granularity) -> list[Candle]:
             for side in ([p.bid for p in parts], [p.mid for p in parts], [p.ask for p in parts])
         )
         volume = sum(part.volume for part in parts)
-        larger.append(Candle(_EUR_USD, granularity, start, bid, mid, ask, volume, complete=True))
+        larger.append(Candle(_EUR_USD, granularity, start, bid, mid, ask, volume, complete=True, source="oanda"))
     return larger
 
 
@@ -215,6 +215,7 @@ def test_a_builder_gives_a_bar_once_a_quote_comes_after_it() -> None:
         ask=_ohlc(["1.10010", "1.10030", "1.10010", "1.10015"]),
         volume=4,
         complete=False,
+        source="replay",
     )
     assert builder.unfinished == unfinished
     assert builder.add(_quote("2026-01-14T09:35:00Z")) == replace(unfinished, complete=True)
@@ -362,7 +363,7 @@ def test_every_quote_is_in_one_bar_and_every_bar_has_quotes(quotes: list[Quote],
         parts = list(group)
         sides = ([q.bid for q in parts], [q.mid for q in parts], [q.ask for q in parts])
         bid, mid, ask = (Ohlc(side[0], max(side), min(side), side[-1]) for side in sides)
-        expected.append(Candle(_EUR_USD, granularity, start, bid, mid, ask, len(parts), complete=True))
+        expected.append(Candle(_EUR_USD, granularity, start, bid, mid, ask, len(parts), complete=True, source="replay"))
     if expected:
         expected[-1] = replace(expected[-1], complete=False)
     assert bars == expected
