@@ -19,6 +19,7 @@ GatewayError
 ├── LogUnavailable                Redis does not answer
 ├── DatabaseUnavailable           the database does not answer
 └── SourceError                   a price source that cannot deliver
+    └── SourceRefused             one that refuses us for good: the token or the account is wrong
 """
 
 
@@ -100,3 +101,7 @@ class DatabaseUnavailable(GatewayError):
 
 class SourceError(GatewayError):
     """A price source that cannot deliver what it was asked for."""
+
+
+class SourceRefused(SourceError):
+    """A price source that refuses us for good, because of the token or the account: asking again would not help."""
