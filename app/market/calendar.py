@@ -1,56 +1,99 @@
-"""The trading week of interbank FX: Sunday 17:00 to Friday 17:00 in New York, and what it means for a price's age."""
+"""When FX is traded: Sunday 17:00 to Friday 17:00 in New York but for holidays, and what that means for a price's age.
 
-from datetime import UTC, datetime, time, timedelta
+25 December and 1 January are closed as trading days are counted, from 17:00 in New York on the day before to 17:00 on
+the day itself. In OANDA's hourly prices no such day has any since 2010. The days before them are taken as whole, though
+some brokers end them early.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from app.market.source import ALWAYS_OPEN
 
-_NEW_YORK = ZoneInfo("America/New_York")
+NEW_YORK = ZoneInfo("America/New_York")
+"""The zone whose clocks the trading day goes by."""
+
 _TURN = time(17)
-_FRIDAY, _SATURDAY, _SUNDAY = 4, 5, 6
+_DAY = timedelta(days=1)
+_SATURDAY = 5
+_HOLIDAYS = frozenset({(12, 25), (1, 1)})
+
+_BREAK_BEFORE_AND_AFTER_THE_TURN = MappingProxyType({"oanda": (timedelta(minutes=2), timedelta(minutes=3))})
+"""Sources that pause about the turn of the trading day: OANDA quotes from 17:03 to 16:58."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """A stretch of time in UTC, its opening included and its closing not."""
+
+    opens_at: datetime
+    closes_at: datetime
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.opens_at <= moment < self.closes_at
 
 
 def is_open(moment: datetime) -> bool:
-    """True from the open on Sunday, included, to the close on Friday, excluded. ``moment`` is aware."""
-    local = moment.astimezone(_NEW_YORK)
-    day = local.weekday()
-    if day == _FRIDAY:
-        return local.time() < _TURN
-    if day == _SUNDAY:
-        return local.time() >= _TURN
-    return day != _SATURDAY
+    """True in the trading week but for holidays: from the open, included, to the close, excluded. ``moment`` is aware."""
+    return moment in trading_hours(trading_day(moment))
 
 
-def last_open_moment(moment: datetime) -> datetime:
-    """The moment itself while the market is open, else the close before it, in UTC. ``moment`` is aware."""
-    if is_open(moment):
-        return moment.astimezone(UTC)
-    local = moment.astimezone(_NEW_YORK)
-    friday = local.date() - timedelta(days=local.weekday() - _FRIDAY)
-    return datetime.combine(friday, _TURN, _NEW_YORK).astimezone(UTC)
+def is_quoting(source: str, moment: datetime) -> bool:
+    """True where this source has a market to quote at a moment, which is aware; for those in ``ALWAYS_OPEN`` always."""
+    return source in ALWAYS_OPEN or moment in _quoting_hours(source, moment)
 
 
-def is_stale(price_time: datetime, source: str, now: datetime, stale_after_seconds: float) -> bool:
-    """True where the market has been open for more than ``stale_after_seconds`` since a price, the times aware.
+def trading_day(moment: datetime) -> date:
+    """The date on which the current trading day ends or, while the market is closed, the next. ``moment`` is aware."""
+    local = moment.astimezone(NEW_YORK)
+    day = local.date() if local.time() < _TURN else local.date() + _DAY
+    while not is_business_day(day):
+        day += _DAY
+    return day
 
-    For the sources in ``ALWAYS_OPEN`` it always is. For every other, closed hours do not count: a price from just before
-    the close stays good over the weekend, and has its time anew once the market opens.
+
+def trading_hours(day: date) -> Hours:
+    """From 17:00 in New York on the day before to 17:00 on the day."""
+    return Hours(_turn(day - _DAY), _turn(day))
+
+
+def is_business_day(day: date) -> bool:
+    """Monday to Friday, but for holidays."""
+    return day.weekday() < _SATURDAY and (day.month, day.day) not in _HOLIDAYS
+
+
+def stale_from(price_time: datetime, source: str, stale_after: float) -> datetime:
+    """The moment up to which a price is fresh, in UTC: ``stale_after`` seconds of open market later. The time is aware.
+
+    For the sources in ``ALWAYS_OPEN`` the market is always open. For every other, closed hours do not count: a price from
+    just before the close stays good over the weekend, and has its time anew once the market opens.
     """
-    age = now - price_time
-    if source not in ALWAYS_OPEN:
-        age -= _closed_between(price_time, now)
-    return age > timedelta(seconds=stale_after_seconds)
+    moment, left = price_time.astimezone(UTC), timedelta(seconds=stale_after)
+    if source in ALWAYS_OPEN:
+        return moment + left
+    while True:
+        hours = _quoting_hours(source, moment)
+        moment = max(moment, hours.opens_at)
+        if moment + left < hours.closes_at:
+            return moment + left
+        left -= hours.closes_at - moment
+        moment = hours.closes_at
 
 
-def _closed_between(start: datetime, end: datetime) -> timedelta:
-    """How long the market was closed between two moments."""
-    closed = timedelta()
-    moment = end
-    while moment > start:
-        close = last_open_moment(moment)
-        closed += moment - max(close, start) if close < moment else timedelta()
-        # Back over the open hours of this week, to its opening on Sunday.
-        local = close.astimezone(_NEW_YORK)
-        sunday = local.date() - timedelta(days=(local.weekday() + 1) % 7)
-        moment = datetime.combine(sunday, _TURN, _NEW_YORK).astimezone(UTC) - timedelta(microseconds=1)
-    return closed
+def is_stale(price_time: datetime, source: str, now: datetime, stale_after: float) -> bool:
+    """True where a price is past the moment that ``stale_from`` gives. The times are aware."""
+    return now > stale_from(price_time, source, stale_after)
+
+
+def _quoting_hours(source: str, moment: datetime) -> Hours:
+    """The stretch, within one trading day, in which the source quotes now or next."""
+    before, after = _BREAK_BEFORE_AND_AFTER_THE_TURN.get(source, (timedelta(0), timedelta(0)))
+    # A moment in the break before the turn belongs to the next trading day already.
+    hours = trading_hours(trading_day(moment + before))
+    return Hours(hours.opens_at + after, hours.closes_at - before)
+
+
+def _turn(day: date) -> datetime:
+    return datetime.combine(day, _TURN, NEW_YORK).astimezone(UTC)

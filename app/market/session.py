@@ -4,9 +4,7 @@ Hours are local, so that they move in UTC whenever a zone changes its clocks. A 
 of its own zone, and only while the market is open: on a Sunday in January Sydney opens with the market, two hours after
 business does.
 
-25 December and 1 January are closed as trading days are counted, from 17:00 in New York on the day before to 17:00 on
-the day itself; nor is there a session on these dates in its own zone. In OANDA's hourly prices no such day has any since
-2010. The days before them are taken as whole, though some brokers end them early.
+On 25 December and 1 January, by its own date, no session takes place.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,11 +13,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import combinations, count
 from zoneinfo import ZoneInfo
 
-_NEW_YORK = ZoneInfo("America/New_York")
-_TURN = time(17)
+from app.market.calendar import NEW_YORK, Hours, is_business_day, trading_day, trading_hours
+
 _DAY = timedelta(days=1)
-_SATURDAY = 5
-_HOLIDAYS = frozenset({(12, 25), (1, 1)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +33,8 @@ SESSIONS = (
     Session("Sydney", ZoneInfo("Australia/Sydney"), time(7), time(16), "The first to open in a week; AUD and NZD"),
     Session("Tokyo", ZoneInfo("Asia/Tokyo"), time(9), time(18), "The first of Asia to open; JPY"),
     Session("London", ZoneInfo("Europe/London"), time(8), time(17), "The largest centre of all; EUR, GBP and CHF"),
-    Session("New York", _NEW_YORK, time(8), time(17), "Its close ends the trading day; USD and CAD"),
+    Session("New York", NEW_YORK, time(8), time(17), "Its close ends the trading day; USD and CAD"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Hours:
-    """A stretch of time in UTC, its opening included and its closing not."""
-
-    opens_at: datetime
-    closes_at: datetime
-
-    def __contains__(self, moment: datetime) -> bool:
-        return self.opens_at <= moment < self.closes_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +43,6 @@ class Overlap:
 
     sessions: tuple[Session, Session]
     hours: Hours
-
-
-def market_is_open(moment: datetime) -> bool:
-    """True in the trading week but for holidays, of which ``calendar.is_open`` knows nothing. ``moment`` is aware."""
-    return moment in _trading_hours(_trading_day(moment))
 
 
 def session_hours(session: Session, moment: datetime) -> Hours:
@@ -74,8 +54,8 @@ def session_hours(session: Session, moment: datetime) -> Hours:
 
 def overlaps(moment: datetime, sessions: Iterable[Session] = SESSIONS) -> list[Overlap]:
     """What any two sessions share of the trading day or, while the market is closed, of the next, by time."""
-    day = _trading_day(moment)
-    trading = _trading_hours(day)
+    day = trading_day(moment)
+    trading = trading_hours(day)
     # Hours of three local dates may fall in a trading day: in the east the next begin in it, in the west the last end in it.
     dates = (day - _DAY, day, day + _DAY)
     hours = [(session, hours) for session in sessions for hours in _hours_on(session, dates)]
@@ -90,7 +70,7 @@ def overlaps(moment: datetime, sessions: Iterable[Session] = SESSIONS) -> list[O
 def _hours_on(session: Session, dates: Iterable[date]) -> Iterator[Hours]:
     """The session's hours on these local dates, as far as the market is open in them."""
     for day in dates:
-        if _is_business_day(day):
+        if is_business_day(day):
             opening = datetime.combine(day, session.opening, session.zone).astimezone(UTC)
             closing = datetime.combine(day, session.closing, session.zone).astimezone(UTC)
             hours = _shared(Hours(opening, closing), _open_market_from(opening))
@@ -100,31 +80,10 @@ def _hours_on(session: Session, dates: Iterable[date]) -> Iterator[Hours]:
 
 def _open_market_from(moment: datetime) -> Hours:
     """From the start of the current or next trading day to the end of the last before a weekend or holiday."""
-    first = last = _trading_day(moment)
-    while _is_business_day(last + _DAY):
+    first = last = trading_day(moment)
+    while is_business_day(last + _DAY):
         last += _DAY
-    return Hours(_trading_hours(first).opens_at, _trading_hours(last).closes_at)
-
-
-def _trading_day(moment: datetime) -> date:
-    """The date on which the current trading day ends or, while the market is closed, the next."""
-    local = moment.astimezone(_NEW_YORK)
-    day = local.date() if local.time() < _TURN else local.date() + _DAY
-    while not _is_business_day(day):
-        day += _DAY
-    return day
-
-
-def _trading_hours(day: date) -> Hours:
-    return Hours(_turn(day - _DAY), _turn(day))
-
-
-def _turn(day: date) -> datetime:
-    return datetime.combine(day, _TURN, _NEW_YORK).astimezone(UTC)
-
-
-def _is_business_day(day: date) -> bool:
-    return day.weekday() < _SATURDAY and (day.month, day.day) not in _HOLIDAYS
+    return Hours(trading_hours(first).opens_at, trading_hours(last).closes_at)
 
 
 def _shared(*stretches: Hours) -> Hours | None:

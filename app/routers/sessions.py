@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
+from app.market.calendar import is_open
 from app.market.clock import rfc3339, utc_now
-from app.market.session import SESSIONS, Overlap, Session, market_is_open, overlaps, session_hours
+from app.market.session import SESSIONS, Overlap, Session, overlaps, session_hours
 from app.realtime.messages import Message, TimeText
 from app.routers.problems import responses
 
@@ -80,7 +81,7 @@ def sessions_at(moment: datetime) -> Sessions:
     return Sessions(
         timestamp=rfc3339(moment),
         count=len(SESSIONS),
-        market_open=market_is_open(moment),
+        market_open=is_open(moment),
         sessions=[_listed(session, moment) for session in SESSIONS],
         overlaps=[_listed_overlap(overlap, moment) for overlap in overlaps(moment)],
     )

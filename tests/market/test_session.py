@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.market import calendar
+from app.market.calendar import Hours, is_open
 from app.market.clock import parse_time
-from app.market.session import SESSIONS, Hours, Session, market_is_open, overlaps, session_hours
+from app.market.session import SESSIONS, Session, overlaps, session_hours
 
 _MICROSECOND = timedelta(microseconds=1)
 _SYDNEY, _TOKYO, _LONDON, _NEW_YORK = SESSIONS
@@ -112,19 +112,19 @@ def test_a_change_of_clocks_moves_the_hours_of_its_own_zone(session: Session, mo
 def test_on_a_sunday_sydney_opens_with_the_market_and_not_before(opens: str, closes: str) -> None:
     expected = _hours(opens, closes)
     assert session_hours(_SYDNEY, expected.opens_at - timedelta(hours=1)) == expected
-    assert market_is_open(expected.opens_at)
-    assert not market_is_open(expected.opens_at - _MICROSECOND)
+    assert is_open(expected.opens_at)
+    assert not is_open(expected.opens_at - _MICROSECOND)
 
 
 def test_on_a_saturday_of_its_own_a_zone_has_no_session_though_the_market_is_still_open() -> None:
     friday_evening = parse_time("2026-01-16T20:30:00Z")
-    assert market_is_open(friday_evening)
+    assert is_open(friday_evening)
     assert session_hours(_SYDNEY, friday_evening) == _hours("01-18T22", "01-19T05")
 
 
 @pytest.mark.parametrize("moment", ["2026-01-16T22:00:00Z", "2026-01-17T12:00:00Z", "2026-01-18T21:59:59.999999Z"])
 def test_over_the_weekend_everything_is_closed(moment: str) -> None:
-    assert not market_is_open(parse_time(moment))
+    assert not is_open(parse_time(moment))
     assert [session_hours(session, parse_time(moment)) for session in SESSIONS] == [
         _hours("01-18T22", "01-19T05"),
         _hours("01-19T00", "01-19T09"),
@@ -178,10 +178,10 @@ def test_a_day_whose_hours_lie_outside_the_trading_week_has_no_session() -> None
 )
 def test_holidays_are_closed_from_five_to_five_in_new_york(closes: str, opens: str) -> None:
     close, open_ = parse_time(closes), parse_time(opens)
-    assert market_is_open(close - _MICROSECOND)
-    assert not market_is_open(close)
-    assert not market_is_open(open_ - _MICROSECOND)
-    assert market_is_open(open_)
+    assert is_open(close - _MICROSECOND)
+    assert not is_open(close)
+    assert not is_open(open_ - _MICROSECOND)
+    assert is_open(open_)
     assert session_hours(_SYDNEY, close).opens_at == open_
     assert session_hours(_NEW_YORK, close).opens_at == open_ + timedelta(hours=15)
 
@@ -197,7 +197,7 @@ def test_a_holiday_in_the_middle_of_a_week() -> None:
     ]
     # Business in Sydney begins on 25 December before the trading day of the 24th ends.
     before = parse_time("2025-12-24T20:30:00Z")
-    assert market_is_open(before)
+    assert is_open(before)
     assert before not in session_hours(_SYDNEY, before)
     assert before in session_hours(_NEW_YORK, before)
 
@@ -212,7 +212,7 @@ def test_every_hour_traded_about_the_turn_of_nine_years_is_open(pair: str, fx_da
     hours = [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in texts if text >= "2010"]
     turn = [hour for hour in hours if (hour.month, hour.day) >= (12, 20) or (hour.month, hour.day) <= (1, 5)]
     assert len(turn) > 1_500
-    assert [hour for hour in turn if not market_is_open(hour)] == []
+    assert [hour for hour in turn if not is_open(hour)] == []
 
 
 # ---------------------------------------------------------------- overlaps
@@ -298,9 +298,7 @@ def test_a_session_west_of_new_york_may_reach_into_the_next_trading_day() -> Non
 @given(_MOMENTS)
 @settings(deadline=None)
 def test_the_market_is_open_in_the_trading_week_but_for_holidays(moment: datetime) -> None:
-    assert market_is_open(moment) is _trades(moment)
-    if market_is_open(moment):
-        assert calendar.is_open(moment)
+    assert is_open(moment) is _trades(moment)
 
 
 @given(_MOMENTS, _SESSIONS)
@@ -317,8 +315,7 @@ def test_hours_are_current_or_to_come_and_inside_the_trading_week(moment: dateti
     assert moment < hours.closes_at
     assert (moment in hours) is (hours.opens_at <= moment < hours.closes_at)
     for edge in (hours.opens_at, hours.closes_at - _MICROSECOND):
-        assert calendar.is_open(edge)
-        assert market_is_open(edge)
+        assert is_open(edge)
     assert hours.closes_at - hours.opens_at <= timedelta(hours=9)
     assert hours.opens_at - moment < timedelta(days=4)
 
@@ -329,10 +326,10 @@ def test_no_hours_are_left_out(moment: datetime, session: Session, share: float)
     hours = session_hours(session, moment)
     assert not _is_at_work(session, hours.opens_at - _MICROSECOND)
     assert not _is_at_work(session, hours.closes_at)
-    is_open = moment in hours
-    change = hours.closes_at if is_open else hours.opens_at
+    is_on = moment in hours
+    change = hours.closes_at if is_on else hours.opens_at
     before_the_change = min(moment + share * (change - moment), change - _MICROSECOND)
-    assert _is_at_work(session, before_the_change) is is_open
+    assert _is_at_work(session, before_the_change) is is_on
 
 
 @given(_MOMENTS)
