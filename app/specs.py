@@ -24,11 +24,13 @@ from app.realtime.messages import (
     DataReady,
     Gap,
     Pong,
+    PriceAlert,
     PriceResponse,
     PriceUpdate,
     Problem,
     RequestPrice,
     ServerStats,
+    SourceChanged,
     StreamHeartbeat,
     StreamOpened,
     Subscribe,
@@ -188,7 +190,15 @@ LOG_EVENTS = {
                 "price": _EUR_USD,
                 "source": "simulated",
                 "timestamp": _TIME,
-            }
+            },
+            "synthetic": {
+                "id": _ID,
+                "instrument": "GBP_JPY",
+                "price": {"bid": "191.402", "ask": "191.447", "mid": "191.424", "time": _TIME},
+                "source": "kraken",
+                "kind": "synthetic",
+                "timestamp": _TIME,
+            },
         },
     ),
     "volatility_alert": SpokenMessage(
@@ -222,6 +232,23 @@ LOG_EVENTS = {
             }
         },
     ),
+    "price_alert": SpokenMessage(
+        "A price has reached a level that somebody waits for",
+        PriceAlert,
+        {
+            "above": {
+                "id": _ID,
+                "instrument": "EUR_USD",
+                "level_id": "5e0e8a6c4f5b4b0f9d1c2a3b4c5d6e7f",
+                "level": "1.09450",
+                "direction": "above",
+                "price": "1.09460",
+                "severity": "info",
+                "message": "EUR_USD rose to 1.09460, above 1.09450",
+                "timestamp": _TIME,
+            }
+        },
+    ),
     "data_ready": SpokenMessage(
         "New data can be fetched; every client gets this, subscribed or not",
         DataReady,
@@ -231,6 +258,20 @@ LOG_EVENTS = {
                 "data_type": "prices",
                 "count": 20,
                 "message": "prices data updated (20 records)",
+                "timestamp": _TIME,
+            }
+        },
+    ),
+    "source_changed": SpokenMessage(
+        "Prices come from another source from here on; every client gets this, subscribed or not",
+        SourceChanged,
+        {
+            "taken_over": {
+                "id": _ID,
+                "source": "kraken",
+                "previous": "oanda",
+                "simulated": False,
+                "reason": "oanda is silent",
                 "timestamp": _TIME,
             }
         },

@@ -59,8 +59,9 @@ class Feed:
             started = clock()
             try:
                 async for quote in self._source.quotes():
-                    if self.check.passes(quote):
-                        await waiting.put(price_update(quote, utc_now()))
+                    admitted = self.check.admit(quote)
+                    if admitted is not None:
+                        await waiting.put(price_update(admitted, utc_now()))
                 return
             except SourceError as error:
                 _logger.warning("source %s failed: %s", self._source.name, error)

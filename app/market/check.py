@@ -1,11 +1,15 @@
 """What a quote must be before the gateway passes it on."""
 
 from collections import Counter
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote
+
+MOST_AHEAD = timedelta(seconds=60)
+"""How far the clock of a source may be ahead of ours."""
 
 
 class QuoteCheck:
@@ -16,17 +20,23 @@ class QuoteCheck:
         self._newest: dict[CurrencyPair, datetime] = {}
         self.dropped: Counter[str] = Counter()
 
-    def passes(self, quote: Quote) -> bool:
-        """True for a quote of a tracked pair, with sound prices, no older than the last of its pair that passed."""
-        reason = self._fault(quote)
+    def admit(self, quote: Quote) -> Quote | None:
+        """A quote of a tracked pair, with sound prices, no older than the last of its pair that was admitted; else None.
+
+        Where the clock of the source is a little ahead, the quote is given the present time: nothing is quoted in the future,
+        and the times of a pair never go back.
+        """
+        now = utc_now()
+        reason = self._fault(quote, now)
         if reason is not None:
             self.dropped[reason] += 1
-            return False
-        # A clock that is ahead once must not shut out every quote that comes after with the right time.
-        self._newest[quote.pair] = min(quote.time, utc_now())
-        return True
+            return None
+        if quote.time > now:
+            quote = replace(quote, time=now)
+        self._newest[quote.pair] = quote.time
+        return quote
 
-    def _fault(self, quote: Quote) -> str | None:
+    def _fault(self, quote: Quote, now: datetime) -> str | None:
         if quote.pair.name not in self._pairs:
             return "untracked pair"
         # Comparing a NaN raises, so this comes before the comparisons.
@@ -34,6 +44,8 @@ class QuoteCheck:
             return "no positive price"
         if quote.bid > quote.ask:
             return "crossed"
+        if quote.time > now + MOST_AHEAD:
+            return "from the future"
         newest = self._newest.get(quote.pair)
         if newest is not None and quote.time < newest:
             return "out of order"

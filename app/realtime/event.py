@@ -11,7 +11,7 @@ import orjson
 
 from app.errors import InvalidCursor
 from app.market.clock import rfc3339, utc_now
-from app.market.quote import Quote
+from app.market.quote import Quote, QuoteKind
 
 _CURSOR = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
 _U64 = 2**64
@@ -26,10 +26,15 @@ class EventType(StrEnum):
     PRICE_UPDATE = "price_update"
     VOLATILITY_ALERT = "volatility_alert"
     CORRELATION_ALERT = "correlation_alert"
+    PRICE_ALERT = "price_alert"
     DATA_READY = "data_ready"
+    SOURCE_CHANGED = "source_changed"
     GAP = "gap"
     HEARTBEAT = "heartbeat"
 
+
+ALERTS = frozenset({EventType.VOLATILITY_ALERT, EventType.CORRELATION_ALERT, EventType.PRICE_ALERT})
+"""The types that somebody should look at."""
 
 VISIBLE = frozenset(type.value for type in EventType if type != EventType.HEARTBEAT)
 """The types that clients see. An entry of any other type is passed over: this gateway does not know what it means."""
@@ -104,8 +109,9 @@ def canonical_cursor(cursor: object) -> str:
 
 
 def price_update(quote: Quote, timestamp: datetime) -> Draft:
-    """The event of a quote, received by the gateway at ``timestamp``."""
+    """The event of a quote, received by the gateway at ``timestamp``; ``kind`` is left out of one like any other."""
     pair = quote.pair
+    kind = {} if quote.kind is QuoteKind.QUOTED else {"kind": quote.kind}
     return _draft(
         EventType.PRICE_UPDATE,
         {
@@ -117,6 +123,7 @@ def price_update(quote: Quote, timestamp: datetime) -> Draft:
                 "time": rfc3339(quote.time),
             },
             "source": quote.source,
+            **kind,
             "timestamp": rfc3339(timestamp),
         },
         price_of=pair.name,
@@ -159,6 +166,7 @@ _PAIR_MEMBERS: dict[str, tuple[str, ...]] = {
     EventType.PRICE_UPDATE: ("instrument",),
     EventType.VOLATILITY_ALERT: ("instrument",),
     EventType.CORRELATION_ALERT: ("pair1", "pair2"),
+    EventType.PRICE_ALERT: ("instrument",),
 }
 
 

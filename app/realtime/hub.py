@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 import orjson
@@ -301,8 +301,9 @@ class Hub:
             if snapshot:
                 client.send_history([event.without_cursor() for event in self.book.snapshot(added)])
             return
-        if snapshot:
-            self._send_snapshot(client, added)
+        # A price that ``max_hz`` holds back for the old interest would go out to others only.
+        held_back = self._held_back(client) & interest.pairs
+        self._send_snapshot(client, added | held_back if snapshot else held_back)
         self._join(client, interest)
 
     async def _replay(self, client: Subscription, held: Held) -> None:
@@ -360,13 +361,18 @@ class Hub:
             self._send_snapshot(client, client.interest.pairs)
         self._join(client, client.interest)
 
+    def _held_back(self, client: Subscription) -> Set[str]:
+        """The pairs of which a price waits for this client and others of its interest."""
+        audience = self._clients[client]
+        return frozenset() if audience is None or audience.pacer is None else audience.pacer.held
+
     def _send_snapshot(self, client: Subscription, pairs: Iterable[str]) -> None:
         """Send the newest prices, with their ids where the client has seen nothing newer."""
         audience = self._audiences.get((client.framing, client.interest))
         seen = self._seen(client)
         snapshot = []
         for event in self.book.snapshot(pairs):
-            held_back = audience is not None and audience.pacer is not None and audience.pacer.holds(event.pairs[0])
+            held_back = audience is not None and audience.pacer is not None and event.pairs[0] in audience.pacer.held
             if event.order > seen and not held_back:
                 client.seen = max(client.seen, event.order)
                 snapshot.append(event)

@@ -3,17 +3,27 @@
 OpenAPI and AsyncAPI are generated from these. The hot path does not use them: an event is checked once, by its publisher.
 """
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from app.market.price_level import Direction
+from app.market.quote import QuoteKind
 from app.realtime.event import EventType
 
 PairName = Annotated[str, Field(description="A currency pair", examples=["EUR_USD"], pattern="^[A-Z]{3}_[A-Z]{3}$")]
 Cursor = Annotated[str, Field(description="The id of an event, to resume from", examples=["1764000000000-0"])]
 PriceText = Annotated[str, Field(description="A price as a decimal string at the pair's precision", examples=["1.09450"])]
 TimeText = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-01-31T09:30:00.123456Z"])]
+Kind = Annotated[
+    QuoteKind,
+    Field(
+        description="Left out where the source quotes a bid and an ask as usual; `indicative` where it does not deal at them, "
+        "`synthetic` for a cross computed from two other pairs, `daily` for a reference rate without a spread",
+    ),
+]
 Severity = Literal["info", "warning", "critical"]
 DataType = Literal["prices", "metrics", "correlations", "candles"]
 
@@ -45,6 +55,7 @@ class PriceUpdate(Message):
     source: str = Field(
         description="Where the price comes from; `simulated` prices are invented", examples=["oanda", "simulated"]
     )
+    kind: Kind = QuoteKind.QUOTED
     timestamp: TimeText
 
 
@@ -73,6 +84,31 @@ class CorrelationAlert(Message):
     timestamp: TimeText
 
 
+class PriceAlert(Message):
+    """A price has reached a level that somebody waits for."""
+
+    id: Cursor
+    instrument: PairName
+    level_id: str = Field(description="The level, as `/api/v1/alerts/levels` names it")
+    level: PriceText
+    direction: Direction
+    price: PriceText = Field(description="The mid that reached it")
+    severity: Severity
+    message: str
+    timestamp: TimeText
+
+
+class SourceChanged(Message):
+    """Prices come from another source from here on. Every client gets this, subscribed or not."""
+
+    id: Cursor
+    source: str = Field(examples=["kraken"])
+    previous: str | None = Field(description="The source before it; null where there was none", examples=["oanda"])
+    simulated: bool = Field(description="True where the prices of the new source are invented")
+    reason: str = Field(examples=["oanda is silent"])
+    timestamp: TimeText
+
+
 class DataReady(Message):
     """New data can be fetched. Every client gets this, subscribed or not."""
 
@@ -97,7 +133,9 @@ EVENT_MODELS: dict[EventType, type[Message]] = {
     EventType.PRICE_UPDATE: PriceUpdate,
     EventType.VOLATILITY_ALERT: VolatilityAlert,
     EventType.CORRELATION_ALERT: CorrelationAlert,
+    EventType.PRICE_ALERT: PriceAlert,
     EventType.DATA_READY: DataReady,
+    EventType.SOURCE_CHANGED: SourceChanged,
     EventType.GAP: Gap,
 }
 
@@ -258,6 +296,13 @@ def _decimal_text(value: object) -> object:
 
 
 Money = Annotated[Decimal, BeforeValidator(_decimal_text), Field(gt=0, max_digits=18, allow_inf_nan=False)]
+
+
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+Moment = Annotated[datetime, AfterValidator(_utc), Field(description="RFC 3339; without an offset it is taken as UTC")]
 Words = Annotated[str, StringConstraints(max_length=500)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -270,7 +315,7 @@ class PublishedPrice(Message):
     bid: Money
     ask: Money
     mid: Money | None = None
-    time: AwareDatetime | None = None
+    time: Moment | None = None
 
     @model_validator(mode="after")
     def _not_crossed(self) -> "PublishedPrice":
@@ -287,7 +332,7 @@ class PublishPrice(Message):
     instrument: str
     price: PublishedPrice
     source: Annotated[str, StringConstraints(min_length=1, max_length=40)] = "external"
-    timestamp: AwareDatetime | None = None
+    timestamp: Moment | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -308,7 +353,7 @@ class PublishVolatilityAlert(Message):
     threshold: Number
     severity: Severity = "warning"
     message: Words | None = None
-    timestamp: AwareDatetime | None = None
+    timestamp: Moment | None = None
 
 
 class PublishCorrelationAlert(Message):
@@ -322,7 +367,7 @@ class PublishCorrelationAlert(Message):
     threshold: Number
     severity: Severity = "info"
     message: Words | None = None
-    timestamp: AwareDatetime | None = None
+    timestamp: Moment | None = None
 
 
 class PublishDataReady(Message):
@@ -333,4 +378,4 @@ class PublishDataReady(Message):
     data_type: DataType
     count: Annotated[int, Field(ge=0)] = 0
     message: Words | None = None
-    timestamp: AwareDatetime | None = None
+    timestamp: Moment | None = None

@@ -1,6 +1,6 @@
 """``max_hz``: at most so many prices a second of each pair, the newest winning, the last one never lost."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from app.realtime.event import Event
 
@@ -36,9 +36,10 @@ class Pacer:
         self._free_at.update(dict.fromkeys(due, now + self._interval))
         return sorted((self._held.pop(pair) for pair in due), key=lambda event: event.order)
 
-    def holds(self, pair: str) -> bool:
-        """True while a price of the pair waits for its turn."""
-        return pair in self._held
+    @property
+    def held(self) -> Set[str]:
+        """The pairs of which a price waits for its turn."""
+        return self._held.keys()
 
     @property
     def waits(self) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.errors import InvalidPair, InvalidRequest
+from app.market.check import MOST_AHEAD
 from app.market.clock import rfc3339, utc_now
 from app.market.pair import TrackedPairs
 from app.market.quote import Quote
@@ -55,7 +56,10 @@ def _price(body: PublishPrice, pairs: TrackedPairs) -> Draft:
     pair = pairs.find(body.instrument)
     if not pair.round(body.price.bid):
         raise InvalidRequest(f"price.bid: nothing is left of it at the {pair.precision} decimals of {pair}")
-    quote = Quote(pair, body.price.bid, body.price.ask, _moment(body.price.time), body.source)
+    time = _moment(body.price.time)
+    if time > utc_now() + MOST_AHEAD:
+        raise InvalidRequest("price.time: lies in the future")
+    quote = Quote(pair, body.price.bid, body.price.ask, time, body.source)
     return price_update(quote, _moment(body.timestamp))
 
 

@@ -22,7 +22,8 @@ def _quote(bid: str = "1.08740", ask: str = "1.08748", time: datetime | None = N
 
 @pytest.mark.parametrize(("bid", "ask"), [("1.08740", "1.08748"), ("1.08740", "1.08740"), ("0.00001", "0.00002")])
 def test_sound_quotes_pass(check: QuoteCheck, bid: str, ask: str) -> None:
-    assert check.passes(_quote(bid, ask))
+    quote = _quote(bid, ask)
+    assert check.admit(quote) is quote
     assert not check.dropped
 
 
@@ -39,37 +40,47 @@ def test_sound_quotes_pass(check: QuoteCheck, bid: str, ask: str) -> None:
     ],
 )
 def test_unsound_prices_are_dropped(check: QuoteCheck, bid: str, ask: str, reason: str) -> None:
-    assert not check.passes(_quote(bid, ask))
+    assert not check.admit(_quote(bid, ask))
     assert check.dropped == {reason: 1}
 
 
 def test_pairs_that_are_not_tracked_are_dropped(check: QuoteCheck) -> None:
-    assert not check.passes(_quote(pair="GBP_USD"))
+    assert not check.admit(_quote(pair="GBP_USD"))
     assert check.dropped == {"untracked pair": 1}
 
 
 def test_time_goes_back_for_no_pair(check: QuoteCheck) -> None:
     now = utc_now()
-    assert check.passes(_quote(time=now))
-    assert not check.passes(_quote(time=now - _MILLISECOND))
-    assert check.passes(_quote(time=now))
-    assert check.passes(_quote("151.234", "151.240", now - _MILLISECOND, "USD_JPY"))
+    assert check.admit(_quote(time=now))
+    assert not check.admit(_quote(time=now - _MILLISECOND))
+    assert check.admit(_quote(time=now))
+    assert check.admit(_quote("151.234", "151.240", now - _MILLISECOND, "USD_JPY"))
     assert check.dropped == {"out of order": 1}
 
 
 def test_a_dropped_quote_sets_no_time(check: QuoteCheck) -> None:
     now = utc_now()
-    assert not check.passes(_quote("2", "1", now))
-    assert check.passes(_quote(time=now - _MILLISECOND))
+    assert not check.admit(_quote("2", "1", now))
+    assert check.admit(_quote(time=now - _MILLISECOND))
 
 
-def test_one_clock_that_is_ahead_does_not_shut_out_the_quotes_that_follow(check: QuoteCheck) -> None:
-    assert check.passes(_quote(time=utc_now() + timedelta(days=1000)))
-    assert check.passes(_quote(time=utc_now()))
+def test_a_clock_that_is_a_little_ahead_is_put_right_and_shuts_out_nothing_that_follows(check: QuoteCheck) -> None:
+    quote = check.admit(_quote(time=utc_now() + timedelta(seconds=30)))
+    assert quote is not None
+    assert quote.time <= utc_now()
+    following = check.admit(_quote(time=utc_now()))
+    assert following is not None
+    assert following.time >= quote.time
     assert not check.dropped
+
+
+def test_a_quote_from_the_future_is_dropped_and_shuts_out_nothing_that_follows(check: QuoteCheck) -> None:
+    assert check.admit(_quote(time=utc_now() + timedelta(days=1000))) is None
+    assert check.admit(_quote(time=utc_now())) is not None
+    assert check.dropped == {"from the future": 1}
 
 
 def test_counts_by_reason(check: QuoteCheck) -> None:
     for quote in (_quote("2", "1"), _quote("2", "1"), _quote("0", "1"), _quote()):
-        check.passes(quote)
+        check.admit(quote)
     assert check.dropped == {"crossed": 2, "no positive price": 1}

@@ -1,5 +1,6 @@
 import itertools
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -11,8 +12,9 @@ from redis import Redis
 
 from app.errors import InvalidCursor
 from app.market.pair import CurrencyPair
-from app.market.quote import Quote
+from app.market.quote import Quote, QuoteKind
 from app.realtime.event import (
+    ALERTS,
     ORIGIN,
     VISIBLE,
     Draft,
@@ -132,7 +134,9 @@ def test_other_news_concern_everyone() -> None:
 
 
 def test_clients_see_all_but_heartbeats() -> None:
-    assert frozenset({"price_update", "volatility_alert", "correlation_alert", "data_ready", "gap"}) == VISIBLE
+    alerts = {"volatility_alert", "correlation_alert", "price_alert"}
+    assert alerts | {"price_update", "data_ready", "source_changed", "gap"} == VISIBLE
+    assert alerts == ALERTS
 
 
 def test_the_first_event_is_a_cursor() -> None:
@@ -235,6 +239,13 @@ def test_a_price_is_never_more_than_half_a_point_from_its_quote(bid: Decimal, sp
         assert abs(Decimal(text) - exact) <= Decimal("0.000005")
         assert Decimal(text).as_tuple().exponent == -5
     assert Decimal(price["bid"]) <= Decimal(price["mid"]) <= Decimal(price["ask"])
+
+
+def test_a_quote_unlike_others_says_of_what_kind_it_is() -> None:
+    given = Quote(CurrencyPair("GBP", "JPY"), Decimal("191.4"), Decimal("191.5"), MOMENT, "kraken", QuoteKind.SYNTHETIC)
+    body = orjson.loads(price_update(given, MOMENT).data)
+    assert body["kind"] == "synthetic"
+    assert "kind" not in orjson.loads(price_update(replace(given, kind=QuoteKind.QUOTED), MOMENT).data)
 
 
 def test_times_are_written_in_utc() -> None:

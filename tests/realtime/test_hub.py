@@ -253,6 +253,19 @@ async def test_max_hz_thins_prices_and_never_loses_the_last(valkey_url: str) -> 
         assert [id for type, id, _ in listener.events if type == "volatility_alert"] == [after]
 
 
+async def test_a_price_held_back_is_not_lost_when_the_client_changes_what_it_wants(valkey_url: str) -> None:
+    async with stage(valkey_url) as on:
+        listener = Listener(on.hub)
+        on.hub.connect(listener.client)
+        on.hub.follow(listener.client, interest("EUR_USD", "USD_JPY", max_hz=0.01), snapshot=False)
+        await on.publish(tick(bid="1.1"), tick("USD_JPY", bid="150"), tick(bid="1.2"), tick("USD_JPY", bid="151"))
+        assert len(listener.events) == 2
+        on.hub.follow(listener.client, interest("EUR_USD", "GBP_USD", max_hz=0.02), snapshot=False)
+        assert [body["price"]["bid"] for _, _, body in listener.events[2:]] == ["1.20000"]  # type: ignore[index]
+        on.hub.follow(listener.client, interest("EUR_USD", "GBP_USD", max_hz=0.03), snapshot=False)
+        assert len(listener.events) == 3
+
+
 async def test_a_snapshot_for_a_paced_audience_gives_no_id_twice(valkey_url: str) -> None:
     async with stage(valkey_url) as on:
         first, second = Listener(on.hub), Listener(on.hub)

@@ -62,7 +62,7 @@ def test_each_pair_keeps_its_rate_and_its_last_price_always_comes_out(
 def test_the_first_price_passes_and_the_newest_of_the_rest_comes_when_it_is_due(clock: Clock) -> None:
     pacer = Pacer(2, clock)
     assert numbers(pacer.admit([price_event(1), price_event(2), price_event(3)])) == [1]
-    assert pacer.holds("EUR_USD")
+    assert "EUR_USD" in pacer.held
     assert pacer.waits == 0.5
     clock.now += 0.25
     assert pacer.admit([price_event(4)]) == []
@@ -72,7 +72,7 @@ def test_the_first_price_passes_and_the_newest_of_the_rest_comes_when_it_is_due(
     assert pacer.waits == 0
     assert numbers(pacer.release()) == [4]
     assert pacer.waits is None
-    assert not pacer.holds("EUR_USD")
+    assert not pacer.held
 
 
 def test_a_released_price_begins_an_interval(clock: Clock) -> None:
@@ -98,7 +98,7 @@ def test_a_price_that_passes_replaces_the_older_one_that_waited(clock: Clock) ->
     pacer.admit([price_event(1), price_event(2)])
     clock.now += 1  # the timer is late: the next price is here before it
     assert numbers(pacer.admit([price_event(3)])) == [3]
-    assert not pacer.holds("EUR_USD")
+    assert not pacer.held
     clock.now += 1
     assert pacer.release() == []
 
@@ -142,4 +142,4 @@ def test_nothing_held_means_nothing_to_wait_for(clock: Clock) -> None:
     pacer = Pacer(1, clock)
     assert pacer.waits is None
     assert pacer.release() == []
-    assert not pacer.holds("EUR_USD")
+    assert not pacer.held

@@ -1,4 +1,5 @@
 import re
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -262,3 +263,20 @@ def test_the_largest_count_and_the_earliest_time_are_used() -> None:
 def test_pairs_have_to_be_tracked_and_different(type: str, data: object) -> None:
     with pytest.raises(InvalidPair):
         publication(type, data, _PAIRS)
+
+
+def test_times_without_an_offset_are_utc() -> None:
+    price = {"bid": "1.1", "ask": "1.2", "time": "2025-11-18T12:34:56"}
+    body = published("price_update", {"instrument": "EUR_USD", "price": price, "timestamp": "2025-11-18T12:34:57.5"})
+    assert body["price"]["time"] == "2025-11-18T12:34:56.000000Z"
+    assert body["timestamp"] == "2025-11-18T12:34:57.500000Z"
+
+
+def test_a_price_from_the_future_is_refused() -> None:
+    for ahead, refused in ((timedelta(seconds=30), False), (timedelta(minutes=5), True)):
+        price = {"bid": "1.1", "ask": "1.2", "time": (utc_now() + ahead).isoformat()}
+        if refused:
+            with pytest.raises(InvalidRequest, match=r"price\.time: lies in the future"):
+                publication("price_update", {"instrument": "EUR_USD", "price": price}, _PAIRS)
+        else:
+            assert publication("price_update", {"instrument": "EUR_USD", "price": price}, _PAIRS)
