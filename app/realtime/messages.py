@@ -216,22 +216,36 @@ class SubscriptionsInfo(Message):
     timestamp: TimeText
 
 
-class PriceResponse(Message):
+class Change(Message):
+    """How a price stands in its trading day, which begins at 17:00 in New York. Null where there is no history yet."""
+
+    prev_close: PriceText | None = Field(None, description="The mid at the last close of a trading day, 17:00 in New York")
+    change: str | None = Field(None, description="The mid less `prev_close`", examples=["-0.00123"])
+    change_pct: float | None = Field(None, description="The change in percent of `prev_close`", examples=[-0.1122])
+    change_pips: float | None = Field(None, description="The change in pips", examples=[-12.3])
+    day_open: PriceText | None = Field(None, description="The first mid of the trading day")
+    day_high: PriceText | None = Field(None, description="The highest mid of the trading day")
+    day_low: PriceText | None = Field(None, description="The lowest mid of the trading day")
+
+
+class PriceResponse(Change):
     """Answers `request_price`."""
 
     instrument: PairName
     price: Price
     source: str
-    age_ms: int
-    stale: bool
+    kind: Kind = QuoteKind.QUOTED
+    age_ms: int = Field(ge=0, description="Milliseconds since the price's own time")
+    stale: bool = Field(description="True where the market is open and no news has come for too long")
     id: Cursor
     timestamp: TimeText
 
 
-class ListedPrice(Price):
+class ListedPrice(Price, Change):
     """A price in a list of all."""
 
     source: str
+    kind: Kind = QuoteKind.QUOTED
     age_ms: int = Field(ge=0, description="Milliseconds since the price's own time")
     stale: bool = Field(description="True where the market is open and no news has come for too long")
 

@@ -102,10 +102,10 @@ class Connection:
                 self._hub.cut(self._client, "flooding")
             raise TooManyRequests(f"Rate limit exceeded: {self.limit.requests} requests in {self.limit.window:g} s", wait)
 
-    def _answer(self, name: str, body: BaseModel, ack: int | None) -> None:
+    def _answer(self, name: str, body: BaseModel | bytes, ack: int | None) -> None:
         if self._client.closed:
             return
-        data = orjson.dumps(body.model_dump())
+        data = body if isinstance(body, bytes) else orjson.dumps(body.model_dump())
         self._client.send_message(name, data)
         if ack is not None:
             self._session.send_packet(f"43{ack}[{data.decode()}]")

@@ -1,67 +1,140 @@
 """How prices and the state of the gateway are shown to whoever asks, over Socket.IO and REST alike."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+import orjson
+
 from app.errors import NoPrice
-from app.market.calendar import is_stale
+from app.market.calendar import stale_from
 from app.market.clock import parse_time, rfc3339, utc_now
+from app.market.day import UNKNOWN, DayFigures, TradingDay
 from app.market.pair import CurrencyPair
 from app.realtime.cache import Cache
+from app.realtime.event import Event
 from app.realtime.hub import Hub
-from app.realtime.messages import AllPricesResponse, ListedPrice, Price, PriceResponse, ServerStats
+from app.realtime.messages import Price, PriceResponse, ServerStats
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A price as it is shown, all but its age, and what that was made of. ``listed`` is its part of the list, left open."""
+
+    event: Event
+    day: TradingDay | None
+    time_ms: float
+    stale_from_ms: float
+    facts: Mapping[str, Any]
+    listed: bytes
 
 
 class PriceView:
-    """The book's prices with their age, and whether they are stale."""
+    """The book's prices with their age, their change in the trading day, and whether they are stale.
+
+    ``days`` are the trading days of the pairs by name, as far as they are known; whoever knows better replaces them.
+    """
 
     def __init__(self, hub: Hub, stale_after: float) -> None:
         """``stale_after`` is in seconds of open market."""
         self._hub = hub
         self._stale_after = stale_after
+        self._shown: dict[str, _Shown] = {}
+        self.days: Mapping[str, TradingDay] = {}
 
     def current(self, pair: CurrencyPair) -> PriceResponse:
         """The newest price of one pair. Raises NoPrice."""
-        payload = self._hub.book.payload(pair.name)
-        if payload is None:
+        shown = self._show(pair)
+        if shown is None:
             raise NoPrice(f"No cached price for {pair.name}")
         now = utc_now()
+        age, stale = self._freshness(shown, now)
+        facts = dict(shown.facts)
         return PriceResponse(
             instrument=pair.name,
-            price=Price(**payload["price"]),
-            id=payload["id"],
+            price=Price(**{name: facts.pop(name) for name in Price.model_fields}),
+            age_ms=age,
+            stale=stale,
+            id=shown.event.id,
             timestamp=rfc3339(now),
-            **self._freshness(payload, now),
+            **facts,
         )
 
-    def all(self) -> AllPricesResponse:
-        """The newest price of every pair that has one."""
+    def all(self) -> bytes:
+        """The newest price of every pair that has one: an ``AllPricesResponse`` as JSON.
+
+        All but the ages is encoded once for each new price, because this is asked for far more often than prices change.
+        """
         now = utc_now()
-        prices = {}
-        for name in self._hub.pairs.names:
-            payload = self._hub.book.payload(name)
-            if payload is not None:
-                prices[name] = ListedPrice(**payload["price"], **self._freshness(payload, now))
-        return AllPricesResponse(prices=prices, pair_count=len(prices), cursor=self._hub.cursor, timestamp=rfc3339(now))
+        prices = []
+        for pair in self._hub.pairs:
+            shown = self._show(pair)
+            if shown is not None:
+                age, stale = self._freshness(shown, now)
+                prices.append(b'%s,"age_ms":%d,"stale":%s}' % (shown.listed, age, b"true" if stale else b"false"))
+        return b'{"prices":{%s},"pair_count":%d,"cursor":"%s","timestamp":"%s"}' % (
+            b",".join(prices),
+            len(prices),
+            self._hub.cursor.encode(),
+            rfc3339(now).encode(),
+        )
 
     def feed_state(self) -> str:
         """``live`` while any price is fresh, ``stale`` where none is, ``none`` where there never was one."""
-        events = self._hub.book.snapshot(self._hub.pairs.names)
-        if not events:
-            return "none"
         now = utc_now()
-        payloads = (self._hub.book.payload(event.pairs[0]) for event in events)
-        return "live" if any(payload and not self._freshness(payload, now)["stale"] for payload in payloads) else "stale"
+        stale = [self._freshness(shown, now)[1] for pair in self._hub.pairs if (shown := self._show(pair)) is not None]
+        if not stale:
+            return "none"
+        return "stale" if all(stale) else "live"
 
-    def _freshness(self, payload: dict[str, Any], now: datetime) -> dict[str, Any]:
-        time, source = parse_time(payload["price"]["time"]), payload["source"]
-        age_ms = max(0, int((now - time).total_seconds() * 1000))
-        unreachable = self._hub.log_fault is not None
-        return {
-            "source": source,
-            "age_ms": age_ms,
-            "stale": unreachable or is_stale(time, source, now, self._stale_after),
-        }
+    def _freshness(self, shown: _Shown, now: datetime) -> tuple[int, bool]:
+        """The age of a price in milliseconds, and whether it is stale."""
+        ms = now.timestamp() * 1000
+        return max(0, int(ms - shown.time_ms)), ms > shown.stale_from_ms or self._hub.log_fault is not None
+
+    def _show(self, pair: CurrencyPair) -> _Shown | None:
+        event, day = self._hub.book.newest(pair.name), self.days.get(pair.name)
+        if event is None:
+            return None
+        shown = self._shown.get(pair.name)
+        if shown is None or shown.event is not event or shown.day is not day:
+            shown = self._shown[pair.name] = self._shown_anew(pair, event, day)
+        return shown
+
+    def _shown_anew(self, pair: CurrencyPair, event: Event, day: TradingDay | None) -> _Shown:
+        payload = orjson.loads(event.bare)
+        price, source = payload["price"], payload["source"]
+        time = parse_time(price["time"])
+        figures = UNKNOWN if day is None else day.figures(Decimal(price["mid"]), time)
+        kind = {"kind": payload["kind"]} if "kind" in payload else {}
+        facts = {**price, "source": source, **kind, **_change(pair, figures)}
+        return _Shown(
+            event,
+            day,
+            time.timestamp() * 1000,
+            stale_from(time, source, self._stale_after).timestamp() * 1000,
+            facts,
+            b'"%s":%s' % (pair.name.encode(), orjson.dumps(facts)[:-1]),
+        )
+
+
+def _change(pair: CurrencyPair, figures: DayFigures) -> dict[str, str | float | None]:
+    """The figures of a trading day as they are sent."""
+
+    def text(price: Decimal | None) -> str | None:
+        return None if price is None else str(pair.round(price))
+
+    return {
+        "prev_close": text(figures.prev_close),
+        "change": text(figures.change),
+        "change_pct": figures.change_pct,
+        "change_pips": figures.change_pips,
+        "day_open": text(figures.day_open),
+        "day_high": text(figures.day_high),
+        "day_low": text(figures.day_low),
+    }
 
 
 async def server_stats(hub: Hub, cache: Cache) -> ServerStats:

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
@@ -36,4 +35,4 @@ async def get_current_price(
 )
 async def get_all_prices(gateway: CurrentGateway) -> Response:
     """Pairs that have had no price yet are left out. `cursor` is the place in the stream that the prices stand for."""
-    return Response(orjson.dumps(gateway.prices.all().model_dump()), media_type="application/json")
+    return Response(gateway.prices.all(), media_type="application/json")

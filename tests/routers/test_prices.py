@@ -1,7 +1,13 @@
 """Prices: from the book, with their age and source."""
 
+from datetime import timedelta
+from decimal import Decimal
+
 import pytest
 
+from app.market.candle import Ohlc
+from app.market.clock import utc_now
+from app.market.day import TradingDay
 from app.realtime.messages import AllPricesResponse, PriceResponse
 from tests.private_valkey import PrivateValkey
 from tests.realtime.listening import tick
@@ -49,6 +55,28 @@ async def test_all_prices_say_where_they_come_from(api: Rest) -> None:
     assert all_prices.cursor == ids[1]
     assert {price.source for price in all_prices.prices.values()} == {"replay"}
     assert all_prices.prices["USD_JPY"].bid == "150.000"
+
+
+async def test_the_change_is_that_of_the_trading_day(api: Rest) -> None:
+    await api.on.publish(tick("EUR_USD", "1.1"), tick("USD_JPY", "150"))
+    now = utc_now()
+    mid = Ohlc(Decimal("1.08"), Decimal("1.12"), Decimal("1.07"), Decimal("1.1"))
+    pair = api.on.hub.pairs.find("EUR_USD")
+    api.gateway.prices.days = {"EUR_USD": TradingDay(pair, now + timedelta(hours=1), mid, Decimal("1.0905"))}
+    expected = {
+        "prev_close": "1.09050", "change": "0.01000", "change_pct": 0.917, "change_pips": 100.0,
+        "day_open": "1.08000", "day_high": "1.12000", "day_low": "1.07000",
+    }  # fmt: skip
+    current = (await api.get("/api/v1/prices/current", instrument="EUR_USD")).json()
+    listed = (await api.get("/api/v1/prices/all")).json()["prices"]
+    assert {name: current[name] for name in expected} == expected
+    assert {name: listed["EUR_USD"][name] for name in expected} == expected
+    assert {listed["USD_JPY"][name] for name in expected} == {None}
+    # A newer price and a newer day are shown at once.
+    await api.on.publish(tick("EUR_USD", "1.13"))
+    assert (await api.get("/api/v1/prices/all")).json()["prices"]["EUR_USD"]["day_high"] == "1.13050"
+    api.gateway.prices.days = {}
+    assert (await api.get("/api/v1/prices/all")).json()["prices"]["EUR_USD"]["day_high"] is None
 
 
 async def test_all_prices_where_there_is_none(api: Rest) -> None:

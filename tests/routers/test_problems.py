@@ -43,7 +43,7 @@ def errors_of_the_gateway() -> list[type[GatewayError]]:
     return [thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, GatewayError)]
 
 
-INTERNAL = {GatewayError, ConfigurationError, SourceError, errors.LimitExceeded}
+INTERNAL = {GatewayError, ConfigurationError, SourceError, errors.SourceRefused, errors.LimitExceeded}
 
 
 @pytest.mark.parametrize("kind", errors_of_the_gateway(), ids=lambda kind: kind.__name__)
