@@ -57,7 +57,7 @@ def create_app(settings: Settings, redis_url: str) -> GatewayApp:
         docs_url=None,
         redoc_url=None,
     )
-    for endpoints in (health, info, prices, sessions, events, cache, stream):
+    for endpoints in (prices, health, info, sessions, events, cache, stream):  # the most frequent first
         app.include_router(endpoints.router)
     problems.register(app)
     app.add_middleware(RateLimitMiddleware, requests=settings.rate_limit_requests, window=settings.rate_limit_window)

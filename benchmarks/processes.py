@@ -92,14 +92,16 @@ class Companion:
 
 
 @asynccontextmanager
-async def companion(module: str, *arguments: str, folder: Path, cores: frozenset[int]) -> AsyncGenerator[Companion]:
+async def companion(
+    module: str, *arguments: str, folder: Path, cores: frozenset[int], variables: Mapping[str, str] | None = None
+) -> AsyncGenerator[Companion]:
     """A module of this package as a process of its own."""
     name = module.rpartition(".")[2]
     errors = folder / f"{name}.log"
     with errors.open("wb") as log, on_cores(cores):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", module, *arguments,
-            cwd=folder, env=environment(), stdin=PIPE, stdout=PIPE, stderr=log, start_new_session=True,
+            cwd=folder, env=environment(variables), stdin=PIPE, stdout=PIPE, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
         yield Companion(name, process, errors)

@@ -83,7 +83,8 @@ class WireHttpProtocol(HttpToolsProtocol):
 
     wire: Wire
     _answered: RequestResponseCycle | None = None
-    _deadline: asyncio.TimerHandle | None = None
+    _due: float | None = None
+    _timer: asyncio.TimerHandle | None = None
     _in_head = False
     _head_bytes = 0
     _unparsed_bytes = 0
@@ -129,7 +130,7 @@ class WireHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._clear_deadline()
+        self._due = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -140,11 +141,11 @@ class WireHttpProtocol(HttpToolsProtocol):
         self.wire.room()
 
     def handle_websocket_upgrade(self) -> None:
-        self._clear_deadline()
+        self._end_deadline()
         super().handle_websocket_upgrade()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._clear_deadline()
+        self._end_deadline()
         self.wire.gone()
         if self._answered is not None and self._answered is not self.cycle:
             # uvicorn tells it to the newest request; the one that is being answered would wait for ever.
@@ -162,13 +163,25 @@ class WireHttpProtocol(HttpToolsProtocol):
             raise ValueError("request head too large")  # the parser turns it into 400 and closes
 
     def _set_deadline(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(REQUEST_WITHIN, self.transport.abort)
+        if self._due is None:
+            self._due = self.loop.time() + REQUEST_WITHIN
+            # A timer that an answered request left behind is taken on: requests are many, and few are ever late.
+            if self._timer is None:
+                self._timer = self.loop.call_at(self._due, self._pass_deadline)
 
-    def _clear_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _pass_deadline(self) -> None:
+        self._timer = None
+        if self._due is not None:
+            if self.loop.time() >= self._due:
+                self.transport.abort()
+            else:
+                self._timer = self.loop.call_at(self._due, self._pass_deadline)
+
+    def _end_deadline(self) -> None:
+        self._due = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _is_utf8(text: bytes) -> bool:

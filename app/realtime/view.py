@@ -1,6 +1,6 @@
 """How prices and the state of the gateway are shown to whoever asks, over Socket.IO and REST alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -42,6 +42,11 @@ class PriceView:
         self._hub = hub
         self._stale_after = stale_after
         self._shown: dict[str, _Shown] = {}
+        self._all_at: tuple[str, int] | None = None
+        self._all: list[_Shown] = []
+        self._listed_at: tuple[int, str, bool] | None = None
+        self._listed_from: Sequence[_Shown] = ()
+        self._listed = b""
         self.days: Mapping[str, TradingDay] = {}
 
     def current(self, pair: CurrencyPair) -> PriceResponse:
@@ -65,15 +70,24 @@ class PriceView:
     def all(self) -> bytes:
         """The newest price of every pair that has one: an ``AllPricesResponse`` as JSON.
 
-        All but the ages is encoded once for each new price, because this is asked for far more often than prices change.
+        This is asked for far more often than prices change: all but the ages is encoded once for each new price, and what is
+        asked for again in the same millisecond, in which no age changes, is answered the same.
         """
         now = utc_now()
-        prices = []
-        for pair in self._hub.pairs:
-            shown = self._show(pair)
-            if shown is not None:
-                age, stale = self._freshness(shown, now)
-                prices.append(b'%s,"age_ms":%d,"stale":%s}' % (shown.listed, age, b"true" if stale else b"false"))
+        ms, unreachable, shown = now.timestamp() * 1000, self._hub.log_fault is not None, self._show_all()
+        moment = (int(ms), self._hub.cursor, unreachable)
+        if moment != self._listed_at or shown is not self._listed_from:
+            self._listed_at, self._listed_from = moment, shown
+            self._listed = self._list(shown, now, unreachable)
+        return self._listed
+
+    def _list(self, shown: Sequence[_Shown], now: datetime, unreachable: bool) -> bytes:
+        ms = now.timestamp() * 1000
+        prices = [
+            b'%s,"age_ms":%d,"stale":%s}'
+            % (price.listed, max(0, ms - price.time_ms), b"true" if unreachable or ms > price.stale_from_ms else b"false")
+            for price in shown
+        ]
         return b'{"prices":{%s},"pair_count":%d,"cursor":"%s","timestamp":"%s"}' % (
             b",".join(prices),
             len(prices),
@@ -84,7 +98,7 @@ class PriceView:
     def feed_state(self) -> str:
         """``live`` while any price is fresh, ``stale`` where none is, ``none`` where there never was one."""
         now = utc_now()
-        stale = [self._freshness(shown, now)[1] for pair in self._hub.pairs if (shown := self._show(pair)) is not None]
+        stale = [self._freshness(shown, now)[1] for shown in self._show_all()]
         if not stale:
             return "none"
         return "stale" if all(stale) else "live"
@@ -93,6 +107,13 @@ class PriceView:
         """The age of a price in milliseconds, and whether it is stale."""
         ms = now.timestamp() * 1000
         return max(0, int(ms - shown.time_ms)), ms > shown.stale_from_ms or self._hub.log_fault is not None
+
+    def _show_all(self) -> list[_Shown]:
+        moment = (self._hub.cursor, id(self.days))
+        if moment != self._all_at:
+            self._all_at = moment
+            self._all = [shown for pair in self._hub.pairs if (shown := self._show(pair)) is not None]
+        return self._all
 
     def _show(self, pair: CurrencyPair) -> _Shown | None:
         event, day = self._hub.book.newest(pair.name), self.days.get(pair.name)
