@@ -41,7 +41,8 @@ MAY_NOT_IMPORT = {
 REALTIME = """
     event  limit  wire
     frames  messages  log  book  outbox  ring  pacer
-    subscription  publication  cache  channels  protocols
+    subscription  publication  figures  channels  protocols
+    cache
     audience  follower
     hub
     engine  view
