@@ -1,0 +1,63 @@
+"""Forgetting what has been kept long enough."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, Table, delete, select, tuple_
+
+from app.storage.database import Database
+from app.storage.tables import AlertRow, BestPairRow, CorrelationRow, EventRow, JobRunRow, MetricsRow, TickRow, table_of
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CHUNK = 5000
+_DAY, _YEAR = timedelta(days=1), timedelta(days=365)
+
+
+class Retention:
+    """Deletes what is older than each kind of row is kept. Candles are kept for good."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        ticks: timedelta = _DAY,
+        events: timedelta = _YEAR,
+        alerts: timedelta = _YEAR,
+        job_runs: timedelta = _YEAR,
+        metrics: timedelta = _YEAR,
+        correlations: timedelta = _YEAR,
+    ) -> None:
+        """Each of these is for how long that kind is kept; the best pairs stay as long as the correlations."""
+        self._database = database
+        self._log = {table_of(TickRow): ticks, table_of(EventRow): events, table_of(AlertRow): alerts}
+        runs, figures = table_of(JobRunRow), table_of(MetricsRow)
+        cells, best = table_of(CorrelationRow), table_of(BestPairRow)
+        self._timed = {
+            runs.c.started: job_runs,
+            figures.c.time: metrics,
+            cells.c.time: correlations,
+            best.c.time: correlations,
+        }
+
+    async def run(self, now: datetime) -> dict[str, int]:
+        """Delete what is too old at ``now``; how many rows that were, by table. Raises DatabaseUnavailable.
+
+        What comes from the log is as old as its id says. Rows go a few thousand at a time, so that nobody waits long.
+        """
+        deleted = {}
+        for table, kept in self._log.items():
+            milliseconds = (now - kept - _EPOCH) // timedelta(milliseconds=1)
+            deleted[table.name] = await self._delete(table, table.c.milliseconds < milliseconds)
+        for column, kept in self._timed.items():
+            deleted[column.table.name] = await self._delete(column.table, column < now - kept)
+        return deleted
+
+    async def _delete(self, table: Table, too_old: ColumnElement[bool]) -> int:
+        key = tuple_(*table.primary_key)
+        some = select(*table.primary_key).where(too_old).limit(_CHUNK)
+        deleted = 0
+        while True:
+            async with self._database.begin() as connection:
+                count = (await connection.execute(delete(table).where(key.in_(some)))).rowcount
+            deleted += count
+            if count < _CHUNK:
+                return deleted
