@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.alerts.correlation import DEFAULT_CORRELATION_THRESHOLDS, correlation_rules
+from app.alerts.volatility import DEFAULT_VOLATILITY_THRESHOLDS, volatility_rules
 from app.errors import ConfigurationError, InvalidPair
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair
 
-SourceName = Literal["simulated", "replay"]
+SourceName = Literal["simulated", "replay", "oanda", "kraken", "ecb"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -27,6 +29,10 @@ class Settings(BaseSettings):
     websocket_max_clients: int = Field(1000, ge=1, description="Streaming clients (Socket.IO and SSE) served at once")
     websocket_ping_interval: float = Field(25, gt=0, description="Seconds between Socket.IO pings")
     websocket_ping_timeout: float = Field(5, gt=0, description="Seconds a client has to answer a ping")
+    forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1", "::1"),
+        description="Proxies, as addresses or networks, comma separated, whose `X-Forwarded-For` names the client; `*` is anyone",
+    )
     cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         ("http://localhost:*", "http://127.0.0.1:*"),
         description="Web origins whose pages may connect, comma separated; `:*` is any port, `*` is anyone",
@@ -51,7 +57,22 @@ class Settings(BaseSettings):
     tracked_pairs: Annotated[tuple[str, ...], NoDecode] = Field(
         DEFAULT_PAIRS, description="The pairs served, comma separated; the twenty of the default list without it"
     )
-    source: SourceName = Field("simulated", description="Where prices come from: `simulated` or `replay`")
+    source: Annotated[tuple[SourceName, ...], NoDecode] = Field(
+        ("simulated",),
+        min_length=1,
+        description="Where prices come from: `simulated`, `replay`, `oanda`, `kraken`, `ecb`, or several of them, "
+        "comma separated: the next takes over where the one before is silent",
+    )
+    source_silence: float = Field(30, gt=0, description="Seconds of open market after which a source without news is silent")
+    oanda_token: SecretStr | None = Field(None, description="Token of an OANDA account")
+    oanda_token_file: Path | None = Field(None, description="A file that holds the token, in the place of `OANDA_TOKEN`")
+    oanda_account: str | None = Field(None, description="Id of the OANDA account; the token's only one where none is named")
+    oanda_environment: Literal["practice", "live"] = Field("practice", description="`practice` or `live`")
+    oanda_rest_url: str | None = Field(None, description="OANDA's REST host, where it is another than its own")
+    oanda_stream_url: str | None = Field(None, description="OANDA's stream host, where it is another than its own")
+    kraken_url: str = Field("wss://ws.kraken.com/v2", description="Kraken's websocket")
+    kraken_rest_url: str = Field("https://api.kraken.com", description="Kraken's REST host")
+    frankfurter_url: str = Field("https://api.frankfurter.dev/v1", description="Where the ECB's reference rates are asked for")
     simulated_seed: int = Field(1, ge=0, description="Seed of the simulated prices; the same seed gives the same walk")
     simulated_rate: float = Field(20, gt=0, le=20_000, description="Simulated ticks a second, over all pairs")
     replay_files: Annotated[tuple[Path, ...], NoDecode] = Field((), description="Files to replay, comma separated")
@@ -65,17 +86,64 @@ class Settings(BaseSettings):
     lagging_timeout: float = Field(120, gt=0, description="Seconds a client may lag before it is cut off")
     shutdown_timeout: float = Field(5, gt=0, description="Seconds clients are given to leave when the gateway stops")
 
+    annualization: float = Field(6240, gt=0, description="Hourly bars a year that volatilities are scaled to")
+    volatility_thresholds: str = Field(
+        DEFAULT_VOLATILITY_THRESHOLDS,
+        description="Volatilities a year that alert, info/warning/critical, for all pairs and for some: "
+        "`*=0.12/0.18/0.3,USD_JPY=0.15/0.2/0.3,median *=2/3/4`, the last in medians of the pair's own",
+    )
+    correlation_thresholds: str = Field(
+        DEFAULT_CORRELATION_THRESHOLDS,
+        description="Correlations that alert, and changes of one since the day before: "
+        "`*=/0.8/0.9,EUR_USD:USD_CHF=//0.97,change *=/0.3/0.5`",
+    )
+    notify_info: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Where every alert is sent: Apprise URLs (mail, SMS, Slack, Telegram, webhooks), separated by spaces"
+    )
+    notify_warning: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Where warnings and critical alerts are sent"
+    )
+    notify_critical: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="Where critical alerts are sent")
+    backfill_days: int = Field(30, ge=1, le=3650, description="Days of history that are fetched the first time")
+    hourly_job_delay: float = Field(10, gt=0, le=1800, description="Seconds after the hour at which the hourly job runs")
+    daily_job_delay: float = Field(60, gt=0, le=3600, description="Seconds after 17:00 in New York at which the daily job runs")
+    tick_retention_hours: int = Field(24, ge=1, description="Hours that single prices are kept in the database")
+    event_retention_days: int = Field(365, ge=1, description="Days that events, alerts and figures are kept in the database")
+
     rate_limit_requests: int = Field(100, ge=0, description="Requests a client may make in a window; 0 sets no limit")
     rate_limit_window: float = Field(60, gt=0, description="The window, in seconds")
     publish_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Bearer tokens that may `POST /api/v1/events`, comma separated; refused without one"
     )
+    alert_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Bearer tokens that may set and delete price levels, comma separated; anyone may without one"
+    )
     log_level: LogLevel = Field("info", description="`debug`, `info`, `warning` or `error`")
 
-    @field_validator("cors_allowed_origins", "tracked_pairs", "replay_files", "publish_tokens", mode="before")
+    @field_validator(
+        "cors_allowed_origins",
+        "forwarded_allow_ips",
+        "tracked_pairs",
+        "source",
+        "replay_files",
+        "publish_tokens",
+        "alert_tokens",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("notify_info", "notify_warning", "notify_critical", mode="before")
+    @classmethod
+    def _split_urls(cls, value: object) -> object:
+        return value.split() if isinstance(value, str) else value
+
+    @field_validator("volatility_thresholds", "correlation_thresholds")
+    @classmethod
+    def _thresholds(cls, text: str, field: ValidationInfo) -> str:
+        (volatility_rules if field.field_name == "volatility_thresholds" else correlation_rules)(text)
+        return text
 
     @field_validator("tracked_pairs")
     @classmethod
@@ -102,18 +170,42 @@ class Settings(BaseSettings):
             raise ValueError("redis://, rediss:// or unix:// is needed")
         return url
 
-    @field_validator("publish_tokens")
+    @field_validator("publish_tokens", "alert_tokens")
     @classmethod
     def _tokens(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(len(token.get_secret_value()) < 16 for token in tokens):
             raise ValueError("a token needs at least 16 characters")
         return tokens
 
+    @field_validator("source")
+    @classmethod
+    def _sources(cls, names: tuple[SourceName, ...]) -> tuple[SourceName, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("a source is named twice")
+        return names
+
     @model_validator(mode="after")
-    def _replay_has_files(self) -> Self:
-        if self.source == "replay" and not self.replay_files:
+    def _sources_have_what_they_need(self) -> Self:
+        if "replay" in self.source and not self.replay_files:
             raise ValueError("source replay needs files: REPLAY_FILES, or --replay FILE")
+        if "oanda" in self.source and self.oanda_token is None and self.oanda_token_file is None:
+            raise ValueError("source oanda needs a token: OANDA_TOKEN, or OANDA_TOKEN_FILE")
         return self
+
+    @property
+    def oanda_secret(self) -> str:
+        """The token of the OANDA account. Raises ConfigurationError where there is none, or its file cannot be read."""
+        if self.oanda_token is not None:
+            return self.oanda_token.get_secret_value()
+        if self.oanda_token_file is None:
+            raise ConfigurationError("OANDA_TOKEN: a token is needed")
+        try:
+            token = self.oanda_token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"OANDA_TOKEN_FILE: cannot be read: {type(error).__name__}") from None
+        if not token:
+            raise ConfigurationError("OANDA_TOKEN_FILE: the file is empty")
+        return token
 
     @property
     def redis_address(self) -> str | None:
