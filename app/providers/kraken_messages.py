@@ -1,0 +1,148 @@
+"""Messages of Kraken's WebSocket API, version 2.
+
+Source: the channels ``instrument``, ``ticker``, ``status`` and ``heartbeat`` in Kraken's documentation, docs.kraken.com. Prices
+are JSON numbers there, read exactly as written.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TypeAlias
+
+from app.market.clock import parse_time
+from app.providers.exact_json import read_object, read_objects, read_price
+
+NAME = "kraken"
+"""The name of the source in every quote and bar."""
+
+_DELISTED = frozenset({"delisted", "work_in_progress"})
+_DEALT = frozenset({"online", "limit_only"})
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A pair that Kraken knows, by its symbol: whether it is listed now, and whether it is dealt in."""
+
+    symbol: str
+    listed: bool
+    dealt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listings:
+    """Pairs that Kraken knows: all of them in a snapshot, else those that have changed."""
+
+    listings: tuple[Listing, ...]
+    snapshot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """The best bid and ask of a symbol. The time is Kraken's, None where it says none."""
+
+    symbol: str
+    bid: Decimal
+    ask: Decimal
+    time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tickers:
+    """The best prices of one symbol or several."""
+
+    tickers: tuple[Ticker, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """Kraken's answer to a subscription: of one symbol, or of none where the channel has none. ``error`` is why it failed."""
+
+    symbol: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeStatus:
+    """Whether the exchange as a whole deals now."""
+
+    dealing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SignOfLife:
+    """A message that says nothing but that the connection is alive: a heartbeat, or one of a kind that is not known."""
+
+
+Message: TypeAlias = Listings | Tickers | Subscribed | ExchangeStatus | SignOfLife
+
+
+def read_message(text: str | bytes, passed_over: Counter[str]) -> Message | None:
+    """The message in a text, None where it cannot be read.
+
+    ``passed_over`` counts what is not taken in: as ``malformed`` messages and single tickers, as ``unknown channel`` what no
+    channel of ours sends.
+    """
+    try:
+        body = read_object(text)
+        match body.get("channel"), body.get("method"):
+            case "ticker", _:
+                return _read_tickers(body, passed_over)
+            case "instrument", _:
+                return _read_listings(body)
+            case "status", _:
+                return ExchangeStatus(all(status.get("system") == "online" for status in read_objects(body.get("data"))))
+            case _, "subscribe":
+                return _read_answer(body)
+            case ("heartbeat", _) | (_, "pong"):
+                return SignOfLife()
+    except ValueError:
+        passed_over["malformed"] += 1
+        return None
+    passed_over["unknown channel"] += 1
+    return SignOfLife()
+
+
+def _read_tickers(body: Mapping[str, object], passed_over: Counter[str]) -> Tickers:
+    tickers = []
+    for row in read_objects(body.get("data")):
+        try:
+            tickers.append(_read_ticker(row))
+        # A time at either end of the calendar overflows when it is put into UTC.
+        except (ValueError, OverflowError):
+            passed_over["malformed"] += 1
+    return Tickers(tuple(tickers))
+
+
+def _read_ticker(row: Mapping[str, object]) -> Ticker:
+    time = row.get("timestamp")
+    return Ticker(
+        _text(row.get("symbol")),
+        read_price(row.get("bid")),
+        read_price(row.get("ask")),
+        None if time is None else parse_time(_text(time)),
+    )
+
+
+def _read_listings(body: Mapping[str, object]) -> Listings:
+    data = body.get("data")
+    if not isinstance(data, dict):
+        raise ValueError("no listings")
+    states = [(_text(row.get("symbol")), row.get("status")) for row in read_objects(data.get("pairs"))]
+    listings = (Listing(symbol, state not in _DELISTED, state in _DEALT) for symbol, state in states)
+    return Listings(tuple(listings), snapshot=body.get("type") == "snapshot")
+
+
+def _read_answer(body: Mapping[str, object]) -> Subscribed:
+    result = body.get("result")
+    # The symbol of a refusal stands beside the result, that of a success in it.
+    symbol = body.get("symbol") or (result.get("symbol") if isinstance(result, dict) else None)
+    error = None if body.get("success") is True else str(body.get("error") or "no reason given")
+    return Subscribed(symbol if isinstance(symbol, str) else None, error)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("no text")
+    return value

@@ -1,0 +1,51 @@
+"""The order in which quotes of Kraken may be passed on."""
+
+from collections import Counter
+from datetime import datetime
+from enum import StrEnum
+
+from app.market.check import MOST_AHEAD
+from app.market.pair import CurrencyPair
+from app.market.quote import Quote
+
+
+class Verdict(StrEnum):
+    """What a quote is, seen beside those of its pair before it."""
+
+    NEW = "new"
+    REPEATED = "repeated"
+    """The same as the one before, at the same time: what every connection begins with may be known from the last one."""
+    CROSSED = "crossed"
+    OUT_OF_ORDER = "out of order"
+    FROM_THE_FUTURE = "from the future"
+
+
+class QuoteOrder:
+    """Tells quotes that are new from those that are not to be passed on; ``passed_over`` counts these by the reason."""
+
+    def __init__(self, passed_over: Counter[str]) -> None:
+        self._newest: dict[CurrencyPair, Quote] = {}
+        self._passed_over = passed_over
+
+    def judge(self, quote: Quote, now: datetime) -> Verdict:
+        """What this quote is, next in the order they came. ``now`` is the present moment, aware."""
+        verdict = self._verdict(quote, now)
+        if verdict is Verdict.NEW:
+            self._newest[quote.pair] = quote
+        else:
+            self._passed_over[verdict.value] += 1
+        return verdict
+
+    def _verdict(self, quote: Quote, now: datetime) -> Verdict:
+        if quote.bid > quote.ask:
+            return Verdict.CROSSED
+        # A single one would keep back all that follow.
+        if quote.time > now + MOST_AHEAD:
+            return Verdict.FROM_THE_FUTURE
+        newest = self._newest.get(quote.pair)
+        if newest is None or quote.time > newest.time:
+            return Verdict.NEW
+        if quote.time < newest.time:
+            return Verdict.OUT_OF_ORDER
+        same = (quote.bid, quote.ask, quote.kind) == (newest.bid, newest.ask, newest.kind)
+        return Verdict.REPEATED if same else Verdict.NEW
