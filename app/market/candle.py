@@ -144,17 +144,6 @@ class CandleBuilder:
         self._end: datetime | None = None
         self._reached: datetime | None = None
 
-    def resume(self, unfinished: Candle) -> None:
-        """Go on with a bar that another builder left unfinished; for a builder that has taken nothing yet.
-
-        Raises ValueError for a bar of another pair or length, and where something was taken already.
-        """
-        if (unfinished.pair, unfinished.granularity) != (self._pair, self._granularity) or self._reached is not None:
-            raise ValueError(f"{_title(unfinished)} cannot be gone on with here")
-        self._unfinished = replace(unfinished, complete=False)
-        self._end = unfinished.end
-        self._reached = unfinished.time
-
     @property
     def unfinished(self) -> Candle | None:
         """The bar of the quotes so far that are in no closed bar; not complete. None where there are none."""
@@ -173,7 +162,7 @@ class CandleBuilder:
             self._end = self._granularity.end(start)
             self._unfinished = self._bar(start, quote)
         else:
-            self._unfinished = _join(self._unfinished, self._bar(self._unfinished.time, quote))
+            self._unfinished = join(self._unfinished, self._bar(self._unfinished.time, quote))
         return closed
 
     def advance(self, moment: datetime) -> Candle | None:
@@ -217,14 +206,14 @@ def aggregate(candles: Iterable[Candle], granularity: Granularity, until: dateti
             end = granularity.end(start)
             larger.append(replace(candle, granularity=granularity, time=start))
         else:
-            larger[-1] = _join(larger[-1], candle)
+            larger[-1] = join(larger[-1], candle)
         last = candle
     if last is not None and end is not None and last.end < end and (until is None or until < end):
         larger[-1] = replace(larger[-1], complete=False)
     return larger
 
 
-def _join(bar: Candle, part: Candle) -> Candle:
+def join(bar: Candle, part: Candle) -> Candle:
     """A bar with a later part added, complete where both are."""
     return Candle(
         bar.pair,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -35,6 +36,15 @@ class EventType(StrEnum):
 
 ALERTS = frozenset({EventType.VOLATILITY_ALERT, EventType.CORRELATION_ALERT, EventType.PRICE_ALERT})
 """The types that somebody should look at."""
+
+ALERT_FIGURES = MappingProxyType(
+    {
+        EventType.VOLATILITY_ALERT: ("volatility", "threshold"),
+        EventType.CORRELATION_ALERT: ("correlation", "threshold"),
+        EventType.PRICE_ALERT: ("price", "level"),
+    }
+)
+"""The members of an alert's payload that say which figure has gone beyond which threshold."""
 
 VISIBLE = frozenset(type.value for type in EventType if type != EventType.HEARTBEAT)
 """The types that clients see. An entry of any other type is passed over: this gateway does not know what it means."""
@@ -133,6 +143,20 @@ def price_update(quote: Quote, timestamp: datetime) -> Draft:
 def heartbeat(node: str, role: str, **facts: object) -> Draft:
     """A sign of life of a process, written to the log by it."""
     return _draft(EventType.HEARTBEAT, {"node": node, "role": role, **facts, "timestamp": rfc3339(utc_now())})
+
+
+def source_changed(source: str, previous: str | None, simulated: bool, reason: str, timestamp: datetime) -> Draft:
+    """The news that prices come from another source from here on."""
+    return _draft(
+        EventType.SOURCE_CHANGED,
+        {
+            "source": source,
+            "previous": previous,
+            "simulated": simulated,
+            "reason": reason,
+            "timestamp": rfc3339(timestamp),
+        },
+    )
 
 
 def gap(after: str, before: str, missed: int | None) -> Event:

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import orjson
 
-from app.errors import LogUnavailable, NotReady, TooManyClients
+from app.errors import InvalidCursor, LogUnavailable, NotReady, TooManyClients
 from app.market.clock import rfc3339, utc_now
 from app.market.pair import TrackedPairs
 from app.realtime.audience import Audience
@@ -27,12 +27,21 @@ _PAGE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
-    """What the feed last said of itself, and when by the hub's clock."""
+class FeedSign:
+    """What the feed last said of itself: its source, and what each of several sources is (``active``, ``standby`` …)."""
 
     source: str
     simulated: bool
-    heard_at: float
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderSign:
+    """What the recorder last said of itself: how far in the log it had come, and how many events it could not record."""
+
+    order: tuple[int, int]
+    seq: int
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,9 @@ class Hub:
         self.bounds = bounds or Bounds()
         self.gaps = 0
         self.cut_off: Counter[str] = Counter()
-        self.feed: Feed | None = None
+        self.feed: FeedSign | None = None
+        self.recorder: RecorderSign | None = None
+        self.seq = 0
         self._heartbeat_interval = heartbeat_interval
         self._clock = time.monotonic
         self._ring = Ring(ring_size)
@@ -168,6 +179,7 @@ class Hub:
     def _take_in(self, event: Event) -> bool:
         """Remember an event; True where clients may see it."""
         self._ring.append(event)
+        self.seq = event.seq or self.seq
         if event.is_price:
             self.book.apply(event)
         elif event.type == EventType.GAP:
@@ -185,8 +197,15 @@ class Hub:
 
     def _hear(self, event: Event) -> None:
         facts = orjson.loads(event.bare)
-        if facts.get("role") == "feed":
-            self.feed = Feed(str(facts.get("source")), bool(facts.get("simulated")), self._clock())
+        try:
+            match facts.get("role"):
+                case "feed":
+                    source, simulated = str(facts["source"]), bool(facts["simulated"])
+                    self.feed = FeedSign(source, simulated, dict(facts.get("sources") or {source: "active"}))
+                case "recorder":
+                    self.recorder = RecorderSign(cursor_order(facts["cursor"]), int(facts["seq"]), int(facts["lost"]))
+        except (KeyError, TypeError, ValueError, InvalidCursor):
+            _logger.warning("heartbeat %s says nothing that can be understood", event.id)
 
     # ---------------------------------------------------------------- clients
 

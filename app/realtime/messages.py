@@ -259,6 +259,14 @@ class AllPricesResponse(Message):
     timestamp: TimeText
 
 
+class RecorderLag(Message):
+    """How far the recorder is behind the log; what it lags by is in no history yet."""
+
+    behind_events: int = Field(ge=0, description="Events of the log that are not in the database yet")
+    behind_ms: int = Field(ge=0, description="Milliseconds of the log that are not in the database yet")
+    lost_events: int = Field(ge=0, description="Events that the log no longer held when the recorder came to them")
+
+
 class ServerStats(Message):
     """Answers `get_server_stats`."""
 
@@ -269,6 +277,7 @@ class ServerStats(Message):
     average_subs_per_client: float
     tracked_pairs: int
     cache: dict[str, dict[str, str | int | bool]]
+    recorder: RecorderLag | None = Field(description="As the recorder last said; null where none has been heard")
 
 
 class Pong(Message):

@@ -13,10 +13,14 @@ from app.market.calendar import stale_from
 from app.market.clock import parse_time, rfc3339, utc_now
 from app.market.day import UNKNOWN, DayFigures, TradingDay
 from app.market.pair import CurrencyPair
+from app.market.quote import QuoteKind
 from app.realtime.cache import Cache
-from app.realtime.event import Event
+from app.realtime.event import Event, cursor_order
 from app.realtime.hub import Hub
-from app.realtime.messages import Price, PriceResponse, ServerStats
+from app.realtime.messages import Price, PriceResponse, RecorderLag, ServerStats
+
+_DAILY_STALE_AFTER = 26 * 3600.0
+"""Seconds of open market in which a daily rate is followed by the next: a day, and time for that to be published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,7 @@ class PriceView:
         payload = orjson.loads(event.bare)
         price, source = payload["price"], payload["source"]
         time = parse_time(price["time"])
+        stale_after = _DAILY_STALE_AFTER if payload.get("kind") == QuoteKind.DAILY else self._stale_after
         figures = UNKNOWN if day is None else day.figures(Decimal(price["mid"]), time)
         kind = {"kind": payload["kind"]} if "kind" in payload else {}
         facts = {**price, "source": source, **kind, **_change(pair, figures)}
@@ -135,7 +140,7 @@ class PriceView:
             event,
             day,
             time.timestamp() * 1000,
-            stale_from(time, source, self._stale_after).timestamp() * 1000,
+            stale_from(time, source, stale_after).timestamp() * 1000,
             facts,
             b'"%s":%s' % (pair.name.encode(), orjson.dumps(facts)[:-1]),
         )
@@ -169,4 +174,15 @@ async def server_stats(hub: Hub, cache: Cache) -> ServerStats:
         average_subs_per_client=round(subscriptions / hub.client_count, 2) if hub.client_count else 0.0,
         tracked_pairs=len(hub.pairs),
         cache=await cache.stats(),
+        recorder=recorder_lag(hub),
     )
+
+
+def recorder_lag(hub: Hub) -> RecorderLag | None:
+    """How far the recorder was behind when it last said so."""
+    sign = hub.recorder
+    if sign is None:
+        return None
+    # A sign is an event of the log itself, written after what it tells of.
+    behind_ms = cursor_order(hub.cursor)[0] - sign.order[0]
+    return RecorderLag(behind_events=max(0, hub.seq - sign.seq), behind_ms=max(0, behind_ms), lost_events=sign.lost)
