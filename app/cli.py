@@ -1,25 +1,36 @@
 """The command ``fx-gateway``."""
 
-import asyncio
 import sys
-from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 from app.config import Settings, load_settings
-from app.embedded import private_valkey
-from app.errors import ConfigurationError, SourceError
+from app.errors import ConfigurationError, DatabaseUnavailable, GatewayError, InvalidPair, LogUnavailable, SourceError
 from app.main import create_app
+from app.market.candle import Granularity
+from app.market.clock import utc_now
+from app.market.pair import TrackedPairs
+from app.progress import backfill as fetch_history
+from app.progress import import_files
 from app.server import GatewayServer, listen
 from app.specs import write_specs
+from app.standalone import run_everything
 from app.watch import watch as watch_prices
+from jobs import alerts as alerts_job
 from jobs import feed as feed_job
 from jobs import pubsub_bridge as bridge_job
+from jobs import recorder as recorder_job
+from jobs import scheduler as scheduler_job
+from jobs.catalogue import JOBS
+from jobs.once import run_once
 from jobs.process import WRONG_SETTING, named_redis, run_process
+
+_DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 
 cli = typer.Typer(
     name="fx-gateway",
@@ -32,18 +43,33 @@ cli = typer.Typer(
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="5001")]
 DataDir = Annotated[Path | None, typer.Option(help="Where the private Valkey and the SQLite file live.", show_default="data")]
-Source = Annotated[str | None, typer.Option(help="simulated or replay.", show_default="simulated")]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        help="simulated, replay, oanda, kraken or ecb, or several by commas, preferred first.", show_default="simulated"
+    ),
+]
 Replay = Annotated[list[Path] | None, typer.Option(help="A file to replay; may be given several times. Implies --source replay.")]
 Speed = Annotated[float | None, typer.Option(help="How many times faster than life a replay runs.", show_default="1")]
 
 
 def main() -> None:
-    """Run the command; a wrong setting is one line and exit code 2."""
+    """Run the command. A wrong setting is one line and exit code 2, a database or Redis that is away one line and 1."""
     try:
         cli()
-    except (ConfigurationError, SourceError) as error:
-        print(f"fx-gateway: {error}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(WRONG_SETTING) from None
+    except* (ConfigurationError, SourceError, InvalidPair) as wrong:
+        _end(wrong, WRONG_SETTING)
+    except* (DatabaseUnavailable, LogUnavailable) as away:
+        _end(away, 1)
+
+
+def _end(errors: BaseExceptionGroup[GatewayError], code: int) -> NoReturn:
+    """Say in one line what went wrong first."""
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    print(f"fx-gateway: {first}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(code)
 
 
 @cli.command()
@@ -64,7 +90,7 @@ def run(
         replay_files=tuple(replay) if replay else None,
         replay_speed=speed,
     )
-    run_process(_everything(settings), settings)
+    run_process(run_everything(settings, partial(_announce, settings)), settings)
 
 
 @cli.command()
@@ -83,6 +109,75 @@ def feed(source: Source = None, replay: Replay = None, speed: Speed = None) -> N
         replay_speed=speed,
     )
     run_process(feed_job.run(settings, named_redis(settings)), settings)
+
+
+@cli.command()
+def recorder() -> None:
+    """The recorder alone: keeps the log of REDIS_URL in the database at DATABASE_URL."""
+    settings = load_settings()
+    run_process(recorder_job.run(settings, named_redis(settings)), settings)
+
+
+@cli.command()
+def scheduler() -> None:
+    """The scheduler alone: runs the jobs when they are due, on REDIS_URL and DATABASE_URL."""
+    settings = load_settings()
+    run_process(scheduler_job.run(settings, named_redis(settings)), settings)
+
+
+@cli.command()
+def alerts() -> None:
+    """The alert watch alone: price levels, and the people who are told of alerts."""
+    settings = load_settings()
+    run_process(alerts_job.run(settings, named_redis(settings)), settings)
+
+
+@cli.command()
+def job(name: Annotated[str, typer.Argument(help=f"{', '.join(JOBS)}.", show_default=False)]) -> None:
+    """Run one job once, now, on REDIS_URL and DATABASE_URL."""
+    if name not in JOBS:
+        raise typer.BadParameter(f"there are {', '.join(JOBS)}", param_hint="NAME")
+    raise typer.Exit(run_once(name, JOBS[name]))
+
+
+@cli.command(name="import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="OANDA, FXCM and TrueFX files, or CSV with a header.", show_default=False)],
+    pair: Annotated[str | None, typer.Option(help="The pair, where no file or row names it.")] = None,
+    granularity: Annotated[Granularity | None, typer.Option(help="How long a bar lasts, where it cannot be told.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Import bars and ticks from files into the database, and account for every row."""
+    settings = load_settings(data_dir=data_dir)
+    named = TrackedPairs(settings.tracked_pairs).find(pair) if pair else None
+    done: list[bool] = []
+
+    async def work() -> None:
+        done.append(await import_files(settings, files, pair=named, granularity=granularity, console=Console()))
+
+    run_process(work(), settings)
+    raise typer.Exit(0 if done == [True] else 1)
+
+
+@cli.command()
+def backfill(
+    since: Annotated[datetime, typer.Option("--from", formats=_DATES, help="Where to begin, in UTC.", show_default=False)],
+    until: Annotated[
+        datetime | None, typer.Option("--to", formats=_DATES, help="Where to end, not included; now without it.")
+    ] = None,
+    granularity: Annotated[Granularity, typer.Option(help="How long a bar lasts.")] = Granularity.H1,
+    pair: Annotated[list[str] | None, typer.Option(help="A pair; may be given several times. All of them without one.")] = None,
+    source: Source = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Fetch bars of the past from a source; interrupted, the same command goes on where it was."""
+    settings = load_settings(source=source, data_dir=data_dir)
+    tracked, now = TrackedPairs(settings.tracked_pairs), utc_now()
+    start, end = since.replace(tzinfo=UTC), min(until.replace(tzinfo=UTC), now) if until else now
+    if start >= end:
+        raise typer.BadParameter("it has to lie before --to, and in the past", param_hint="--from")
+    pairs = [tracked.find(name) for name in pair] if pair else list(tracked)
+    run_process(fetch_history(settings, pairs=pairs, granularity=granularity, start=start, end=end, console=Console()), settings)
 
 
 @cli.command()
@@ -111,53 +206,23 @@ def openapi(out: Annotated[Path, typer.Option(help="The folder to write to.")] =
     write_specs(out)
 
 
-async def _everything(settings: Settings) -> None:
-    listener = listen(settings.websocket_host, settings.websocket_port)
-    source = feed_job.open_source(settings)
-    async with AsyncExitStack() as stack:
-        redis_url = settings.redis_address
-        if redis_url is None:
-            redis_url = await stack.enter_async_context(private_valkey(settings.data_dir))
-        app = create_app(settings, redis_url)
-        started = asyncio.Event()
-
-        def announce(url: str, redis_url: str = redis_url) -> None:
-            _announce(settings, redis_url, url, source.simulated)
-            started.set()
-
-        server = GatewayServer(app, listener, shutdown_timeout=settings.shutdown_timeout, ready=announce)
-        async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(server.run_until_stopped(), name="server")
-            companions = [
-                tasks.create_task(_after(started, feed_job.run(settings, redis_url, source)), name="feed"),
-                tasks.create_task(_after(started, bridge_job.run(settings, redis_url)), name="bridge"),
-            ]
-            await serving
-            for companion in companions:
-                companion.cancel()
-
-
 async def _serve(settings: Settings, redis_url: str) -> None:
     listener = listen(settings.websocket_host, settings.websocket_port)
     server = GatewayServer(
         create_app(settings, redis_url),
         listener,
         shutdown_timeout=settings.shutdown_timeout,
-        ready=lambda url: _announce(settings, redis_url, url, None),
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        ready=lambda url: _announce(settings, url, redis_url, None),
     )
     await server.run_until_stopped()
 
 
-async def _after(started: asyncio.Event, work: Awaitable[None]) -> None:
-    await started.wait()
-    await work
-
-
-def _announce(settings: Settings, redis_url: str, url: str, simulated: bool | None) -> None:
+def _announce(settings: Settings, url: str, redis_url: str, simulated: bool | None) -> None:
     """Say in a few lines what is served, where, and from which source."""
     source = {
         True: "SIMULATED prices, invented and not a market",
-        False: f"{settings.source} prices",
+        False: f"{', '.join(settings.source)} prices",
         None: "a feed of its own",
     }
     kept = "a Redis of yours" if settings.redis_address else f"Valkey at {redis_url.removeprefix('unix://')}"

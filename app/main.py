@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 
@@ -12,7 +12,10 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.config import Settings
 from app.errors import DatabaseUnavailable
+from app.market.candle import Granularity
 from app.market.pair import TrackedPairs
+from app.market.volatility import BARS_PER_YEAR
+from app.providers.backoff import Backoff
 from app.realtime.cache import Cache
 from app.realtime.hub import Hub
 from app.realtime.limit import RequestLimit
@@ -20,11 +23,34 @@ from app.realtime.log import EventLog, open_redis
 from app.realtime.sockets import SocketServer
 from app.realtime.subscription import Bounds
 from app.realtime.view import PriceView
-from app.routers import cache, events, health, info, prices, problems, sessions, stream
+from app.routers import (
+    alerts,
+    best_pairs,
+    cache,
+    candles,
+    correlations,
+    events,
+    health,
+    info,
+    jobs,
+    metrics,
+    price_levels,
+    prices,
+    problems,
+    sessions,
+    stream,
+)
 from app.routers.gateway import Gateway
 from app.routers.origins import Origins
 from app.routers.rate_limit import RateLimitMiddleware
-from app.storage.database import open_database
+from app.storage.alerts import Alerts
+from app.storage.candles import Candles
+from app.storage.correlations import Correlations
+from app.storage.database import Database, open_database
+from app.storage.job_runs import JobRuns
+from app.storage.metrics import Metrics
+from app.storage.price_levels import PriceLevels
+from app.trading_days import keep_trading_days
 
 _logger = logging.getLogger(__name__)
 
@@ -57,14 +83,15 @@ def create_app(settings: Settings, redis_url: str) -> GatewayApp:
         docs_url=None,
         redoc_url=None,
     )
-    for endpoints in (prices, health, info, sessions, events, cache, stream):  # the most frequent first
+    history = (candles, metrics, correlations, best_pairs, alerts, price_levels, jobs)
+    for endpoints in (prices, health, info, sessions, events, cache, stream, *history):  # the most frequent first
         app.include_router(endpoints.router)
     problems.register(app)
     app.add_middleware(RateLimitMiddleware, requests=settings.rate_limit_requests, window=settings.rate_limit_window)
     app.add_middleware(
         CORSMiddleware,
         allow_origin_regex=origins.pattern,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
         expose_headers=[
             "Retry-After",
@@ -84,10 +111,7 @@ def _lifespan(settings: Settings, redis_url: str, origins: Origins):  # type: ig
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(open_redis(redis_url))
             database = await stack.enter_async_context(open_database(settings.database_address))
-            try:
-                await database.ping()
-            except DatabaseUnavailable as error:
-                _logger.warning("not ready: %s", error)
+            migrated = await stack.enter_async_context(_migrated(database))
             pairs = TrackedPairs(settings.tracked_pairs)
             log = EventLog(redis, settings.event_log_length)
             hub = Hub(
@@ -115,17 +139,80 @@ def _lifespan(settings: Settings, redis_url: str, origins: Origins):  # type: ig
                 prices=price_view,
                 cache=redis_cache,
                 publisher=log.publisher(),
-                database_ping=database.ping,
-                source=settings.source,
+                database_ping=lambda: _ping(database, migrated),
+                migrated=migrated.is_set,
+                candles=Candles(database),
+                metrics=Metrics(database),
+                correlations=Correlations(database),
+                alerts=Alerts(database),
+                price_levels=PriceLevels(database),
+                job_runs=JobRuns(database),
+                annualization=_bars_per_year(settings.annualization),
+                source=settings.source[0],
                 rate_limit_requests=settings.rate_limit_requests,
                 rate_limit_window=settings.rate_limit_window,
                 publish_tokens=tuple(token.get_secret_value().encode() for token in settings.publish_tokens),
+                alert_tokens=tuple(token.get_secret_value().encode() for token in settings.alert_tokens),
             )
             app.mount("/socket.io", sockets.asgi)
             await stack.enter_async_context(_running(hub))
+            await stack.enter_async_context(_keeping_days(price_view, Candles(database), pairs, migrated))
             yield
 
     return lifespan
+
+
+def _bars_per_year(hours: float) -> Mapping[Granularity, float]:
+    """The bars of each length in a year that has so many hours; what changes weeks and months is not the hours of trading."""
+    scale = hours / BARS_PER_YEAR[Granularity.H1]
+    calendar = (Granularity.W, Granularity.M)
+    return {length: bars if length in calendar else bars * scale for length, bars in BARS_PER_YEAR.items()}
+
+
+@asynccontextmanager
+async def _migrated(database: Database) -> AsyncGenerator[asyncio.Event]:
+    """Brings the tables up to date, at once or, where the database does not answer, as soon as it does; then the event is set.
+
+    Raises ConfigurationError for a database that newer code has migrated. Where it turns out later, the process is told to stop.
+    """
+    done = asyncio.Event()
+    if await _migrate(database):
+        done.set()
+        yield done
+        return
+    task = asyncio.create_task(_keep_migrating(database, done), name="migration")
+    task.add_done_callback(_stop_process_where_failed)
+    try:
+        yield done
+    finally:
+        task.remove_done_callback(_stop_process_where_failed)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _keep_migrating(database: Database, done: asyncio.Event) -> None:
+    backoff = Backoff()
+    while not done.is_set():
+        await asyncio.sleep(backoff.pause_after(0))
+        if await _migrate(database):
+            done.set()
+
+
+async def _migrate(database: Database) -> bool:
+    """True where the tables are up to date now. Raises ConfigurationError."""
+    try:
+        await database.migrate()
+    except DatabaseUnavailable as error:
+        _logger.warning("not ready: %s", error)
+        return False
+    return True
+
+
+async def _ping(database: Database, migrated: asyncio.Event) -> None:
+    """Raises DatabaseUnavailable where the database cannot be used."""
+    if not migrated.is_set():
+        raise DatabaseUnavailable("Its tables are not up to date yet")
+    await database.ping()
 
 
 @asynccontextmanager
@@ -146,7 +233,32 @@ async def _running(hub: Hub) -> AsyncGenerator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+@asynccontextmanager
+async def _keeping_days(
+    prices: PriceView, candles: Candles, pairs: TrackedPairs, migrated: asyncio.Event
+) -> AsyncGenerator[None]:
+    """The change of the day, kept up to date from when the database has its tables."""
+
+    async def keep() -> None:
+        await migrated.wait()
+        await keep_trading_days(prices, candles, pairs)
+
+    task = asyncio.create_task(keep(), name="trading days")
+    task.add_done_callback(_stop_process_where_failed)
+    try:
+        yield
+    finally:
+        task.remove_done_callback(_stop_process_where_failed)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _stop_process_where_failed(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _stop_process(task)
+
+
 def _stop_process(task: "asyncio.Task[None]") -> None:
     if not task.cancelled():
-        _logger.critical("the hub has failed", exc_info=task.exception())
+        _logger.critical("the %s has failed", task.get_name(), exc_info=task.exception())
         signal.raise_signal(signal.SIGTERM)

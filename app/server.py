@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
@@ -32,9 +32,18 @@ class GatewayServer(uvicorn.Server):
     """One server process on a socket that is already listening."""
 
     def __init__(
-        self, app: GatewayApp, listener: socket.socket, *, shutdown_timeout: float, ready: Callable[[str], None]
+        self,
+        app: GatewayApp,
+        listener: socket.socket,
+        *,
+        shutdown_timeout: float,
+        ready: Callable[[str], None],
+        forwarded_allow_ips: Sequence[str] = (),
     ) -> None:
-        """``ready`` is called with the server's URL once requests are answered."""
+        """``ready`` is called with the server's URL once requests are answered.
+
+        What the proxies at ``forwarded_allow_ips`` say of a client's address is believed; of nobody else.
+        """
         super().__init__(
             uvicorn.Config(
                 app,
@@ -49,6 +58,8 @@ class GatewayServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=bool(forwarded_allow_ips),
+                forwarded_allow_ips=list(forwarded_allow_ips),
                 timeout_graceful_shutdown=max(1, round(shutdown_timeout)),
             )
         )

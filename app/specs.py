@@ -400,6 +400,7 @@ SOCKET_EVENTS = {
                         "total_keys": 44,
                     },
                 },
+                "recorder": {"behind_events": 12, "behind_ms": 240, "lost_events": 0},
             }
         },
     ),

@@ -5,24 +5,45 @@ import logging
 import math
 import secrets
 import sys
+from contextlib import AsyncExitStack
 
 from app.config import Settings
-from app.errors import LogUnavailable, SourceError
+from app.errors import LogUnavailable, SourceError, SourceRefused
+from app.market.candle import Granularity
 from app.market.check import QuoteCheck
 from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
 from app.market.source import PriceSource
 from app.providers.backoff import Backoff
-from app.providers.replay import ReplaySource
-from app.providers.simulated import SimulatedSource
-from app.realtime.event import Draft, heartbeat, price_update
+from app.providers.preference import PreferredSources, Switch
+from app.realtime.event import Draft, heartbeat, price_update, source_changed
 from app.realtime.log import EventLog, open_redis
+from app.storage.database import open_database
+from jobs.backfill import HoleFiller
 from jobs.process import run_job
+from jobs.sources import open_history, open_source
 
 _MOST_WAITING = 2000
 _LARGEST_BATCH = 256
 
 _logger = logging.getLogger(__name__)
+
+
+class Switches:
+    """The changes from one source to another that clients are still to be told of, before the first quote of the new one."""
+
+    def __init__(self) -> None:
+        self._noted: list[Switch] = []
+
+    def note(self, switch: Switch) -> None:
+        """Remember a change; the first source of all is none."""
+        if switch.previous is not None:
+            self._noted.append(switch)
+
+    def take(self) -> list[Switch]:
+        """Those noted since this was last asked for."""
+        noted, self._noted = self._noted, []
+        return noted
 
 
 class Feed:
@@ -31,9 +52,17 @@ class Feed:
     While Redis is away nothing more is read from the source than fits a bounded queue, and nothing read is lost.
     """
 
-    def __init__(self, source: PriceSource, log: EventLog, pairs: TrackedPairs, heartbeat_interval: float = 10.0) -> None:
-        """``heartbeat_interval`` is in seconds; the first heartbeat is written at once."""
+    def __init__(
+        self,
+        source: PriceSource,
+        log: EventLog,
+        pairs: TrackedPairs,
+        switches: Switches | None = None,
+        heartbeat_interval: float = 10.0,
+    ) -> None:
+        """The source tells ``switches``. ``heartbeat_interval`` is in seconds; the first heartbeat is written at once."""
         self._source = source
+        self._switches = switches or Switches()
         self._log = log
         self._heartbeat_interval = heartbeat_interval
         self._node = secrets.token_hex(4)
@@ -41,7 +70,10 @@ class Feed:
         self.published = 0
 
     async def run(self) -> None:
-        """Run until the source ends and everything is published. A source that fails is started again after a pause."""
+        """Run until the source ends and everything is published. A source that fails is started again after a pause.
+
+        Raises SourceRefused where the source refuses us for good.
+        """
         waiting: asyncio.Queue[Draft] = asyncio.Queue(_MOST_WAITING)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -59,10 +91,14 @@ class Feed:
             started = clock()
             try:
                 async for quote in self._source.quotes():
+                    for switch in self._switches.take():
+                        await waiting.put(_news_of(switch, self._source.simulated))
                     admitted = self.check.admit(quote)
                     if admitted is not None:
                         await waiting.put(price_update(admitted, utc_now()))
                 return
+            except SourceRefused:
+                raise
             except SourceError as error:
                 _logger.warning("source %s failed: %s", self._source.name, error)
             except Exception:
@@ -78,7 +114,7 @@ class Feed:
             while len(batch) < _LARGEST_BATCH and not waiting.empty():
                 batch.append(waiting.get_nowait())
             await publisher.publish(batch, patience=math.inf)
-            self.published += len(batch)
+            self.published += sum(draft.price_of is not None for draft in batch)
             for _ in batch:
                 waiting.task_done()
 
@@ -87,7 +123,9 @@ class Feed:
         publisher = self._log.publisher()
         dropped = 0
         while True:
-            sign = heartbeat(self._node, "feed", source=self._source.name, simulated=self._source.simulated)
+            source = self._source
+            states = dict(source.states) if isinstance(source, PreferredSources) else {source.name: "active"}
+            sign = heartbeat(self._node, "feed", source=source.name, simulated=source.simulated, sources=states)
             try:
                 await publisher.publish([sign])
             except LogUnavailable as error:
@@ -102,22 +140,31 @@ class Feed:
         return f"{self.check.dropped.total()} dropped" + (f" ({counts})" if counts else "")
 
 
-def open_source(settings: Settings) -> PriceSource:
-    """The source that the settings name. Raises SourceError where it cannot deliver what they ask for."""
-    if settings.source == "replay":
-        return ReplaySource(settings.replay_files, settings.replay_speed)
-    return SimulatedSource(TrackedPairs(settings.tracked_pairs), settings.simulated_seed, settings.simulated_rate)
+def _news_of(switch: Switch, simulated: bool) -> Draft:
+    return source_changed(switch.source, switch.previous, simulated, switch.reason, switch.time)
 
 
-async def run(settings: Settings, redis_url: str, source: PriceSource | None = None) -> None:
-    """Feed the log of this Redis until the source ends or the task is cancelled. Raises SourceError.
+async def run(settings: Settings, redis_url: str) -> None:
+    """Feed the log of this Redis until the source ends or the task is cancelled.
 
-    Without ``source`` it is the one that the settings name.
+    Minutes that are missed while the source is away are fetched into the database afterwards, where the source has them. Raises
+    SourceError, ConfigurationError.
     """
-    source = source or open_source(settings)
-    async with open_redis(redis_url) as redis:
-        log = EventLog(redis, settings.event_log_length)
-        await Feed(source, log, TrackedPairs(settings.tracked_pairs)).run()
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(open_redis(redis_url))
+        database = await stack.enter_async_context(open_database(settings.database_address))
+        history = await stack.enter_async_context(open_history(settings))
+        pairs = TrackedPairs(settings.tracked_pairs)
+        missed = Granularity.M1 in history.granularities if history is not None else False
+        filler = HoleFiller(history, database, list(pairs)) if history is not None and missed else None
+        switches = Switches()
+        source = open_source(settings, on_switch=switches.note, on_hole=None if filler is None else filler.note)
+        feed = Feed(source, EventLog(redis, settings.event_log_length), pairs, switches)
+        async with asyncio.TaskGroup() as tasks:
+            filling = tasks.create_task(filler.run(), name="hole filler") if filler is not None else None
+            await feed.run()
+            if filling is not None:
+                filling.cancel()
 
 
 if __name__ == "__main__":

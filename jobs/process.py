@@ -33,7 +33,7 @@ def run_process(work: Coroutine[Any, Any, None], settings: Settings) -> None:
     # What is loaded by now stays: the collector need not look at it again and again. A server makes thousands of objects a
     # second that die at once; with the default threshold a sixth of its time went into looking for cycles among them.
     gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
+    gc.set_threshold(5_000, 10, 10)
     asyncio.run(_until_signal(work))
 
 
@@ -42,7 +42,7 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # What clients send wrongly is answered to them, and no news to the operator.
     logging.getLogger("app.realtime.protocol").setLevel(logging.CRITICAL)
-    for chatty in ("uvicorn", "httpx", "httpcore", "asyncio", "aiosqlite", "sse_starlette"):
+    for chatty in ("uvicorn", "httpx", "httpcore", "asyncio", "aiosqlite", "sse_starlette", "alembic", "apscheduler"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -39,7 +39,13 @@ async def gateway(redis_url: str, folder: Path, **settings: Any) -> AsyncGenerat
     app = create_app(configured, redis_url)
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     listener = listen(configured.websocket_host, configured.websocket_port)
-    server = GatewayServer(app, listener, shutdown_timeout=configured.shutdown_timeout, ready=ready.set_result)
+    server = GatewayServer(
+        app,
+        listener,
+        shutdown_timeout=configured.shutdown_timeout,
+        forwarded_allow_ips=configured.forwarded_allow_ips,
+        ready=ready.set_result,
+    )
     serving = asyncio.create_task(server.run_until_stopped())
     try:
         await wait_until(lambda: serving.done() or ready.done(), "the gateway is ready", 30)

@@ -5,11 +5,13 @@ import os
 import signal
 import socket
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
+from app.realtime.log import open_redis
 from tests.gateways import command
 from tests.private_valkey import PrivateValkey
 from tests.waiting import wait_until
@@ -76,25 +78,47 @@ async def test_a_replay_plays_its_files_and_names_its_source(tmp_path: Path, fx_
         assert price["price"]["bid"] == file.read_text().splitlines()[-1].split(",")[1]
 
 
+_ROLES = ("feed", "bridge", "recorder", "scheduler", "alerts")
+
+
 async def test_the_roles_work_together_as_processes_of_their_own(valkey: PrivateValkey, tmp_path: Path) -> None:
     environment = {"REDIS_URL": valkey.url, "SIMULATED_RATE": "200"}
-    async with (
-        command("gateway", "--port", "0", cwd=tmp_path, **environment) as gateway,
-        command("feed", cwd=tmp_path, **environment) as feed,
-        command("bridge", cwd=tmp_path, **environment) as bridge,
-    ):
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(command("gateway", "--port", "0", cwd=tmp_path, **environment))
+        roles = [await stack.enter_async_context(command(role, cwd=tmp_path, **environment)) for role in _ROLES]
         url = await gateway.ready_url()
-        async with httpx.AsyncClient(base_url=url) as client:
-            await wait_until(lambda: _has_prices(client), "the feed's prices are served")
+        async with httpx.AsyncClient(base_url=url) as client, open_redis(valkey.url) as redis:
+            await wait_until(lambda: _has_prices(client), "the feed's prices are served", 30)
             health = (await client.get("/health")).json()
-            assert health["source"] == "simulated"
-            assert health["simulated"] is True
-        for role in (feed, bridge, gateway):
+            assert (health["source"], health["simulated"]) == ("simulated", True)
+
+            async def has_bars() -> bool:
+                answer = await client.get("/api/v1/candles/EUR_USD", params={"granularity": "M1"})
+                return answer.status_code == 200 and (await client.get("/health")).json()["recorder"] is not None
+
+            async def has_run_jobs() -> bool:
+                runs = (await client.get("/api/v1/jobs")).json()["runs"]
+                return {run["job"] for run in runs if run["status"] == "success"} >= {"hourly", "daily-correlation", "retention"}
+
+            async def carries() -> bool:
+                await redis.publish("data_ready", '{"data_type":"candles"}')
+                return bool((await client.get("/api/v1/events", params={"types": "data_ready", "limit": 1000})).json()["events"])
+
+            async def has_alerted() -> bool:
+                return bool((await client.get("/api/v1/alerts", params={"type": "price_alert"})).json()["alerts"])
+
+            await wait_until(has_bars, "the recorder makes bars", 60)
+            await wait_until(has_run_jobs, "the scheduler has run all jobs", 60)
+            await wait_until(carries, "the bridge carries messages", 60)
+            level = {"instrument": "EUR_USD", "direction": "above", "level": "0.5"}
+            assert (await client.post("/api/v1/alerts/levels", json=level)).status_code == 201
+            await wait_until(has_alerted, "the alert watch has seen the level, and the recorder the alert", 60)
+        for role in (*roles, gateway):
             assert await role.stop() == 0
             assert "Traceback" not in role.text
 
 
-@pytest.mark.parametrize("role", ["gateway", "feed", "bridge"])
+@pytest.mark.parametrize("role", ["gateway", *_ROLES])
 async def test_a_role_without_a_redis_is_one_line_and_exit_code_2(role: str, tmp_path: Path) -> None:
     async with command(role, cwd=tmp_path) as process:
         assert await process.wait() == 2

@@ -221,7 +221,7 @@ def test_a_replay_needs_files(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match=r"^source replay needs files: REPLAY_FILES, or --replay FILE$"):
         load_settings()
     environment.setenv("REPLAY_FILES", "ticks.csv")
-    assert load_settings().source == "replay"
+    assert load_settings().source == ("replay",)
 
 
 def test_a_wrong_value_that_is_given_is_named_like_its_variable() -> None:
@@ -237,7 +237,10 @@ def test_a_file_that_is_no_text_is_a_configuration_error(tmp_path: Path) -> None
 
 # --------------------------------------------------------------------- secrets
 
-_SECRETS = ("redis_url", "redis_password", "database_url", "db_password", "publish_tokens")
+_SECRETS = (
+    "redis_url", "redis_password", "database_url", "db_password", "publish_tokens", "alert_tokens", "oanda_token",
+    "notify_info", "notify_warning", "notify_critical",
+)  # fmt: skip
 
 
 def test_whatever_may_hold_a_password_is_a_secret() -> None:
@@ -247,6 +250,11 @@ def test_whatever_may_hold_a_password_is_a_secret() -> None:
         database_url="postgresql://user:s3cret@host/db",
         db_password="s3cret",
         publish_tokens="s3cret-of-sixteen",
+        alert_tokens="s3cret-of-sixteen",
+        oanda_token="s3cret",
+        notify_info="json://s3cret.example",
+        notify_warning="json://s3cret.example",
+        notify_critical="json://s3cret.example",
     )
     assert "s3cret" not in repr(settings)
     assert "s3cret" not in str(settings)
@@ -276,7 +284,7 @@ def test_any_text_is_a_setting_or_one_line(name: str, value: str) -> None:
         settings = load_settings(**{name: value})
     except ConfigurationError as error:
         message = str(error)
-        assert message.startswith((f"{name.upper()}: ", "source replay"))
+        assert message.startswith((f"{name.upper()}: ", "source "))
         assert "\n" not in message.replace(value, "")
     else:
         chosen = getattr(settings, name)

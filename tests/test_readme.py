@@ -29,7 +29,7 @@ def test_every_setting_stands_in_the_table_as_the_code_has_it() -> None:
 def test_every_command_is_described() -> None:
     for command in cli.registered_commands:
         assert command.callback is not None
-        assert f"`fx-gateway {command.callback.__name__}" in _README
+        assert f"`fx-gateway {command.name or command.callback.__name__}" in _README
 
 
 def _shown(default: object) -> str:

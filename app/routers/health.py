@@ -10,7 +10,8 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from app.market.clock import rfc3339, utc_now
-from app.realtime.messages import Message, TimeText
+from app.realtime.messages import Message, RecorderLag, TimeText
+from app.realtime.view import recorder_lag
 from app.routers.deadline import within
 from app.routers.gateway import CurrentGateway, Gateway
 from app.routers.problems import responses
@@ -45,6 +46,12 @@ class Health(Message):
     services: Services
     source: str = Field(description="Where prices come from", examples=["oanda", "simulated"])
     simulated: bool | None = Field(description="True where prices are invented; null where that is not known yet")
+    sources: dict[str, str] = Field(
+        description="Every source of the feed by its name, the most preferred first: `active`, `standby`, `silent` or `refused`; "
+        "empty before the feed was heard",
+        examples=[{"oanda": "silent", "kraken": "active"}],
+    )
+    recorder: RecorderLag | None = Field(description="As the recorder last said; null where none has been heard")
 
 
 class Liveness(Message):
@@ -91,6 +98,8 @@ async def get_health(gateway: CurrentGateway, response: Response) -> Health:
         ),
         source=source,
         simulated=simulated,
+        sources=dict(gateway.hub.feed.sources) if gateway.hub.feed else {},
+        recorder=recorder_lag(gateway.hub),
     )
 
 

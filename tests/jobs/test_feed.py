@@ -21,8 +21,9 @@ from app.providers.replay import ReplaySource
 from app.providers.simulated import SimulatedSource
 from app.realtime.event import Event, EventType
 from app.realtime.log import EventLog, open_redis
-from jobs.feed import Feed, open_source, run
+from jobs.feed import Feed, run
 from jobs.process import run_job
+from jobs.sources import open_source
 from tests.private_valkey import PrivateValkey
 from tests.waiting import wait_until
 

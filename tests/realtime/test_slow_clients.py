@@ -169,7 +169,7 @@ async def test_who_stops_reading_costs_nothing_and_finds_the_newest_prices_and_e
             while not flow_on.done():
                 await slow.pong()
                 await asyncio.wait({flow_on}, timeout=0.2)
-            assert memory(process) - before < 2 * MEGABYTE
+            assert memory(process) - before < 4 * MEGABYTE
             assert len(latencies) > 3500
             assert statistics.quantiles(latencies, n=100)[98] < 0.25
 
@@ -231,7 +231,7 @@ async def test_pings_of_the_websocket_itself_do_not_pile_up(valkey_url: str, tmp
             before = memory(process)
             for _ in range(100):
                 await slow.send(pings)
-            assert memory(process) - before < 2 * MEGABYTE
+            assert memory(process) - before < 4 * MEGABYTE
             assert slow.events
             async with raw_socket(url, joined=True) as other:
                 assert await other.answers() == []
@@ -248,7 +248,7 @@ async def test_answers_that_are_not_read_do_not_pile_up(valkey_url: str, tmp_pat
             while "alert lane overflowed" not in process.text:
                 most = max(most, memory(process) - before)
                 await asyncio.wait({sending}, timeout=0.01)
-            assert most < 5 * MEGABYTE
+            assert most < 10 * MEGABYTE  # a thousand answers of 7 KB are in its lane
             await asyncio.gather(sending, return_exceptions=True)
 
 

@@ -3,10 +3,16 @@
 import asyncio
 import json
 import socket
+import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from random import Random
 from typing import Any, TypeVar
 
 import httpx
@@ -15,17 +21,49 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
+from app.market.candle import Candle, Granularity, Ohlc
+from app.market.pair import CurrencyPair
+from app.market.volatility import BARS_PER_YEAR
 from app.realtime.cache import Cache
 from app.realtime.log import open_redis
 from app.realtime.view import PriceView
-from app.routers import cache, events, health, info, prices, problems, sessions
+from app.routers import (
+    alerts,
+    best_pairs,
+    cache,
+    candles,
+    correlations,
+    events,
+    health,
+    info,
+    jobs,
+    metrics,
+    price_levels,
+    prices,
+    problems,
+    sessions,
+)
 from app.routers.gateway import Gateway
 from app.routers.rate_limit import RateLimitMiddleware
+from app.storage.alerts import Alerts
+from app.storage.candles import Candles
+from app.storage.correlations import Correlations
+from app.storage.database import Database, open_database
+from app.storage.job_runs import JobRuns
+from app.storage.metrics import Metrics
+from app.storage.price_levels import PriceLevels
 from tests.realtime.listening import Stage, stage
 
 TOKEN = "a token with enough characters"
+FIRST = datetime(2026, 1, 5, tzinfo=UTC)
+"""A Monday, at which the bars of tests begin."""
+
+_POINT = Decimal("0.00001")
+
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
+
+Query = str | int | list[str]
 
 T = TypeVar("T")
 
@@ -39,6 +77,9 @@ def application(gateway: Gateway, *, requests: int = 0, clock: Callable[[], floa
     app = FastAPI()
     for endpoints in (health, info, prices, sessions, events, cache):
         app.include_router(endpoints.router)
+    for history in (candles, metrics, correlations, best_pairs, alerts, price_levels, jobs):
+        # Not described: whoever asks every endpoint that is described does so with one and the same parameter.
+        app.include_router(history.router, include_in_schema=False)
     problems.register(app)
     app.add_middleware(RateLimitMiddleware, requests=requests, window=60, most_clients=2, clock=clock)
     app.state.gateway = gateway
@@ -53,14 +94,15 @@ def client(app: FastAPI, *, address: str = "192.0.2.1", raises: bool = True) -> 
 
 @dataclass(frozen=True)
 class Rest:
-    """A gateway, its hub at work, and a client of its REST interface."""
+    """A gateway, its hub at work on a database with all its tables, and a client of its REST interface."""
 
     on: Stage
     redis: Redis
+    database: Database
     gateway: Gateway
     client: httpx.AsyncClient
 
-    async def get(self, path: str, **query: str | int) -> httpx.Response:
+    async def get(self, path: str, **query: Query) -> httpx.Response:
         """GET a path with these query parameters."""
         return await self.client.get(path, params=query)
 
@@ -83,14 +125,21 @@ async def rest(
     heartbeat_interval: float = 60,
     **changed: Any,
 ) -> AsyncGenerator[Rest]:
-    """The REST interface on the Valkey at the URL; ``changed`` are members of its gateway."""
-    async with stage(url, heartbeat_interval=heartbeat_interval) as on, open_redis(url) as redis:
+    """The REST interface on the Valkey at the URL and a database of its own; ``changed`` are members of its gateway."""
+    async with (
+        stage(url, heartbeat_interval=heartbeat_interval) as on,
+        open_redis(url) as redis,
+        _new_database() as database,
+    ):
         gateway = Gateway(
             hub=on.hub,
             prices=PriceView(on.hub, stale_after=60),
             cache=Cache(redis, on.hub.pairs),
             publisher=on.log.publisher(),
             database_ping=database_ping,
+            migrated=lambda: True,
+            **stores(database),
+            annualization=BARS_PER_YEAR,
             source="replay",
             publish_tokens=(b"another token of this gateway", TOKEN.encode()),
             rate_limit_requests=100,
@@ -98,7 +147,79 @@ async def rest(
         )
         gateway = replace(gateway, **changed)
         async with client(application(gateway)) as http:
-            yield Rest(on, redis, gateway, http)
+            yield Rest(on, redis, database, gateway, http)
+
+
+@asynccontextmanager
+async def _new_database() -> AsyncGenerator[Database]:
+    """A SQLite file with all tables, gone on leaving."""
+    with tempfile.TemporaryDirectory(prefix="fx-") as folder:
+        Path(folder, "gateway.db").write_bytes(await asyncio.to_thread(_empty_tables))
+        async with open_database(f"sqlite:///{folder}/gateway.db") as database:
+            yield database
+
+
+@lru_cache
+def _empty_tables() -> bytes:
+    """A SQLite file with all tables. To copy it takes a hundredth of the time that it takes to make one."""
+
+    async def migrate(url: str) -> None:
+        async with open_database(url) as database:
+            await database.migrate()
+
+    with tempfile.TemporaryDirectory(prefix="fx-") as folder:
+        asyncio.run(migrate(f"sqlite:///{folder}/gateway.db"))
+        return Path(folder, "gateway.db").read_bytes()
+
+
+def stores(database: Database) -> dict[str, Any]:
+    """The members of a gateway that are kept in a database."""
+    return {
+        "candles": Candles(database),
+        "metrics": Metrics(database),
+        "correlations": Correlations(database),
+        "alerts": Alerts(database),
+        "price_levels": PriceLevels(database),
+        "job_runs": JobRuns(database),
+    }
+
+
+@asynccontextmanager
+async def without_database() -> AsyncGenerator[dict[str, Any]]:
+    """The same members, of a database that does not answer."""
+    # A port that is taken, so that nobody else listens there, and at which nobody listens.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        async with open_database(f"postgresql://127.0.0.1:{taken.getsockname()[1]}/none") as database:
+            yield stores(database)
+
+
+def bars(
+    pair: str = "EUR_USD",
+    count: int = 1,
+    granularity: Granularity = Granularity.H1,
+    *,
+    start: datetime = FIRST,
+    source: str = "oanda",
+    seed: int = 1,
+    unfinished: bool = False,
+) -> list[Candle]:
+    """Complete bars of a price that wanders, one after the other from ``start``; the last may be ``unfinished``."""
+    of, random = CurrencyPair.parse(pair), Random(seed)
+    made, time, close = [], start, Decimal(1)
+    for _ in range(count):
+        open_, close = close, (close * Decimal(str(random.uniform(0.999, 1.001)))).quantize(Decimal("0.00001"))
+        mid = Ohlc(open_, max(open_, close) + 3 * _POINT, min(open_, close) - 3 * _POINT, close)
+        bid, ask = _shifted(mid, -_POINT), _shifted(mid, _POINT)
+        made.append(Candle(of, granularity, time, bid, mid, ask, volume=12, complete=True, source=source))
+        time = granularity.end(time)
+    if unfinished:
+        made[-1] = replace(made[-1], complete=False)
+    return made
+
+
+def _shifted(prices: Ohlc, by: Decimal) -> Ohlc:
+    return Ohlc(prices.open + by, prices.high + by, prices.low + by, prices.close + by)
 
 
 @contextmanager
@@ -145,6 +266,13 @@ async def status_of(app: FastAPI, **changed: object) -> int:
     await app(scope, receive, send)
     [status] = statuses
     return status
+
+
+async def assert_refused(api: Rest, path: str, table: Iterable[tuple[Mapping[str, Query], str]]) -> None:
+    """Check that each query of a table is refused with 400, and by the name of the parameter that is told with it."""
+    for query, named in table:
+        body = assert_problem(await api.get(path, **query), 400, "Invalid request")
+        assert body["error"].startswith(f"{named}: "), (query, body)
 
 
 def assert_problem(response: httpx.Response, status: int, title: str, **members: object) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""What the terminal shows of work that takes a while: files being imported, history being fetched."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from app.config import Settings
+from app.errors import SourceError
+from app.market.candle import Granularity
+from app.market.clock import rfc3339
+from app.market.pair import CurrencyPair, TrackedPairs
+from app.providers.bar_files import open_bar_files
+from app.storage.candles import Candles
+from app.storage.database import open_database
+from jobs.backfill import Backfill, Stretch
+from jobs.importing import Imported, import_bars
+from jobs.sources import open_history
+
+
+async def import_files(
+    settings: Settings, paths: Sequence[Path], *, pair: CurrencyPair | None, granularity: Granularity | None, console: Console
+) -> bool:
+    """Import files into the database of the settings and show what became of every row; False where none was of use.
+
+    Raises SourceError for a file that cannot be read, DatabaseUnavailable and ConfigurationError.
+    """
+    readers = open_bar_files(paths, pair=pair, granularity=granularity)
+    imported: list[Imported] = []
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TextColumn("rows"), TimeElapsedColumn())
+    async with open_database(settings.database_address) as database:
+        await database.migrate()
+        with Progress(*columns, console=console, transient=True) as progress:
+            for reader in readers:
+                task = progress.add_task(reader.title, total=None)
+                read = lambda rows, task=task: progress.update(task, completed=rows)  # noqa: E731
+                pairs = TrackedPairs(settings.tracked_pairs)
+                imported.append(await import_bars(reader, Candles(database), pairs, read))
+    for file in imported:
+        _show(file, console)
+    return any(file.reader.accepted for file in imported)
+
+
+def _show(file: Imported, console: Console) -> None:
+    """The account of one file: each row is among the bars or among the rejected."""
+    reader = file.reader
+    series = ", ".join(f"{pair} {length}" for pair, length in file.series) or "no bars"
+    console.print(f"[bold]{reader.title}[/bold]  {series}", highlight=False)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    table.add_row(f"{reader.rows:,}", "rows read")
+    table.add_row(f"{reader.accepted:,}", "of them in bars")
+    for pair, count in file.untracked.most_common():
+        table.add_row(f"{count:,}", f"[yellow]bars not stored: {pair} is not tracked[/yellow]")
+    for reason, count in reader.rejected.most_common():
+        table.add_row(f"{count:,}", f"[yellow]rejected: {reason}[/yellow]")
+    table.add_row(f"{file.changed:,}", "bars new or changed")
+    table.add_row(f"{file.larger:,}", "longer bars made anew from them")
+    console.print(table)
+    for example in reader.examples:
+        console.print(f"  line {example.line}: {example.reason}: {example.text}", highlight=False, markup=False)
+
+
+async def backfill(
+    settings: Settings,
+    *,
+    pairs: Sequence[CurrencyPair],
+    granularity: Granularity,
+    start: datetime,
+    end: datetime,
+    console: Console,
+) -> None:
+    """Fetch bars of these pairs that start in ``[start, end)`` from the first source with history, and show how far it is.
+
+    Raises SourceError where there is no such source or it cannot deliver, DatabaseUnavailable and ConfigurationError. What is
+    fetched by then stays, and the same again goes on from there.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[up_to]}"),
+    )
+    async with open_database(settings.database_address) as database, open_history(settings) as history:
+        if history is None:
+            raise SourceError(f"SOURCE: {', '.join(settings.source)} has no history to fetch; oanda, kraken and ecb have")
+        await database.migrate()
+        work = Backfill(history, database)
+        with Progress(*columns, console=console) as progress:
+            for pair in pairs:
+                task = progress.add_task(f"{pair} {granularity}", total=(end - start).total_seconds(), up_to="")
+
+                def reached(moment: datetime, task=task) -> None:  # type: ignore[no-untyped-def]
+                    progress.update(task, completed=(moment - start).total_seconds(), up_to=rfc3339(moment)[:16])
+
+                changed = await work.run(Stretch(pair, granularity, start, end), reached)
+                progress.update(task, up_to=f"{changed:,} bars new or changed")

@@ -1,0 +1,200 @@
+"""``/api/v1/correlation``: how pairs move together."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from app.errors import NoData
+from app.market.candle import Granularity
+from app.market.clock import rfc3339, utc_now
+from app.market.correlation import MINIMUM_OBSERVATIONS, Closes, Correlation, Matrix, Measure, ewma, matrix, pearson
+from app.market.pair import CurrencyPair
+from app.market.volatility import EWMA_SEED
+from app.realtime.figures import CorrelationMatrix
+from app.realtime.messages import Message, PairName, TimeText
+from app.routers.bars import newest_closes
+from app.routers.gateway import CurrentGateway, Gateway
+from app.routers.matrices import newest_matrix
+from app.routers.parameters import EndedBy, moment, two_pairs
+from app.routers.problems import responses
+
+router = APIRouter(prefix="/api/v1/correlation", tags=["correlation"])
+
+_WINDOW = 100
+
+
+class Method(StrEnum):
+    """How a correlation is measured."""
+
+    PEARSON = "pearson"
+    EWMA = "ewma"
+
+
+_MEASURES: Mapping[Method, Callable[[Closes, Closes, int], Correlation]] = {Method.PEARSON: pearson, Method.EWMA: ewma}
+
+GranularityOfBars = Annotated[
+    Granularity | None, Query(description="Of bars of this length; H1 where only another parameter is given")
+]
+Window = Annotated[
+    int | None,
+    Query(
+        ge=EWMA_SEED + 1,
+        le=5000,
+        description=f"Of the last so many bars; {_WINDOW} where only another parameter is given. A correlation needs "
+        f"{MINIMUM_OBSERVATIONS} returns that both pairs have in common; of a window below {_WINDOW}, three fifths of the bars, "
+        f"but never fewer than {EWMA_SEED}",
+    ),
+]
+
+
+class PairCorrelation(Message):
+    """How two pairs moved together."""
+
+    pair1: PairName
+    pair2: PairName
+    correlation: float = Field(ge=-1, le=1, description="ρ of log returns")
+    observations: int = Field(description="Returns that both pairs have in common")
+    granularity: Granularity
+    window: int = Field(description="How many of the last bars of each pair were used", examples=[_WINDOW])
+    method: Method
+    end: TimeText = Field(description="End of the newest bar used")
+    simulated: bool = Field(description="True where any of the bars is invented")
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Of which bars a correlation is asked for, and how it is measured."""
+
+    granularity: Granularity
+    window: int
+    until: datetime | None
+    method: Method = Method.PEARSON
+
+    @property
+    def measure(self) -> Measure:
+        """What measures two pairs, and says nothing where they have too few returns in common."""
+        measure, enough = _MEASURES[self.method], max(EWMA_SEED, min(MINIMUM_OBSERVATIONS, self.window * 3 // 5))
+        return lambda first, second: measure(first, second, enough)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Correlations of bars, the end of the newest of them, and whether any is invented."""
+
+    cells: Matrix
+    end: datetime
+    simulated: bool
+
+
+@router.get(
+    "/matrix",
+    operation_id="get_correlation_matrix",
+    summary="Correlations of all pairs",
+    responses=responses(400, 404, 429, 503),
+)
+async def get_correlation_matrix(
+    gateway: CurrentGateway, granularity: GranularityOfBars = None, window: Window = None, end_time: EndedBy = None
+) -> CorrelationMatrix:
+    """What the daily job computed last or, with any of the parameters, what is computed at once, also of a past moment."""
+    question = _question(granularity, window, end_time, None)
+    if question is None:
+        newest = await newest_matrix(gateway)
+        if newest is None:
+            raise NoData("No correlations have been computed yet")
+        return newest
+    answer = await _compute(gateway, list(gateway.hub.pairs), question)
+    return CorrelationMatrix.of(
+        answer.cells,
+        computed=utc_now(),
+        end=answer.end,
+        granularity=question.granularity,
+        window=question.window,
+        simulated=answer.simulated,
+    )
+
+
+@router.get(
+    "/pairs",
+    operation_id="get_pair_correlation",
+    summary="Correlation of two pairs",
+    responses=responses(400, 404, 429, 503),
+)
+async def get_pair_correlation(
+    gateway: CurrentGateway,
+    pair1: Annotated[str, Query(description="A pair in any accepted spelling", examples=["EUR_USD"])],
+    pair2: Annotated[str, Query(description="Another pair", examples=["GBP_USD"])],
+    granularity: GranularityOfBars = None,
+    window: Window = None,
+    end_time: EndedBy = None,
+    method: Annotated[
+        Method | None,
+        Query(description="`pearson`, or `ewma` for one in which recent returns weigh more, the decay being 0.94 a bar"),
+    ] = None,
+) -> PairCorrelation:
+    """As the daily job computed it last or, with any of the parameters, as it is computed at once, also of a past moment."""
+    first, second = two_pairs(pair1, pair2, gateway.hub.pairs)
+    question = _question(granularity, window, end_time, method)
+    if question is not None:
+        answer = await _compute(gateway, [first, second], question)
+        cell = answer.cells.get(first, {}).get(second, Correlation(None, 0))
+        granularity_used, window_used, end, simulated = (
+            question.granularity,
+            question.window,
+            rfc3339(answer.end),
+            answer.simulated,
+        )
+    else:
+        newest = await newest_matrix(gateway)
+        if newest is None:
+            raise NoData("No correlations have been computed yet")
+        value = newest.matrix.get(first.name, {}).get(second.name)
+        cell = Correlation(value, newest.observations.get(first.name, {}).get(second.name, 0))
+        granularity_used, window_used, end, simulated = newest.granularity, newest.window, newest.end, newest.simulated
+    if cell.value is None:
+        raise NoData(f"The correlation of {first} and {second} is not known: they have {cell.observations} returns in common")
+    return PairCorrelation(
+        pair1=first.name,
+        pair2=second.name,
+        correlation=cell.value,
+        observations=cell.observations,
+        granularity=granularity_used,
+        window=window_used,
+        method=Method.PEARSON if question is None else question.method,
+        end=end,
+        simulated=simulated,
+    )
+
+
+def _question(
+    granularity: Granularity | None, window: int | None, end_time: str | None, method: Method | None
+) -> _Question | None:
+    """What is asked for beyond the newest matrix; None where nothing is. Raises InvalidRequest."""
+    until = moment("end_time", end_time)
+    if granularity is None and window is None and until is None and method in (None, Method.PEARSON):
+        return None
+    return _Question(granularity or Granularity.H1, window or _WINDOW, until, method or Method.PEARSON)
+
+
+async def _compute(gateway: Gateway, pairs: list[CurrencyPair], question: _Question) -> _Answer:
+    """The correlations of those of the pairs that have bars. Raises NoData where none has, and DatabaseUnavailable."""
+    closes: dict[CurrencyPair, Closes] = {}
+    ends: list[datetime] = []
+    simulated = False
+    async with gateway.computing():
+        for pair in pairs:
+            series = await newest_closes(gateway, pair, question.granularity, question.window, question.until)
+            if series is not None:
+                closes[pair] = series.closes
+                ends.append(series.end)
+                simulated = simulated or series.simulated
+        if not closes:
+            past = "" if question.until is None else " of this time"
+            raise NoData(f"No complete {question.granularity} bars are stored{past}")
+        cells = await asyncio.to_thread(matrix, closes, question.measure)
+    return _Answer(cells, max(ends), simulated)

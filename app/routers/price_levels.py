@@ -1,0 +1,258 @@
+"""``/api/v1/alerts/levels``: the price levels that users wait for."""
+
+import hmac
+import json
+import re
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Annotated, Any, cast
+from uuid import uuid4
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, StringConstraints, ValidationError
+from starlette.exceptions import HTTPException
+
+from app.errors import InvalidRequest, NotFound, Unauthorized
+from app.market.clock import rfc3339, utc_now
+from app.market.pair import TrackedPairs
+from app.market.price_level import Direction, PriceLevel
+from app.realtime.messages import Message, PairName, PriceText, Severity, TimeText
+from app.realtime.publication import describe
+from app.routers.bodies import InvalidBody, read_body
+from app.routers.gateway import CurrentGateway
+from app.routers.problems import responses
+
+router = APIRouter(prefix="/api/v1/alerts/levels", tags=["alerts"])
+
+MOST_LEVELS = 1000
+"""How many levels a gateway keeps, over all its users."""
+
+_LARGEST_BODY = 8192
+_LARGEST_LEVEL = Decimal(1_000_000_000)
+_ID = re.compile("[0-9a-f]{32}")
+
+_bearer = HTTPBearer(
+    scheme_name="AlertToken",
+    auto_error=False,
+    description="A token with the right to set price levels; not needed where the gateway has none",
+)
+_OPTIONAL_SECURITY: dict[str, Any] = {"security": [{}]}
+
+
+def _number(value: object) -> object:
+    """A price is written as plain decimal text or as a number; neither true nor a word is one."""
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError("a decimal number is needed")
+    if isinstance(value, str) and not (value.isascii() and value.replace(".", "", 1).isdigit()):
+        raise ValueError("a decimal number like 1.09450 is needed")
+    return Decimal(value)
+
+
+def _in_bounds(value: Decimal) -> Decimal:
+    if not 0 < value < _LARGEST_LEVEL:
+        raise ValueError(f"has to be positive and below {_LARGEST_LEVEL}")
+    return value
+
+
+def _without_zero(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("the character zero cannot be kept")
+    return text
+
+
+Level = Annotated[
+    Decimal,
+    BeforeValidator(_number),
+    AfterValidator(_in_bounds),
+    Field(description="A decimal string or number, at most at the pair's precision", examples=["1.09450"]),
+]
+LevelMessage = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_zero)]
+
+
+class NewPriceLevel(Message):
+    """A price level to wait for."""
+
+    instrument: str = Field(description="A pair in any accepted spelling", examples=["EUR_USD"])
+    direction: Direction = Field(description="`above` waits for a mid at the level or above it, `below` likewise")
+    level: Level
+    severity: Severity = "info"
+    message: LevelMessage | None = Field(None, description="What the alert is to say; without it, what happened")
+    repeat: StrictBool = Field(
+        False, description="Wait again once the price has come back; else the level is done after one alert"
+    )
+    cooldown_seconds: Annotated[StrictInt, Field(ge=0, le=604_800)] = Field(
+        3600, description="Between two alerts of a level that repeats lie so many seconds at least"
+    )
+
+
+class ListedLevel(Message):
+    """A price level, and how far it has come."""
+
+    id: str = Field(examples=["5e0e8a6c4f5b4b0f9d1c2a3b4c5d6e7f"])
+    instrument: PairName
+    direction: Direction
+    level: PriceText
+    severity: Severity
+    message: str | None
+    repeat: bool
+    cooldown_seconds: int
+    created: TimeText
+    armed: bool = Field(description="True while it waits for its price")
+    triggered: int = Field(description="How many alerts it has given")
+    last_triggered: TimeText | None
+
+
+class ListedLevels(Message):
+    """Price levels, the oldest first."""
+
+    count: int
+    levels: list[ListedLevel]
+
+
+async def may_set_levels(
+    gateway: CurrentGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> None:
+    """Let pass who has a token, or anybody where this gateway has none. Raises Unauthorized."""
+    if not gateway.alert_tokens:
+        return
+    if credentials is None:
+        raise Unauthorized("A bearer token is needed")
+    given = credentials.credentials.encode("latin-1")
+    # Every token is compared, so that the time taken says nothing about which one came near.
+    matches = [hmac.compare_digest(given, token) for token in gateway.alert_tokens]
+    if not any(matches):
+        raise Unauthorized("The bearer token is not known")
+
+
+def _described_body() -> dict[str, Any]:
+    """The body for OpenAPI, which cannot derive it: the endpoint reads it itself, within bounds."""
+    schema = NewPriceLevel.model_json_schema(ref_template="#/components/schemas/{model}")
+    del schema["$defs"]  # what they define is in the document by way of the answers
+    example = {"instrument": "EUR_USD", "direction": "above", "level": "1.09450", "severity": "warning"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
+
+
+LevelId = Annotated[str, Path(description="The id of a level", examples=["5e0e8a6c4f5b4b0f9d1c2a3b4c5d6e7f"])]
+
+
+@router.get("", operation_id="get_price_levels", summary="Price levels", responses=responses(400, 429, 503))
+async def get_price_levels(
+    gateway: CurrentGateway,
+    pair: Annotated[str | None, Query(description="Of this pair; without it, of all", examples=["EUR_USD"])] = None,
+) -> ListedLevels:
+    """Every level that somebody set and nobody deleted, also those that are done."""
+    of_pair = None if pair is None else gateway.hub.pairs.find(pair)
+    levels = await gateway.from_database(gateway.price_levels.all(of_pair))
+    return ListedLevels(count=len(levels), levels=[_listed(level) for level in levels])
+
+
+@router.post(
+    "",
+    operation_id="set_price_level",
+    summary="Set a price level",
+    status_code=HTTPStatus.CREATED,
+    dependencies=[Depends(may_set_levels)],
+    responses=responses(401, 408, 413, 415, 422, 429, 503)
+    | {
+        201: {
+            "description": "The level",
+            "headers": {"Location": {"description": "Where the level is found", "schema": {"type": "string"}}},
+        }
+    },
+    openapi_extra=_described_body() | _OPTIONAL_SECURITY,
+)
+async def set_price_level(gateway: CurrentGateway, request: Request, response: Response) -> ListedLevel:
+    """Be told by a `price_alert` when the mid of a pair reaches a level. A gateway keeps 1000 levels."""
+    # A page of any website may send what counts as plain text here, without a browser asking whether it is allowed.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A body of the type application/json is needed")
+    level = _level(await read_body(request, _LARGEST_BODY, gateway.body_timeout), gateway.hub.pairs)
+    async with gateway.setting_levels:
+        if await gateway.from_database(gateway.price_levels.count()) >= MOST_LEVELS:
+            raise InvalidBody(f"There are {MOST_LEVELS} price levels already, which is as many as are kept: delete some")
+        await gateway.from_database(gateway.price_levels.add(level))
+    response.headers["Location"] = f"{request.url.path.rstrip('/')}/{level.id}"
+    return _listed(level)
+
+
+@router.get("/{id}", operation_id="get_price_level", summary="One price level", responses=responses(404, 429, 503))
+async def get_price_level(gateway: CurrentGateway, id: LevelId) -> ListedLevel:
+    """The level, and how far it has come."""
+    return _listed(await gateway.from_database(gateway.price_levels.get(_known(id))))
+
+
+@router.delete(
+    "/{id}",
+    operation_id="delete_price_level",
+    summary="Delete a price level",
+    status_code=HTTPStatus.NO_CONTENT,
+    dependencies=[Depends(may_set_levels)],
+    responses=responses(401, 404, 429, 503),
+    openapi_extra=_OPTIONAL_SECURITY,
+)
+async def delete_price_level(gateway: CurrentGateway, id: LevelId) -> None:
+    """Wait for it no longer."""
+    await gateway.from_database(gateway.price_levels.delete(_known(id)))
+
+
+def _level(body: bytes, pairs: TrackedPairs) -> PriceLevel:
+    """The level that a body describes. Raises InvalidBody."""
+    try:
+        # Not orjson: it reads a number as a binary fraction, which no longer says with how many digits it was written.
+        content = json.loads(body, parse_float=Decimal, parse_constant=_refuse)
+    except (ValueError, ArithmeticError, RecursionError):
+        raise InvalidBody("The body is not JSON") from None
+    if not isinstance(content, dict):
+        raise InvalidBody("An object with the members instrument, direction and level is needed")
+    try:
+        new = NewPriceLevel.model_validate(content)
+    except ValidationError as error:
+        raise InvalidBody(describe(error)) from None
+    try:
+        pair = pairs.find(new.instrument)
+    except InvalidRequest as error:
+        raise InvalidBody(f"instrument: {error}") from None
+    level = pair.round(new.level)
+    if level != new.level:
+        raise InvalidBody(f"level: {pair} has {pair.precision} decimals")
+    return PriceLevel(
+        id=uuid4().hex,
+        pair=pair,
+        direction=new.direction,
+        level=level,
+        severity=new.severity,
+        message=new.message,
+        repeat=new.repeat,
+        cooldown_seconds=new.cooldown_seconds,
+        created=utc_now(),
+    )
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _known(id: str) -> str:
+    """An id that a level may have. Raises NotFound for any other text, before it reaches the database."""
+    if _ID.fullmatch(id) is None:
+        raise NotFound(f"No price level has the id {id[:40]!r}")
+    return id
+
+
+def _listed(level: PriceLevel) -> ListedLevel:
+    pair = level.pair
+    return ListedLevel(
+        id=level.id,
+        instrument=pair.name,
+        direction=level.direction,
+        level=str(pair.round(level.level)),
+        severity=cast(Severity, level.severity),
+        message=level.message,
+        repeat=level.repeat,
+        cooldown_seconds=level.cooldown_seconds,
+        created=rfc3339(level.created),
+        armed=level.armed,
+        triggered=level.triggered,
+        last_triggered=None if level.last_triggered is None else rfc3339(level.last_triggered),
+    )

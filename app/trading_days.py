@@ -1,0 +1,30 @@
+"""The trading days of all pairs, kept at hand: prices are shown with their change of the day without asking the database."""
+
+import asyncio
+import logging
+
+from app.errors import DatabaseUnavailable
+from app.market.clock import utc_now
+from app.market.pair import TrackedPairs
+from app.realtime.view import PriceView
+from app.storage.candles import Candles
+
+_EVERY = 5.0
+
+_logger = logging.getLogger(__name__)
+
+
+async def keep_trading_days(prices: PriceView, candles: Candles, pairs: TrackedPairs) -> None:
+    """Read the days from the database every few seconds until cancelled. While it is away the days stay as they are."""
+    answered = True
+    while True:
+        try:
+            days = await candles.days(list(pairs), utc_now())
+        except DatabaseUnavailable as error:
+            if answered:
+                _logger.warning("the change of the day may be out of date: %s", error)
+            answered = False
+        else:
+            answered = True
+            prices.days = {pair.name: day for pair, day in days.items()}
+        await asyncio.sleep(_EVERY)

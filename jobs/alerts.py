@@ -1,0 +1,192 @@
+"""The alert watch: looks for prices that somebody waits for, and tells people of every alert in the log."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from typing import Any
+
+import orjson
+
+from app.alerts.alert import Alert, Severity
+from app.alerts.notification import Notifier
+from app.alerts.price_level import PriceWatch, price_alert
+from app.config import Settings
+from app.errors import DatabaseUnavailable
+from app.market.clock import parse_time, rfc3339
+from app.market.pair import TrackedPairs
+from app.market.price_level import PriceLevel
+from app.realtime.event import ALERT_FIGURES, ALERTS, Draft, Event, EventType, draft
+from app.realtime.log import EventLog, LogReader, open_redis
+from app.storage.database import Database, open_database
+from app.storage.price_levels import PriceLevels
+from app.storage.recording import Batch, Recording
+from jobs.persistence import persistently
+from jobs.process import run_job
+
+_NAME = "the alert watch"
+_PAGE = 1000
+_BLOCK_MS = 500
+_LEVELS_EVERY = 1.0
+_POSITION_EVERY = 10.0
+"""Seconds between two notes of the position where nothing has happened that must not happen twice."""
+
+_logger = logging.getLogger(__name__)
+
+
+class AlertWatch:
+    """Follows the log from where it left off. ``reached`` counts levels that prices reached, ``told`` the alerts passed on.
+
+    A level that is reached becomes an event of the log under the level's id and count, so it is written once even where the watch
+    is killed between writing and noting it. Like every alert it is passed on to people when it comes back out of the log.
+    """
+
+    def __init__(self, log: EventLog, database: Database, pairs: TrackedPairs, notifier: Notifier) -> None:
+        self._log = log
+        self._pairs = pairs
+        self._notifier = notifier
+        self._recording = Recording(database, "alerts")
+        self._database = database
+        self._levels = PriceLevels(database)
+        self._watch = PriceWatch([])
+        self._version: int | None = None
+        self._unsaved: dict[str, PriceLevel] = {}
+        self.reached = 0
+        self.told = 0
+
+    async def run(self) -> None:
+        """Watch until cancelled, waiting for the database and for Redis wherever they are away."""
+        reader = await persistently(self._resume, _NAME)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_levels(), name="price levels")
+            tasks.create_task(self._follow(reader), name="alert watch")
+
+    async def _resume(self) -> LogReader:
+        """A reader at the remembered position; at the end of the log the first time, as what is past is no news."""
+        await self._database.migrate()
+        await self._load_levels()
+        position = await self._recording.position()
+        if position is None:
+            tail = await self._log.tail()
+            position = (tail, await self._log.sequence_of(tail) or 0)
+            await self._recording.write(Batch(*position))
+        return self._log.reader(*position)
+
+    async def _follow(self, reader: LogReader) -> None:
+        clock = asyncio.get_running_loop().time
+        noted_at = 0.0
+        while True:
+            events = [event for event in await persistently(partial(reader.read, _PAGE, _BLOCK_MS), _NAME) if event.is_cursor]
+            happened = [await self._see(event) for event in events]
+            if events and (any(happened) or clock() - noted_at >= _POSITION_EVERY):
+                await persistently(partial(self._note, events[-1]), _NAME)
+                noted_at = clock()
+
+    async def _note(self, newest: Event) -> None:
+        """Remember what levels have come to, then the position: in this order nothing is forgotten between the two."""
+        await self._save_levels()
+        await self._recording.write(Batch(newest.id, newest.seq))
+
+    async def _see(self, event: Event) -> bool:
+        """Take in an event; True where it must not be taken in again."""
+        try:
+            body = orjson.loads(event.bare)
+            if event.is_price:
+                return await self._see_price(body)
+            if event.type in ALERTS:
+                self._notifier.notify(_alert(event, body))
+                self.told += 1
+                return True
+        except (KeyError, TypeError, ValueError, InvalidOperation):
+            _logger.warning("event %s cannot be understood: %.200r", event.id, event.bare)
+        return False
+
+    async def _see_price(self, body: Mapping[str, Any]) -> bool:
+        mid, time = Decimal(body["price"]["mid"]), parse_time(body["timestamp"])
+        reached = self._watch.see(body["instrument"], mid, time)
+        for level in reached:
+            news = _news_of(level, mid, price_alert(level, mid, time))
+            append = partial(self._log.append, f"level:{level.id}", level.triggered, [news])
+            await persistently(append, _NAME)
+            self._unsaved[level.id] = level
+            self.reached += 1
+        return bool(reached)
+
+    async def _keep_levels(self) -> None:
+        """Take over levels that users set and delete, within about a second."""
+        while True:
+            await asyncio.sleep(_LEVELS_EVERY)
+            try:
+                await self._save_levels()
+                await self._load_levels()
+            except DatabaseUnavailable as error:
+                _logger.warning("price levels cannot be read: %s", error)
+
+    async def _load_levels(self) -> None:
+        version = await self._levels.version()
+        if version != self._version:
+            levels = [level for level in await self._levels.all() if level.pair.name in self._pairs]
+            self._watch.replace(levels)
+            self._version = version
+
+    async def _save_levels(self) -> None:
+        for level in self._watch.take_rearmed():
+            self._unsaved[level.id] = level
+        saving = dict(self._unsaved)
+        await self._levels.save(list(saving.values()))
+        for id, level in saving.items():
+            if self._unsaved.get(id) is level:
+                del self._unsaved[id]
+
+
+def _news_of(level: PriceLevel, mid: Decimal, alert: Alert) -> Draft:
+    return draft(
+        EventType.PRICE_ALERT,
+        {
+            "instrument": level.pair.name,
+            "level_id": level.id,
+            "level": str(level.pair.round(level.level)),
+            "direction": level.direction,
+            "price": str(level.pair.round(mid)),
+            "severity": alert.severity,
+            "message": alert.message,
+            "timestamp": rfc3339(alert.time),
+        },
+    )
+
+
+def _alert(event: Event, body: Mapping[str, Any]) -> Alert:
+    """The alert of an event, whoever published it."""
+    type = EventType(event.type)
+    value, threshold = (body[name] for name in ALERT_FIGURES[type])
+    if type is EventType.PRICE_ALERT:
+        value, threshold = Decimal(value), Decimal(threshold)
+    severity, time = Severity(body["severity"]), parse_time(body["timestamp"])
+    return Alert(type.value, event.pairs, value, threshold, severity, str(body["message"]), time)  # type: ignore[arg-type]
+
+
+def addresses(settings: Settings) -> Mapping[Severity, Sequence[str]]:
+    """Where people are told, by the least severity that is sent there."""
+    urls = {
+        Severity.INFO: settings.notify_info,
+        Severity.WARNING: settings.notify_warning,
+        Severity.CRITICAL: settings.notify_critical,
+    }
+    return {severity: [url.get_secret_value() for url in secrets] for severity, secrets in urls.items()}
+
+
+async def run(settings: Settings, redis_url: str) -> None:
+    """Watch the log of this Redis until cancelled. Raises ConfigurationError for an address that cannot be one."""
+    async with (
+        Notifier(addresses(settings)) as notifier,
+        open_redis(redis_url) as redis,
+        open_database(settings.database_address) as database,
+    ):
+        log = EventLog(redis, settings.event_log_length)
+        await AlertWatch(log, database, TrackedPairs(settings.tracked_pairs), notifier).run()
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("alerts", run))

@@ -1,0 +1,121 @@
+"""Fetching the bars of the past, so that they can be interrupted and gone on with."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+
+from app.errors import ConfigurationError, DatabaseUnavailable, SourceError
+from app.market.candle import Granularity
+from app.market.clock import parse_time, rfc3339, utc_now
+from app.market.history import CandleSource
+from app.market.pair import CurrencyPair
+from app.providers.backoff import Backoff
+from app.storage.alert_states import AlertStates
+from app.storage.candles import Candles
+from app.storage.database import Database
+from jobs.aggregation import aggregate_stored
+
+_MOST_HOLES = 100
+_ATTEMPTS = 5
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The bars of a pair and length that start in ``[start, end)``."""
+
+    pair: CurrencyPair
+    granularity: Granularity
+    start: datetime
+    end: datetime
+
+    @property
+    def key(self) -> str:
+        """What the progress of fetching it is kept under."""
+        return f"backfill:{self.pair}:{self.granularity}:{rfc3339(self.start)}:{rfc3339(self.end)}"
+
+
+class Backfill:
+    """Carries bars from a source into the database, page by page, and remembers how far it has come with each stretch."""
+
+    def __init__(self, history: CandleSource, database: Database) -> None:
+        self._history = history
+        self._candles = Candles(database)
+        self._progress = AlertStates(database)
+
+    async def run(self, stretch: Stretch, reached: Callable[[datetime], None] = lambda moment: None) -> int:
+        """Fetch what is not there yet; how many bars were added or changed. Larger bars are made anew from these.
+
+        ``reached`` is told up to where the stretch is done. Raises SourceError, DatabaseUnavailable; what is done by then is
+        kept, and the same call again goes on from there. Raises ConfigurationError for a length that the source has not.
+        """
+        if stretch.granularity not in self._history.granularities:
+            offered = ", ".join(length for length in Granularity if length in self._history.granularities)
+            raise ConfigurationError(f"--granularity: {self._history.name} has {offered}")
+        start = await self._reached(stretch)
+        reached(start)
+        changed = 0
+        pages = self._history.fetch_candles(stretch.pair, stretch.granularity, start, stretch.end)
+        async with aclosing(pages):
+            async for page in pages:
+                if page:
+                    changed += await self._candles.write(page)
+                    # The last bar is asked for again where this is interrupted: it may not have been finished.
+                    await self._remember(stretch, page[-1].time)
+                    reached(page[-1].end)
+        changed += await aggregate_stored(self._candles, stretch.pair, stretch.granularity, stretch.start, stretch.end, utc_now())
+        await self._remember(stretch, None)
+        reached(stretch.end)
+        return changed
+
+    async def _reached(self, stretch: Stretch) -> datetime:
+        text = (await self._progress.load(stretch.key)).get(stretch.key)
+        moment = orjson.loads(text) if text else None
+        return stretch.start if moment is None else max(stretch.start, parse_time(moment))
+
+    async def _remember(self, stretch: Stretch, moment: datetime | None) -> None:
+        text = None if moment is None else rfc3339(moment)
+        await self._progress.save({stretch.key: orjson.dumps(text)})
+
+
+class HoleFiller:
+    """Fetches the minutes that a source made while its stream was broken off."""
+
+    def __init__(self, history: CandleSource, database: Database, pairs: Sequence[CurrencyPair]) -> None:
+        self._backfill = Backfill(history, database)
+        self._pairs = pairs
+        self._holes: asyncio.Queue[tuple[datetime, datetime]] = asyncio.Queue(_MOST_HOLES)
+
+    def note(self, start: datetime, end: datetime) -> None:
+        """Remember a hole to be filled. Where very many are waiting already the oldest is given up, and said so."""
+        if self._holes.full():
+            given_up = self._holes.get_nowait()
+            _logger.error("the bars from %s to %s will be missing: too many holes are waiting", *given_up)
+        self._holes.put_nowait((start, end))
+
+    async def run(self) -> None:
+        """Fill holes until cancelled."""
+        while True:
+            start, end = await self._holes.get()
+            first = Granularity.M1.start(start)
+            # A bar is fetched once it is over: the one that runs when the stream goes on is.
+            until = Granularity.M1.end(end)
+            await asyncio.sleep(max(0.0, (until - utc_now()).total_seconds()))
+            filled = [await self._fill(Stretch(pair, Granularity.M1, first, until)) for pair in self._pairs]
+            _logger.info("the hole from %s to %s: %d bars fetched", rfc3339(start), rfc3339(end), sum(filled))
+
+    async def _fill(self, stretch: Stretch) -> int:
+        backoff = Backoff()
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._backfill.run(stretch)
+            except (SourceError, DatabaseUnavailable) as error:
+                _logger.warning("bars of %s could not be fetched: %s", stretch.pair, error)
+            await asyncio.sleep(backoff.pause_after(0))
+        return 0

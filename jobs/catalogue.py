@@ -1,0 +1,16 @@
+"""The jobs that run again and again, by their names."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from jobs import daily_correlation_job, hourly_job, retention
+from jobs.once import Job
+
+JOBS: Mapping[str, Job] = MappingProxyType(
+    {
+        hourly_job.NAME: hourly_job.run_hourly,
+        daily_correlation_job.NAME: daily_correlation_job.run_daily_correlation,
+        retention.NAME: retention.run_retention,
+    }
+)
+"""Of several that are due at once the first goes first: the daily job reads what the hourly one has fetched."""

@@ -1,0 +1,37 @@
+"""History for a gateway that shows simulated prices: a first start has something to draw and to measure."""
+
+import asyncio
+import logging
+
+from app.config import Settings
+from app.market.candle import Granularity
+from app.market.clock import utc_now
+from app.market.pair import TrackedPairs
+from app.providers.demonstration import demonstration_candles
+from app.storage.candles import Candles
+from app.storage.database import Database
+from jobs.aggregation import aggregate_stored
+
+_logger = logging.getLogger(__name__)
+
+
+async def fill(settings: Settings, database: Database) -> int:
+    """Store a month of hours for every pair that has none, where prices are simulated; how many bars that made.
+
+    The database has its tables already. Raises DatabaseUnavailable, and SourceError for a pair that cannot be simulated.
+    """
+    if settings.source != ("simulated",):
+        return 0
+    candles, now = Candles(database), utc_now()
+    known = await candles.newest(list(TrackedPairs(settings.tracked_pairs)), Granularity.H1, 1)
+    empty = [pair for pair in TrackedPairs(settings.tracked_pairs) if pair not in known]
+    if not empty:
+        return 0
+    history = await asyncio.to_thread(demonstration_candles, empty, now, seed=settings.simulated_seed)
+    bars = [bar for of_pair in history.values() for bar in of_pair]
+    made = await candles.write(bars)
+    for pair, of_pair in history.items():
+        if of_pair:
+            made += await aggregate_stored(candles, pair, Granularity.H1, of_pair[0].time, of_pair[-1].end, now)
+    _logger.info("%d simulated bars of history made for %d pairs", made, len(empty))
+    return made

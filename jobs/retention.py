@@ -1,0 +1,43 @@
+"""The retention job: each day it forgets what was kept long enough, and writes the sessions of the market."""
+
+import logging
+import sys
+from datetime import datetime, timedelta
+
+from app.market.session import SESSIONS
+from app.storage.market_sessions import MarketSessions
+from app.storage.retention import Retention
+from jobs.context import JobContext
+from jobs.once import run_once
+from jobs.report import JobReport, recorded
+
+NAME = "retention"
+"""What its runs are noted under."""
+
+_logger = logging.getLogger(__name__)
+
+
+async def run_retention(context: JobContext, now: datetime) -> JobReport:
+    """Delete what is older than the settings keep it, and report how many rows that were. Raises DatabaseUnavailable."""
+    return await recorded(context.database, NAME, now, lambda: _run(context, now))
+
+
+async def _run(context: JobContext, now: datetime) -> JobReport:
+    long = timedelta(days=context.settings.event_retention_days)
+    retention = Retention(
+        context.database,
+        ticks=timedelta(hours=context.settings.tick_retention_hours),
+        events=long,
+        alerts=long,
+        job_runs=long,
+        metrics=long,
+        correlations=long,
+    )
+    deleted = await retention.run(now)
+    await MarketSessions(context.database).write(SESSIONS)
+    _logger.info("deleted %s", ", ".join(f"{count} {table}" for table, count in deleted.items() if count) or "nothing")
+    return JobReport(sum(deleted.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(run_once(NAME, run_retention))

@@ -1,0 +1,182 @@
+"""The scheduler: runs every job when it is due, and at once where one was missed."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[import-untyped]
+from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped]
+
+from app.config import Settings
+from app.errors import ConfigurationError, DatabaseUnavailable, LogUnavailable
+from app.market.calendar import NEW_YORK
+from app.market.clock import utc_now
+from app.providers.backoff import Backoff
+from app.storage.job_runs import JobRuns
+from jobs import daily_correlation_job, hourly_job, retention
+from jobs.catalogue import JOBS
+from jobs.context import JobContext, open_context
+from jobs.once import Job
+from jobs.persistence import persistently
+from jobs.process import run_job
+
+_LONGEST_PERIOD = timedelta(hours=26)
+"""Every job is due once at least in this time, also on a day of 25 hours."""
+
+_RETENTION_DELAY = 300.0
+"""Seconds between the daily job and the retention job, which is in no hurry."""
+
+_MOMENT = timedelta(microseconds=1)
+
+_LONGEST_RUN = 50 * 60.0
+_LOOK = 10.0
+"""Seconds between two looks at the clock on the wall: a timer does not notice that the machine slept or the clock was set."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledJob:
+    """A job, the name its runs are noted under, and when it is due."""
+
+    name: str
+    run: Job
+    trigger: CronTrigger
+
+    def next_due(self, now: datetime) -> datetime:
+        """When it is due at ``now`` or next, aware."""
+        due: datetime = self.trigger.get_next_fire_time(None, now)
+        return due
+
+    def last_due(self, now: datetime) -> datetime:
+        """When it was due last, at ``now`` at the latest, aware."""
+        due = self.next_due(now - _LONGEST_PERIOD)
+        while (following := self.next_due(due + _MOMENT)) <= now:
+            due = following
+        return due
+
+
+def scheduled_jobs(settings: Settings) -> list[ScheduledJob]:
+    """All jobs, due when the settings say: each hour, and twice about the end of the trading day, 17:00 in New York."""
+    triggers: Mapping[str, CronTrigger] = {
+        hourly_job.NAME: _each_hour(settings.hourly_job_delay),
+        daily_correlation_job.NAME: _each_trading_day(settings.daily_job_delay),
+        retention.NAME: _each_trading_day(settings.daily_job_delay + _RETENTION_DELAY),
+    }
+    return [ScheduledJob(name, job, triggers[name]) for name, job in JOBS.items()]
+
+
+def _each_hour(delay: float) -> CronTrigger:
+    minute, second = divmod(int(delay), 60)
+    return CronTrigger(minute=minute, second=second, timezone=UTC)
+
+
+def _each_trading_day(delay: float) -> CronTrigger:
+    """By the clocks of New York, which are never changed between 17:00 and midnight."""
+    hours, seconds = divmod(int(delay), 3600)
+    minute, second = divmod(seconds, 60)
+    return CronTrigger(hour=17 + hours, minute=minute, second=second, timezone=NEW_YORK)
+
+
+class Scheduler:
+    """Runs jobs one at a time, the first of those that are due first. ``runs`` counts the runs that came to an end."""
+
+    def __init__(self, context: JobContext, jobs: Sequence[ScheduledJob] | None = None) -> None:
+        """The jobs are all there are, as the settings of the context have them, where none are given."""
+        self._context = context
+        self._jobs = scheduled_jobs(context.settings) if jobs is None else list(jobs)
+        self._runs = JobRuns(context.database)
+        self._due: set[str] = set()
+        self._woken = asyncio.Event()
+        self.runs = 0
+
+    async def run(self) -> None:
+        """Run jobs until cancelled. A job that fails is noted, and runs again when it is due the next time.
+
+        A job whose last successful run began before it was last due runs at once. One that is due while the database or Redis is
+        away waits for them, and runs once however often it fell due meanwhile. Raises ConfigurationError where a setting cannot
+        work.
+        """
+        timer = AsyncIOScheduler(timezone=UTC)
+        for job in self._jobs:
+            # The timer only says what is due: what fails in a task of its own it would hide.
+            timer.add_job(
+                self._fall_due, job.trigger, args=[job.name], id=job.name, coalesce=True, max_instances=1, misfire_grace_time=None
+            )
+        timer.start()
+        try:
+            for job in self._jobs:
+                await persistently(partial(self._look_back, job), "the scheduler")
+            while True:
+                await self._run_due()
+                self._woken.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK):
+                        await self._woken.wait()
+                timer.wakeup()
+        finally:
+            timer.shutdown(wait=False)
+            await asyncio.sleep(0)  # it shuts down in a call of its own
+
+    async def _fall_due(self, name: str) -> None:
+        self._due.add(name)
+        self._woken.set()
+
+    async def _look_back(self, job: ScheduledJob) -> None:
+        """Mark the runs of a process that died, and see whether one was missed."""
+        await self._runs.abandon(job.name, utc_now())
+        last = await self._runs.last_success(job.name)
+        if last is None or last < job.last_due(utc_now()):
+            self._due.add(job.name)
+
+    async def _run_due(self) -> None:
+        """Run jobs until none is due, among them those that fall due meanwhile."""
+        backoff, clock = Backoff(), asyncio.get_running_loop().time
+        while self._due:
+            job = next(job for job in self._jobs if job.name in self._due)
+            started = clock()
+            try:
+                await self._run(job)
+            except (DatabaseUnavailable, LogUnavailable) as error:
+                self._due.add(job.name)
+                _logger.warning("job %s waits: %s", job.name, error)
+                await asyncio.sleep(backoff.pause_after(clock() - started))
+
+    async def _run(self, job: ScheduledJob) -> None:
+        """Run a job once. Raises DatabaseUnavailable and LogUnavailable, and ConfigurationError."""
+        await self._context.log.ping()
+        # None of this job runs now: what is noted so is a run whose end could not be noted.
+        await self._runs.abandon(job.name, utc_now())
+        self._due.discard(job.name)
+        try:
+            async with asyncio.timeout(_LONGEST_RUN):
+                report = await job.run(self._context, utc_now())
+        except (DatabaseUnavailable, LogUnavailable, ConfigurationError):
+            raise
+        except Exception:
+            _logger.exception("job %s failed", job.name)
+        else:
+            _logger.log(logging.INFO if report.status == "success" else logging.WARNING, "job %s: %s", job.name, report)
+        self.runs += 1
+
+
+async def run(settings: Settings, redis_url: str) -> None:
+    """Run all jobs when they are due, on this Redis and the database of the settings, until cancelled.
+
+    Raises ConfigurationError and SourceError where the settings cannot work.
+    """
+
+    async def schedule() -> None:
+        async with open_context(settings, redis_url) as context:
+            await Scheduler(context).run()
+
+    await persistently(schedule, "the scheduler")
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("scheduler", run))

