@@ -55,7 +55,7 @@ async def import_files(
 def _show(file: Imported, console: Console) -> None:
     """The account of one file: each row is among the bars or among the rejected."""
     reader = file.reader
-    series = ", ".join(f"{pair} {length}" for pair, length in file.series) or "no bars"
+    series = ", ".join(f"{pair} {length}" for pair, length in file.series) if reader.pair is None else ""
     console.print(f"[bold]{reader.title}[/bold]  {series}", highlight=False)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
     table.add_column(justify="right")

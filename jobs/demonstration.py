@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 
 from app.config import Settings
 from app.market.candle import Granularity
@@ -12,22 +13,25 @@ from app.storage.candles import Candles
 from app.storage.database import Database
 from jobs.aggregation import aggregate_stored
 
+_MONTH = timedelta(days=30)
+
 _logger = logging.getLogger(__name__)
 
 
 async def fill(settings: Settings, database: Database) -> int:
-    """Store a month of hours for every pair that has none, where prices are simulated; how many bars that made.
+    """Store a month of hours for every pair that has none of that month, where prices are simulated; how many bars that made.
 
     The database has its tables already. Raises DatabaseUnavailable, and SourceError for a pair that cannot be simulated.
     """
     if settings.source != ("simulated",):
         return 0
     candles, now = Candles(database), utc_now()
-    known = await candles.newest(list(TrackedPairs(settings.tracked_pairs)), Granularity.H1, 1)
-    empty = [pair for pair in TrackedPairs(settings.tracked_pairs) if pair not in known]
+    pairs = list(TrackedPairs(settings.tracked_pairs))
+    newest = await candles.newest(pairs, Granularity.H1, 1)
+    empty = [pair for pair in pairs if pair not in newest or newest[pair][-1].time < now - _MONTH]
     if not empty:
         return 0
-    history = await asyncio.to_thread(demonstration_candles, empty, now, seed=settings.simulated_seed)
+    history = await asyncio.to_thread(demonstration_candles, empty, now, _MONTH.days, settings.simulated_seed)
     bars = [bar for of_pair in history.values() for bar in of_pair]
     made = await candles.write(bars)
     for pair, of_pair in history.items():

@@ -241,7 +241,7 @@ class PriceResponse(Change):
     timestamp: TimeText
 
 
-class ListedPrice(Price, Change):
+class ListedPrice(Change, Price):
     """A price in a list of all."""
 
     source: str

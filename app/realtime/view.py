@@ -17,7 +17,7 @@ from app.market.quote import QuoteKind
 from app.realtime.cache import Cache
 from app.realtime.event import Event, cursor_order
 from app.realtime.hub import Hub
-from app.realtime.messages import Price, PriceResponse, RecorderLag, ServerStats
+from app.realtime.messages import Price, RecorderLag, ServerStats
 
 _DAILY_STALE_AFTER = 26 * 3600.0
 """Seconds of open market in which a daily rate is followed by the next: a day, and time for that to be published."""
@@ -53,23 +53,17 @@ class PriceView:
         self._listed = b""
         self.days: Mapping[str, TradingDay] = {}
 
-    def current(self, pair: CurrencyPair) -> PriceResponse:
-        """The newest price of one pair. Raises NoPrice."""
+    def current(self, pair: CurrencyPair) -> bytes:
+        """The newest price of one pair: a ``PriceResponse`` as JSON. Raises NoPrice."""
         shown = self._show(pair)
         if shown is None:
             raise NoPrice(f"No cached price for {pair.name}")
         now = utc_now()
         age, stale = self._freshness(shown, now)
         facts = dict(shown.facts)
-        return PriceResponse(
-            instrument=pair.name,
-            price=Price(**{name: facts.pop(name) for name in Price.model_fields}),
-            age_ms=age,
-            stale=stale,
-            id=shown.event.id,
-            timestamp=rfc3339(now),
-            **facts,
-        )
+        price = {name: facts.pop(name) for name in Price.model_fields}
+        body = {"instrument": pair.name, "price": price, **facts, "age_ms": age, "stale": stale}
+        return orjson.dumps({**body, "id": shown.event.id, "timestamp": rfc3339(now)})
 
     def all(self) -> bytes:
         """The newest price of every pair that has one: an ``AllPricesResponse`` as JSON.

@@ -17,14 +17,15 @@ router = APIRouter(prefix="/api/v1/prices", tags=["prices"])
     "/current",
     operation_id="get_current_price",
     summary="Newest price of one pair",
+    response_model=PriceResponse,
     responses=responses(400, 404, 429),
 )
 async def get_current_price(
     gateway: CurrentGateway,
     instrument: Annotated[str, Query(description="A pair in any accepted spelling", examples=["EUR_USD", "EUR/USD"])],
-) -> PriceResponse:
+) -> Response:
     """With its age, whether it is stale, and its source; `id` is the cursor to follow the stream from."""
-    return gateway.prices.current(gateway.hub.pairs.find(instrument))
+    return Response(gateway.prices.current(gateway.hub.pairs.find(instrument)), media_type="application/json")
 
 
 @router.get(
