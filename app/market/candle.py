@@ -55,8 +55,7 @@ class Granularity(StrEnum):
 
     def divides(self, larger: "Granularity") -> bool:
         """True where bars of this length add up to bars of the ``larger``: every shorter one does, but weeks to no month."""
-        lengths = list(Granularity)
-        return lengths.index(self) < lengths.index(larger) and self is not Granularity.W
+        return _PLACES[self] < _PLACES[larger] and self is not Granularity.W
 
     def _first(self, time: datetime) -> datetime:
         """The start of a bar, where both are in trading time."""
@@ -71,6 +70,7 @@ class Granularity(StrEnum):
         return day.replace(day=1)
 
 
+_PLACES = {granularity: place for place, granularity in enumerate(Granularity)}
 _BY_THE_CLOCK = {
     Granularity.M1: timedelta(minutes=1),
     Granularity.M5: timedelta(minutes=5),
@@ -131,7 +131,8 @@ class Candle:
     @property
     def end(self) -> datetime:
         """Where the next bar starts, in UTC."""
-        return self.granularity.end(self.time)
+        lasts = _BY_THE_CLOCK.get(self.granularity)
+        return self.time + lasts if lasts is not None else self.granularity.end(self.time)
 
 
 class CandleBuilder:
@@ -195,11 +196,11 @@ def aggregate(candles: Iterable[Candle], granularity: Granularity, until: dateti
     Raises ValueError for bars of more than one pair, not in order, or of a length that does not divide the larger one.
     """
     larger: list[Candle] = []
-    end = last = None
+    end = last = last_end = None
     for candle in candles:
         if not candle.granularity.divides(granularity):
             raise ValueError(f"{candle.granularity} bars do not add up to {granularity} bars")
-        if last is not None and (candle.pair != last.pair or candle.time < last.end):
+        if last is not None and last_end is not None and (candle.pair != last.pair or candle.time < last_end):
             raise ValueError(f"bars of one pair in the order of time are needed: {_title(candle)} cannot follow {_title(last)}")
         if end is None or candle.time >= end:
             start = granularity.start(candle.time)
@@ -207,8 +208,8 @@ def aggregate(candles: Iterable[Candle], granularity: Granularity, until: dateti
             larger.append(replace(candle, granularity=granularity, time=start))
         else:
             larger[-1] = join(larger[-1], candle)
-        last = candle
-    if last is not None and end is not None and last.end < end and (until is None or until < end):
+        last, last_end = candle, candle.end
+    if last_end is not None and end is not None and last_end < end and (until is None or until < end):
         larger[-1] = replace(larger[-1], complete=False)
     return larger
 
