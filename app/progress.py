@@ -1,7 +1,9 @@
 """What the terminal shows of work that takes a while: files being imported, history being fetched."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +12,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -22,11 +25,14 @@ from app.market.candle import Granularity
 from app.market.clock import rfc3339
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.providers.bar_files import open_bar_files
+from app.providers.bar_reader import BarReader
 from app.storage.candles import Candles
 from app.storage.database import open_database
 from jobs.backfill import Backfill, Stretch
 from jobs.importing import Imported, import_bars
 from jobs.sources import open_history
+
+_SIDE_BY_SIDE = 2
 
 
 async def import_files(
@@ -37,19 +43,44 @@ async def import_files(
     Raises SourceError for a file that cannot be read, DatabaseUnavailable and ConfigurationError.
     """
     readers = open_bar_files(paths, pair=pair, granularity=granularity)
-    imported: list[Imported] = []
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TextColumn("rows"), TimeElapsedColumn())
+    imported: dict[BarReader, Imported] = {}
     async with open_database(settings.database_address) as database:
         await database.migrate()
+        candles, pairs = Candles(database), TrackedPairs(settings.tracked_pairs)
         with Progress(*columns, console=console, transient=True) as progress:
+
+            async def import_in_turn(some: Sequence[BarReader]) -> None:
+                for reader in some:
+                    task = progress.add_task(reader.title, total=None)
+                    read = partial(_advance, progress, task)
+                    imported[reader] = await import_bars(reader, candles, pairs, read)
+
+            # Files of different pairs go side by side: one is read while the database writes the other.
+            by_pair: dict[CurrencyPair | None, list[BarReader]] = {}
             for reader in readers:
-                task = progress.add_task(reader.title, total=None)
-                read = lambda rows, task=task: progress.update(task, completed=rows)  # noqa: E731
-                pairs = TrackedPairs(settings.tracked_pairs)
-                imported.append(await import_bars(reader, Candles(database), pairs, read))
-    for file in imported:
-        _show(file, console)
-    return any(file.reader.accepted for file in imported)
+                by_pair.setdefault(None if any(other.pair is None for other in readers) else reader.pair, []).append(reader)
+            await _at_most(_SIDE_BY_SIDE, [partial(import_in_turn, some) for some in by_pair.values()])
+    for reader in readers:
+        _show(imported[reader], console)
+    return any(reader.accepted for reader in readers)
+
+
+async def _at_most(count: int, works: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Do all of the works, so many at a time. What the first of them raises is raised."""
+    places = asyncio.Semaphore(count)
+
+    async def do(work: Callable[[], Awaitable[None]]) -> None:
+        async with places:
+            await work()
+
+    async with asyncio.TaskGroup() as tasks:
+        for work in works:
+            tasks.create_task(do(work))
+
+
+def _advance(progress: Progress, task: TaskID, rows: int) -> None:
+    progress.update(task, completed=rows)
 
 
 def _show(file: Imported, console: Console) -> None:
