@@ -83,6 +83,9 @@ def create_app(settings: Settings, redis_url: str) -> GatewayApp:
         docs_url=None,
         redoc_url=None,
     )
+    # The endpoint that is asked most, past the framework's own search for parameters, which would cost a third of the answer.
+    # The same below, with the others, is what describes it.
+    app.add_route("/api/v1/prices/all", prices.get_all_prices, methods=["GET"], include_in_schema=False)
     history = (candles, metrics, correlations, best_pairs, alerts, price_levels, jobs)
     for endpoints in (prices, health, info, sessions, events, cache, stream, *history):  # the most frequent first
         app.include_router(endpoints.router)
