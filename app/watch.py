@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """An alert or a gap."""
+    """An alert, a change of source or a gap."""
 
     text: str
     style: str
@@ -100,9 +100,11 @@ class Board:
                 self._ahead = parse_time(body["timestamp"]) - now
             case "price_update":
                 self._apply_price(body)
-            case "volatility_alert" | "correlation_alert":
+            case "volatility_alert" | "correlation_alert" | "price_alert":
                 style = _SEVERITY_STYLES.get(body["severity"], "")
                 self._tell(f"{_subject(body)}: {body['message']}", style, body)
+            case "source_changed":
+                self._tell(f"prices come from {body['source']} now: {body['reason']}", "bold yellow", body)
             case "gap":
                 self._tell(f"gap: {body['message']}", "bold red", body)
 

@@ -68,6 +68,16 @@ def correlation_alert(data: Data) -> None:
 
 
 @sio.event
+def price_alert(data: Data) -> None:
+    show(f"{data['severity']}: {data['message']}", data)
+
+
+@sio.event
+def source_changed(data: Data) -> None:
+    show(f"Prices come from {data['source']} now: {data['reason']}", data)
+
+
+@sio.event
 def data_ready(data: Data) -> None:
     show(data["message"], data)
 

@@ -185,6 +185,10 @@ def test_the_last_alert_is_shown() -> None:
     alert["severity"] = "unheard of"
     _say(board, "correlation_alert", pair1="EUR_USD", pair2="USD_JPY", message="Correlation changed", **alert)
     assert _lines(board)[2].strip() == "3 min ago  EUR_USD and USD_JPY: Correlation changed"
+    _say(board, "price_alert", instrument="GBP_USD", message="GBP_USD rose above 1.30000: 1.30002", **alert)
+    assert _lines(board)[2].strip() == "3 min ago  GBP_USD: GBP_USD rose above 1.30000: 1.30002"
+    _say(board, "source_changed", source="kraken", reason="oanda is silent", timestamp=rfc3339(_NOW))
+    assert _lines(board)[2].strip() == "0 s ago  prices come from kraken now: oanda is silent"
     _say(board, "gap", after="1-0", before="5-0", missed=3, message="3 events were lost", timestamp=rfc3339(_NOW))
     assert _lines(board)[2].strip() == "0 s ago  gap: 3 events were lost"
 
