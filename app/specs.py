@@ -22,6 +22,7 @@ from app.realtime.messages import (
     ConnectionEstablished,
     CorrelationAlert,
     DataReady,
+    FeedStatus,
     Gap,
     Pong,
     PriceAlert,
@@ -272,6 +273,19 @@ LOG_EVENTS = {
                 "previous": "oanda",
                 "simulated": False,
                 "reason": "oanda is silent",
+                "timestamp": _TIME,
+            }
+        },
+    ),
+    "feed_status": SpokenMessage(
+        "The source of prices has fallen silent, so that prices are stale, or is there again; every client gets this",
+        FeedStatus,
+        {
+            "silent": {
+                "id": _ID,
+                "source": "oanda",
+                "status": "silent",
+                "message": "oanda is silent",
                 "timestamp": _TIME,
             }
         },

@@ -105,6 +105,8 @@ class Board:
                 self._tell(f"{_subject(body)}: {body['message']}", style, body)
             case "source_changed":
                 self._tell(f"prices come from {body['source']} now: {body['reason']}", "bold yellow", body)
+            case "feed_status":
+                self._tell(str(body["message"]), "bold yellow" if body["status"] == "silent" else "", body)
             case "gap":
                 self._tell(f"gap: {body['message']}", "bold red", body)
 

@@ -18,7 +18,9 @@ socket.on("subscription_confirmed", ({ pair_count, recovered }) => {
   if (recovered === false) console.log("What was missed is no longer kept; the newest prices follow");
 });
 
-for (const event of ["price_update", "volatility_alert", "correlation_alert", "price_alert", "source_changed", "data_ready"]) {
+for (const event of [
+  "price_update", "volatility_alert", "correlation_alert", "price_alert", "source_changed", "feed_status", "data_ready",
+]) {
   socket.on(event, ({ id }) => { lastId = id ?? lastId; });
 }
 socket.on("price_update", ({ instrument, price, source }) => {
@@ -27,6 +29,7 @@ socket.on("price_update", ({ instrument, price, source }) => {
 socket.on("volatility_alert", ({ severity, instrument, message }) => console.log(`${severity}: ${instrument}: ${message}`));
 socket.on("price_alert", ({ severity, message }) => console.log(`${severity}: ${message}`));
 socket.on("source_changed", ({ source, reason }) => console.log(`Prices come from ${source} now: ${reason}`));
+socket.on("feed_status", ({ message }) => console.log(message));
 socket.on("correlation_alert", ({ severity, pair1, pair2, correlation }) => {
   console.log(`${severity}: Correlation ${pair1} <-> ${pair2}: ${correlation}`);
 });

@@ -78,6 +78,11 @@ def source_changed(data: Data) -> None:
 
 
 @sio.event
+def feed_status(data: Data) -> None:
+    show(data["message"], data)
+
+
+@sio.event
 def data_ready(data: Data) -> None:
     show(data["message"], data)
 

@@ -5,7 +5,8 @@ import logging
 import math
 import secrets
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 
 from app.config import Settings
 from app.errors import LogUnavailable, SourceError, SourceRefused
@@ -13,11 +14,11 @@ from app.market.candle import Granularity
 from app.market.check import QuoteCheck
 from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
-from app.market.source import PriceSource
+from app.market.source import PriceSource, WatchedSource
 from app.providers.backoff import Backoff
 from app.providers.preference import PreferredSources, Switch
-from app.realtime.event import Draft, heartbeat, price_update, source_changed
-from app.realtime.log import EventLog, open_redis
+from app.realtime.event import Draft, feed_status, heartbeat, price_update, source_changed
+from app.realtime.log import EventLog, Publisher, open_redis
 from app.storage.database import open_database
 from jobs.backfill import HoleFiller
 from jobs.process import run_job
@@ -25,6 +26,7 @@ from jobs.sources import open_history, open_source
 
 _MOST_WAITING = 2000
 _LARGEST_BATCH = 256
+_LISTEN_EVERY = 0.25
 
 _logger = logging.getLogger(__name__)
 
@@ -60,12 +62,15 @@ class Feed:
         switches: Switches | None = None,
         heartbeat_interval: float = 10.0,
     ) -> None:
-        """The source tells ``switches``. ``heartbeat_interval`` is in seconds; the first heartbeat is written at once."""
+        """The source tells ``switches``. ``heartbeat_interval`` is in seconds; the first heartbeat is written at once, and one
+        more when another source becomes active.
+        """
         self._source = source
         self._switches = switches or Switches()
         self._log = log
         self._heartbeat_interval = heartbeat_interval
         self._node = secrets.token_hex(4)
+        self._changed = asyncio.Event()
         self.check = QuoteCheck(pairs)
         self.published = 0
 
@@ -77,7 +82,7 @@ class Feed:
         waiting: asyncio.Queue[Draft] = asyncio.Queue(_MOST_WAITING)
         try:
             async with asyncio.TaskGroup() as tasks:
-                endless = [tasks.create_task(self._publish(waiting)), tasks.create_task(self._beat())]
+                endless = [tasks.create_task(work) for work in (self._publish(waiting), self._beat(), self._listen_for_silence())]
                 await self._read(waiting)
                 await waiting.join()
                 for task in endless:
@@ -93,6 +98,7 @@ class Feed:
                 async for quote in self._source.quotes():
                     for switch in self._switches.take():
                         await waiting.put(_news_of(switch, self._source.simulated))
+                        self._changed.set()
                     admitted = self.check.admit(quote)
                     if admitted is not None:
                         await waiting.put(price_update(admitted, utc_now()))
@@ -123,17 +129,43 @@ class Feed:
         publisher = self._log.publisher()
         dropped = 0
         while True:
+            self._changed.clear()
             source = self._source
-            states = dict(source.states) if isinstance(source, PreferredSources) else {source.name: "active"}
-            sign = heartbeat(self._node, "feed", source=source.name, simulated=source.simulated, sources=states)
-            try:
-                await publisher.publish([sign])
-            except LogUnavailable as error:
-                _logger.warning("the feed waits for its log: %s", error)
+            sign = heartbeat(self._node, "feed", source=source.name, simulated=source.simulated, sources=self._states())
+            await self._tell(publisher, sign)
             if self.check.dropped.total() > dropped:
                 dropped = self.check.dropped.total()
                 _logger.warning("source %s: %s", self._source.name, self._drops())
-            await asyncio.sleep(self._heartbeat_interval)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._heartbeat_interval):
+                    await self._changed.wait()
+
+    async def _listen_for_silence(self) -> None:
+        """Tell clients when the source falls silent, so that they know that prices are stale, and when it is back."""
+        publisher = self._log.publisher()
+        was_silent = False
+        while True:
+            await asyncio.sleep(_LISTEN_EVERY)
+            if self._silent != was_silent:
+                was_silent = self._silent
+                await self._tell(publisher, feed_status(self._source.name, was_silent, utc_now()))
+                self._changed.set()
+
+    async def _tell(self, publisher: Publisher, news: Draft) -> None:
+        try:
+            await publisher.publish([news])
+        except LogUnavailable as error:
+            _logger.warning("the feed waits for its log: %s", error)
+
+    @property
+    def _silent(self) -> bool:
+        return isinstance(self._source, WatchedSource) and self._source.silent
+
+    def _states(self) -> Mapping[str, str]:
+        """What each source is, by its name."""
+        if isinstance(self._source, PreferredSources):
+            return dict(self._source.states)
+        return {self._source.name: "silent" if self._silent else "active"}
 
     def _drops(self) -> str:
         counts = ", ".join(f"{reason} {count}" for reason, count in self.check.dropped.most_common())
@@ -159,7 +191,7 @@ async def run(settings: Settings, redis_url: str) -> None:
         filler = HoleFiller(history, database, list(pairs)) if history is not None and missed else None
         switches = Switches()
         source = open_source(settings, on_switch=switches.note, on_hole=None if filler is None else filler.note)
-        feed = Feed(source, EventLog(redis, settings.event_log_length), pairs, switches)
+        feed = Feed(source, EventLog(redis, settings.event_log_length), pairs, switches, settings.heartbeat_interval)
         async with asyncio.TaskGroup() as tasks:
             filling = tasks.create_task(filler.run(), name="hole filler") if filler is not None else None
             await feed.run()

@@ -189,6 +189,8 @@ def test_the_last_alert_is_shown() -> None:
     assert _lines(board)[2].strip() == "3 min ago  GBP_USD: GBP_USD rose above 1.30000: 1.30002"
     _say(board, "source_changed", source="kraken", reason="oanda is silent", timestamp=rfc3339(_NOW))
     assert _lines(board)[2].strip() == "0 s ago  prices come from kraken now: oanda is silent"
+    _say(board, "feed_status", source="oanda", status="silent", message="oanda is silent", timestamp=rfc3339(_NOW))
+    assert _lines(board)[2].strip() == "0 s ago  oanda is silent"
     _say(board, "gap", after="1-0", before="5-0", missed=3, message="3 events were lost", timestamp=rfc3339(_NOW))
     assert _lines(board)[2].strip() == "0 s ago  gap: 3 events were lost"
 

@@ -1,7 +1,7 @@
 """What every source of prices offers."""
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from app.market.quote import Quote
 
@@ -26,4 +26,14 @@ class PriceSource(Protocol):
 
         The iterator may be abandoned at any moment; a second call begins anew.
         """
+        ...
+
+
+@runtime_checkable
+class WatchedSource(Protocol):
+    """A source that gives signs of life also while nobody quotes, so that it knows of itself when it is silent."""
+
+    @property
+    def silent(self) -> bool:
+        """True where no sign of life has come for so long that prices cannot be trusted to be the newest."""
         ...

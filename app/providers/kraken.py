@@ -6,6 +6,7 @@ banks, prices may differ from theirs, and it is open around the clock, at weeken
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -27,6 +28,9 @@ from app.providers.synthetic import Cross, CrossRates, find_cross
 
 _LISTS_WITHIN = 10.0
 _MOST_IN_A_REQUEST = 10
+
+_SILENT_AFTER = 0.9
+"""The part of the time allowed for silence after which it is told: Kraken's heartbeats come several times in that time."""
 
 _logger = logging.getLogger(__name__)
 
@@ -81,11 +85,17 @@ class KrakenSource:
         self._pairs = tuple(pairs)
         self._url = url
         self._silence = silence
+        self._heard_at: float | None = None
         self._history = KrakenHistory(rest_url)
         self.covers: frozenset[CurrencyPair] = frozenset()
         self.not_offered: frozenset[CurrencyPair] = frozenset()
         self.passed_over: Counter[str] = Counter()
         self.reconnects = 0
+
+    @property
+    def silent(self) -> bool:
+        """True where no message has come for nearly as long as it takes to connect anew."""
+        return self._heard_at is not None and time.monotonic() - self._heard_at > _SILENT_AFTER * self._silence
 
     async def quotes(self) -> AsyncGenerator[Quote]:
         """The best bid and ask of every pair and all that follow, without end; the times of a pair never go back.
@@ -96,6 +106,7 @@ class KrakenSource:
         backoff, clock = Backoff(), asyncio.get_running_loop().time
         order = QuoteOrder(self.passed_over)
         connected = False
+        self._heard_at = time.monotonic()
         while True:
             started = clock()
             try:
@@ -128,6 +139,7 @@ class KrakenSource:
         crosses, tracked = CrossRates(session.crosses), set(self._pairs)
         while True:
             message = await stream.receive()
+            self._heard_at = time.monotonic()
             if not isinstance(message, Tickers):
                 self._take_note(message, session)
                 continue

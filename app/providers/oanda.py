@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -25,6 +26,9 @@ from app.providers.oanda_stream import MessageType, count_malformed, stream_mess
 
 _REST_URLS = MappingProxyType({"practice": "https://api-fxpractice.oanda.com", "live": "https://api-fxtrade.oanda.com"})
 _STREAM_URLS = MappingProxyType({"practice": "https://stream-fxpractice.oanda.com", "live": "https://stream-fxtrade.oanda.com"})
+
+_SILENT_AFTER = 0.9
+"""The part of the time allowed for silence after which it is told: OANDA's heartbeats come twice in that time."""
 
 _logger = logging.getLogger(__name__)
 
@@ -82,6 +86,7 @@ class OandaSource:
         self._api = OandaApi(token, rest_url or _REST_URLS[environment], stream_url or _STREAM_URLS[environment])
         self._offer: _Offer | None = None
         self._last_heard: datetime | None = None
+        self._heard_at: float | None = None
         self._in_hole = False
         self.covers: frozenset[CurrencyPair] = frozenset()
         self.not_offered: frozenset[CurrencyPair] = frozenset()
@@ -95,6 +100,11 @@ class OandaSource:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._api.__aexit__(kind, error, trace)
 
+    @property
+    def silent(self) -> bool:
+        """True where neither a price nor a heartbeat has come for nearly as long as it takes to connect anew."""
+        return self._heard_at is not None and time.monotonic() - self._heard_at > _SILENT_AFTER * self._silence
+
     async def quotes(self) -> AsyncGenerator[Quote]:
         """The last quote of every pair and all that follow, each newer than those of its pair before, without end.
 
@@ -104,6 +114,7 @@ class OandaSource:
         backoff, clock = Backoff(), asyncio.get_running_loop().time
         order = PriceOrder(self.passed_over)
         offer = None
+        self._heard_at = time.monotonic()
         while True:
             started = clock()
             self._in_hole = self._last_heard is not None
@@ -169,7 +180,7 @@ class OandaSource:
     def _hear(self) -> None:
         """Take note of a sign of life, and tell of the hole that it ends."""
         now, since = utc_now(), self._last_heard
-        self._last_heard = now
+        self._last_heard, self._heard_at = now, time.monotonic()
         if self._in_hole and since is not None:
             self._in_hole = False
             self.reconnects += 1

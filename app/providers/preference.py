@@ -124,6 +124,11 @@ class PreferredSources:
         """What each source is, by its name: ``active``, ``standby``, ``silent`` or ``refused``."""
         return {candidate.source.name: self._state(candidate) for candidate in self._candidates}
 
+    @property
+    def silent(self) -> bool:
+        """True where none of the sources quotes."""
+        return all(self._state(candidate) in ("silent", "refused") for candidate in self._candidates)
+
     async def quotes(self) -> AsyncGenerator[Quote]:
         """The quotes that pass, without end. Raises SourceRefused where every source refuses us for good."""
         self._begin()

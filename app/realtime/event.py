@@ -30,6 +30,7 @@ class EventType(StrEnum):
     PRICE_ALERT = "price_alert"
     DATA_READY = "data_ready"
     SOURCE_CHANGED = "source_changed"
+    FEED_STATUS = "feed_status"
     GAP = "gap"
     HEARTBEAT = "heartbeat"
 
@@ -156,6 +157,15 @@ def source_changed(source: str, previous: str | None, simulated: bool, reason: s
             "reason": reason,
             "timestamp": rfc3339(timestamp),
         },
+    )
+
+
+def feed_status(source: str, silent: bool, timestamp: datetime) -> Draft:
+    """The news that nothing comes from the source of prices any more, or that something does again."""
+    status, message = ("silent", f"{source} is silent") if silent else ("live", f"{source} quotes again")
+    return _draft(
+        EventType.FEED_STATUS,
+        {"source": source, "status": status, "message": message, "timestamp": rfc3339(timestamp)},
     )
 
 

@@ -74,6 +74,7 @@ class Hub:
         self.gaps = 0
         self.cut_off: Counter[str] = Counter()
         self.feed: FeedSign | None = None
+        self.silent: frozenset[str] = frozenset()  # sources from which nothing comes, as the feed says
         self.recorder: RecorderSign | None = None
         self.seq = 0
         self._heartbeat_interval = heartbeat_interval
@@ -185,6 +186,10 @@ class Hub:
         elif event.type == EventType.GAP:
             self.gaps += 1
             _logger.warning("events were lost: %s", event.payload.decode())
+        elif event.type == EventType.FEED_STATUS:
+            status = orjson.loads(event.bare)
+            others = self.silent - {status.get("source")}
+            self.silent = others | {str(status.get("source"))} if status.get("status") == "silent" else others
         elif event.type == EventType.HEARTBEAT:
             self._hear(event)
         return self.sees(event)
@@ -202,6 +207,7 @@ class Hub:
                 case "feed":
                     source, simulated = str(facts["source"]), bool(facts["simulated"])
                     self.feed = FeedSign(source, simulated, dict(facts.get("sources") or {source: "active"}))
+                    self.silent = frozenset(name for name, state in self.feed.sources.items() if state == "silent")
                 case "recorder":
                     self.recorder = RecorderSign(cursor_order(facts["cursor"]), int(facts["seq"]), int(facts["lost"]))
         except (KeyError, TypeError, ValueError, InvalidCursor):

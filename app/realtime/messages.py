@@ -109,6 +109,16 @@ class SourceChanged(Message):
     timestamp: TimeText
 
 
+class FeedStatus(Message):
+    """The source of prices has fallen silent, so that prices are stale, or is there again. Every client gets this."""
+
+    id: Cursor
+    source: str = Field(examples=["oanda"])
+    status: Literal["silent", "live"]
+    message: str = Field(examples=["oanda is silent"])
+    timestamp: TimeText
+
+
 class DataReady(Message):
     """New data can be fetched. Every client gets this, subscribed or not."""
 
@@ -136,6 +146,7 @@ EVENT_MODELS: dict[EventType, type[Message]] = {
     EventType.PRICE_ALERT: PriceAlert,
     EventType.DATA_READY: DataReady,
     EventType.SOURCE_CHANGED: SourceChanged,
+    EventType.FEED_STATUS: FeedStatus,
     EventType.GAP: Gap,
 }
 

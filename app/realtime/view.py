@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from app.errors import NoPrice
-from app.market.calendar import stale_from
+from app.market.calendar import is_quoting, stale_from
 from app.market.clock import parse_time, rfc3339, utc_now
 from app.market.day import UNKNOWN, DayFigures, TradingDay
 from app.market.pair import CurrencyPair
@@ -23,12 +23,16 @@ _DAILY_STALE_AFTER = 26 * 3600.0
 """Seconds of open market in which a daily rate is followed by the next: a day, and time for that to be published."""
 
 
+_JSON = (b"false", b"true")
+
+
 @dataclass(frozen=True, slots=True)
 class _Shown:
     """A price as it is shown, all but its age, and what that was made of. ``listed`` is its part of the list, left open."""
 
     event: Event
     day: TradingDay | None
+    source: str
     time_ms: float
     stale_from_ms: float
     facts: Mapping[str, Any]
@@ -48,7 +52,7 @@ class PriceView:
         self._shown: dict[str, _Shown] = {}
         self._all_at: tuple[str, int] | None = None
         self._all: list[_Shown] = []
-        self._listed_at: tuple[int, str, bool] | None = None
+        self._listed_at: tuple[int, str, str | None] | None = None
         self._listed_from: Sequence[_Shown] = ()
         self._listed = b""
         self.days: Mapping[str, TradingDay] = {}
@@ -72,18 +76,21 @@ class PriceView:
         asked for again in the same millisecond, in which no age changes, is answered the same.
         """
         now = utc_now()
-        ms, unreachable, shown = now.timestamp() * 1000, self._hub.log_fault is not None, self._show_all()
-        moment = (int(ms), self._hub.cursor, unreachable)
+        moment, shown = (int(now.timestamp() * 1000), self._hub.cursor, self._hub.log_fault), self._show_all()
         if moment != self._listed_at or shown is not self._listed_from:
             self._listed_at, self._listed_from = moment, shown
-            self._listed = self._list(shown, now, unreachable)
+            self._listed = self._list(shown, now)
         return self._listed
 
-    def _list(self, shown: Sequence[_Shown], now: datetime, unreachable: bool) -> bytes:
-        ms = now.timestamp() * 1000
+    def _list(self, shown: Sequence[_Shown], now: datetime) -> bytes:
+        ms, silent = now.timestamp() * 1000, self._silent(now)
         prices = [
             b'%s,"age_ms":%d,"stale":%s}'
-            % (price.listed, max(0, ms - price.time_ms), b"true" if unreachable or ms > price.stale_from_ms else b"false")
+            % (
+                price.listed,
+                max(0, ms - price.time_ms),
+                b"true" if ms > price.stale_from_ms or price.source in silent else b"false",
+            )
             for price in shown
         ]
         return b'{"prices":{%s},"pair_count":%d,"cursor":"%s","timestamp":"%s"}' % (
@@ -104,7 +111,13 @@ class PriceView:
     def _freshness(self, shown: _Shown, now: datetime) -> tuple[int, bool]:
         """The age of a price in milliseconds, and whether it is stale."""
         ms = now.timestamp() * 1000
-        return max(0, int(ms - shown.time_ms)), ms > shown.stale_from_ms or self._hub.log_fault is not None
+        return max(0, int(ms - shown.time_ms)), ms > shown.stale_from_ms or shown.source in self._silent(now)
+
+    def _silent(self, now: datetime) -> set[str]:
+        """The sources from which nothing comes though they should quote; all of them where the log cannot be followed."""
+        if self._hub.log_fault is not None:
+            return {shown.source for shown in self._show_all()}
+        return {source for source in self._hub.silent if is_quoting(source, now)}
 
     def _show_all(self) -> list[_Shown]:
         moment = (self._hub.cursor, id(self.days))
@@ -133,6 +146,7 @@ class PriceView:
         return _Shown(
             event,
             day,
+            source,
             time.timestamp() * 1000,
             stale_from(time, source, stale_after).timestamp() * 1000,
             facts,

@@ -280,3 +280,39 @@ def test_settings_that_cannot_work_are_configuration_errors(environment: pytest.
     environment.setenv("SOURCE", "replay")
     with pytest.raises(ConfigurationError, match="REPLAY_FILES"):
         load_settings()
+
+
+class Watched(Scripted):
+    """A source that knows when it is silent."""
+
+    silent = False
+
+
+async def test_silence_is_told_when_it_begins_and_when_it_ends(valkey_url: str) -> None:
+    async with open_redis(valkey_url) as redis:
+        log = EventLog(redis)
+        source = Watched([_quote(1)], lambda: "silence")
+        running = asyncio.create_task(Feed(source, log, _PAIRS, heartbeat_interval=60).run())
+
+        async def statuses() -> list[tuple[str, str]]:
+            told = [orjson.loads(event.bare) for event in await _events(log) if event.type == EventType.FEED_STATUS]
+            return [(body["source"], body["status"]) for body in told]
+
+        async def states() -> list[dict[str, str]]:
+            beats = [orjson.loads(event.bare) for event in await _events(log) if event.type == EventType.HEARTBEAT]
+            return [beat["sources"] for beat in beats]
+
+        async def are_told(count: int) -> bool:
+            return len(await statuses()) == count and len(await states()) == count + 1
+
+        try:
+            await wait_until(lambda: are_told(0), "the first heartbeat is written")
+            source.silent = True
+            await wait_until(lambda: are_told(1), "the silence is told")
+            source.silent = False
+            await wait_until(lambda: are_told(2), "its end is told")
+            assert await statuses() == [(source.name, "silent"), (source.name, "live")]
+            assert await states() == [{source.name: state} for state in ("active", "silent", "active")]
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)

@@ -75,13 +75,16 @@ async def test_a_cross_is_quoted_again_after_a_reconnect_where_only_one_leg_has_
 
 async def test_a_stream_that_stalls_is_connected_anew(kraken: KrakenStub, caplog: pytest.LogCaptureFixture) -> None:
     async with kraken_reading(kraken, silence=0.4) as reading:
+        assert not reading.source.silent
         kraken.stalled = True
+        await wait_until(lambda: reading.source.silent, "the source knows that it is silent")
         await wait_until(lambda: kraken.opened > 1, "another connection")
         kraken.stalled = False
         kraken.drop()
         await wait_until(lambda: kraken.is_subscribed("EUR/USD"), "the pair is subscribed to")
         await kraken.quote("EUR/USD", "1.0841", "1.0842")
         await reading.until(1)
+        await wait_until(lambda: not reading.source.silent, "the source knows that it is back")
     assert "no prices from Kraken: no message for 0.4 s" in caplog.text
 
 

@@ -155,7 +155,9 @@ async def test_a_stream_that_falls_silent_is_connected_anew_and_the_hole_is_told
     async with reading(source) as got:
         await wait_until(lambda: len(got.quotes) > len(INSTRUMENTS), "quotes")
         assert holes == []
+        assert not source.silent
         stub.knobs.stalled = True
+        await wait_until(lambda: source.silent, "the source knows that it is silent")
         await wait_until(lambda: bool(stub.departures), "the silent stream is left")
         stub.knobs.stalled, after = False, datetime.now(UTC)
         await wait_until(lambda: bool(holes), "the stream is back")

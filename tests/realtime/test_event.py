@@ -135,7 +135,7 @@ def test_other_news_concern_everyone() -> None:
 
 def test_clients_see_all_but_heartbeats() -> None:
     alerts = {"volatility_alert", "correlation_alert", "price_alert"}
-    assert alerts | {"price_update", "data_ready", "source_changed", "gap"} == VISIBLE
+    assert alerts | {"price_update", "data_ready", "source_changed", "feed_status", "gap"} == VISIBLE
     assert alerts == ALERTS
 
 

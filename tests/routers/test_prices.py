@@ -8,6 +8,8 @@ import pytest
 from app.market.candle import Ohlc
 from app.market.clock import utc_now
 from app.market.day import TradingDay
+from app.realtime import view
+from app.realtime.event import feed_status, heartbeat
 from app.realtime.messages import AllPricesResponse, PriceResponse
 from tests.private_valkey import PrivateValkey
 from tests.realtime.listening import tick
@@ -91,3 +93,18 @@ async def test_without_redis_prices_are_answered_and_stale(valkey: PrivateValkey
         await wait_until(lambda: api.on.hub.log_fault is not None, "the hub has noticed")
         assert (await api.get("/api/v1/prices/current", instrument="EUR_USD")).json()["stale"] is True
         assert (await api.get("/api/v1/prices/all")).json()["prices"]["EUR_USD"]["stale"] is True
+
+
+async def test_prices_of_a_source_that_is_silent_are_stale_at_once(api: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
+    await api.on.publish(tick("EUR_USD"), feed_status("replay", True, utc_now()))
+    assert (await api.get("/api/v1/prices/current", instrument="EUR_USD")).json()["stale"] is True
+    assert (await api.get("/api/v1/prices/all")).json()["prices"]["EUR_USD"]["stale"] is True
+    assert (await api.get("/health")).json()["services"]["feed"] == "stale"
+    await api.on.publish(feed_status("replay", False, utc_now()))
+    assert (await api.get("/api/v1/prices/all")).json()["prices"]["EUR_USD"]["stale"] is False
+    assert (await api.get("/health")).json()["services"]["feed"] == "live"
+    # In the closed hours of its market a source may be silent.
+    await api.on.publish(heartbeat("node", "feed", source="replay", simulated=False, sources={"replay": "silent"}))
+    assert (await api.get("/api/v1/prices/all")).json()["prices"]["EUR_USD"]["stale"] is True
+    monkeypatch.setattr(view, "is_quoting", lambda source, moment: False)
+    assert (await api.get("/api/v1/prices/current", instrument="EUR_USD")).json()["stale"] is False
