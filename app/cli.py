@@ -175,7 +175,7 @@ def backfill(
     tracked, now = TrackedPairs(settings.tracked_pairs), utc_now()
     start, end = since.replace(tzinfo=UTC), min(until.replace(tzinfo=UTC), now) if until else now
     if start >= end:
-        raise typer.BadParameter("it has to lie before --to, and in the past", param_hint="--from")
+        raise ConfigurationError("--from: it has to lie before --to, and in the past")
     pairs = [tracked.find(name) for name in pair] if pair else list(tracked)
     run_process(fetch_history(settings, pairs=pairs, granularity=granularity, start=start, end=end, console=Console()), settings)
 

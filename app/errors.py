@@ -19,7 +19,8 @@ GatewayError
 ├── LogUnavailable                Redis does not answer
 ├── DatabaseUnavailable           the database does not answer
 └── SourceError                   a price source that cannot deliver
-    └── SourceRefused             one that refuses us for good: the token or the account is wrong
+    ├── NotOffered                a pair or length of bars that a source does not have
+    └── SourceRefused             one that cannot deliver for good: the token or the account is wrong, a file damaged
 """
 
 
@@ -103,5 +104,9 @@ class SourceError(GatewayError):
     """A price source that cannot deliver what it was asked for."""
 
 
+class NotOffered(SourceError):
+    """A pair or length of bars that a source does not have, while it may have others."""
+
+
 class SourceRefused(SourceError):
-    """A price source that refuses us for good, because of the token or the account: asking again would not help."""
+    """A price source that cannot deliver for good, as the token, the account or a file is bad: asking again would not help."""

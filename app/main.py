@@ -151,7 +151,7 @@ def _lifespan(settings: Settings, redis_url: str, origins: Origins):  # type: ig
                 price_levels=PriceLevels(database),
                 job_runs=JobRuns(database),
                 annualization=_bars_per_year(settings.annualization),
-                source=settings.source[0],
+                sources=settings.source,
                 rate_limit_requests=settings.rate_limit_requests,
                 rate_limit_window=settings.rate_limit_window,
                 publish_tokens=tuple(token.get_secret_value().encode() for token in settings.publish_tokens),

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from app.config import Settings
-from app.errors import SourceError
+from app.errors import NotOffered, SourceError
 from app.market.candle import Granularity
 from app.market.clock import rfc3339
 from app.market.pair import CurrencyPair, TrackedPairs
@@ -38,7 +39,7 @@ _SIDE_BY_SIDE = 2
 async def import_files(
     settings: Settings, paths: Sequence[Path], *, pair: CurrencyPair | None, granularity: Granularity | None, console: Console
 ) -> bool:
-    """Import files into the database of the settings and show what became of every row; False where none was of use.
+    """Import files into the database of the settings and show what became of every row; False where nothing was stored.
 
     Raises SourceError for a file that cannot be read, DatabaseUnavailable and ConfigurationError.
     """
@@ -63,7 +64,7 @@ async def import_files(
             await _at_most(_SIDE_BY_SIDE, [partial(import_in_turn, some) for some in by_pair.values()])
     for reader in readers:
         _show(imported[reader], console)
-    return any(reader.accepted for reader in readers)
+    return any(file.series for file in imported.values())
 
 
 async def _at_most(count: int, works: Sequence[Callable[[], Awaitable[None]]]) -> None:
@@ -115,8 +116,9 @@ async def backfill(
 ) -> None:
     """Fetch bars of these pairs that start in ``[start, end)`` from the first source with history, and show how far it is.
 
-    Raises SourceError where there is no such source or it cannot deliver, DatabaseUnavailable and ConfigurationError. What is
-    fetched by then stays, and the same again goes on from there.
+    A pair that the source does not have is told of in a line, and passed over. Raises SourceError where there is no such source,
+    it has none of the pairs or it cannot deliver, DatabaseUnavailable and ConfigurationError. What is fetched by then stays, and
+    the same again goes on from there.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -130,6 +132,7 @@ async def backfill(
             raise SourceError(f"SOURCE: {', '.join(settings.source)} has no history to fetch; oanda, kraken and ecb have")
         await database.migrate()
         work = Backfill(history, database)
+        passed_over: list[NotOffered] = []
         with Progress(*columns, console=console) as progress:
             for pair in pairs:
                 task = progress.add_task(f"{pair} {granularity}", total=(end - start).total_seconds(), up_to="")
@@ -137,5 +140,14 @@ async def backfill(
                 def reached(moment: datetime, task=task) -> None:  # type: ignore[no-untyped-def]
                     progress.update(task, completed=(moment - start).total_seconds(), up_to=rfc3339(moment)[:16])
 
-                changed = await work.run(Stretch(pair, granularity, start, end), reached)
-                progress.update(task, up_to=f"{changed:,} bars new or changed")
+                try:
+                    changed = await work.run(Stretch(pair, granularity, start, end), reached)
+                except NotOffered as error:
+                    passed_over.append(error)
+                    progress.remove_task(task)
+                else:
+                    progress.update(task, up_to=f"{changed:,} bars new or changed")
+        if passed_over and len(passed_over) == len(pairs):
+            raise passed_over[0]
+        for missing in passed_over:
+            console.print(f"[yellow]passed over:[/yellow] {escape(str(missing))}", highlight=False, soft_wrap=True)

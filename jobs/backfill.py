@@ -5,11 +5,11 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import orjson
 
-from app.errors import ConfigurationError, DatabaseUnavailable, SourceError
+from app.errors import ConfigurationError, DatabaseUnavailable, NotOffered, SourceError
 from app.market.candle import Granularity
 from app.market.clock import parse_time, rfc3339, utc_now
 from app.market.history import CandleSource
@@ -22,6 +22,8 @@ from jobs.aggregation import aggregate_stored
 
 _MOST_HOLES = 100
 _ATTEMPTS = 5
+_SETTLES_IN = timedelta(seconds=12)
+"""How long after the end of a minute the recorder may yet write its own bar of it, which lacks the prices in the hole."""
 
 _logger = logging.getLogger(__name__)
 
@@ -37,8 +39,8 @@ class Stretch:
 
     @property
     def key(self) -> str:
-        """What the progress of fetching it is kept under."""
-        return f"backfill:{self.pair}:{self.granularity}:{rfc3339(self.start)}:{rfc3339(self.end)}"
+        """What the progress of fetching it is kept under: the same for every end, since one that is the present moves on."""
+        return f"backfill:{self.pair}:{self.granularity}:{rfc3339(self.start)}"
 
 
 class Backfill:
@@ -53,7 +55,8 @@ class Backfill:
         """Fetch what is not there yet; how many bars were added or changed. Larger bars are made anew from these.
 
         ``reached`` is told up to where the stretch is done. Raises SourceError, DatabaseUnavailable; what is done by then is
-        kept, and the same call again goes on from there. Raises ConfigurationError for a length that the source has not.
+        kept, and the same call again goes on from there. Raises NotOffered for a pair that the source has not, and
+        ConfigurationError for a length that it has not.
         """
         if stretch.granularity not in self._history.granularities:
             offered = ", ".join(length for length in Granularity if length in self._history.granularities)
@@ -87,7 +90,15 @@ class Backfill:
 class HoleFiller:
     """Fetches the minutes that a source made while its stream was broken off."""
 
-    def __init__(self, history: CandleSource, database: Database, pairs: Sequence[CurrencyPair]) -> None:
+    def __init__(
+        self,
+        history: CandleSource,
+        database: Database,
+        pairs: Sequence[CurrencyPair],
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """``clock`` gives the present moment, aware."""
+        self._clock = clock
         self._backfill = Backfill(history, database)
         self._pairs = pairs
         self._holes: asyncio.Queue[tuple[datetime, datetime]] = asyncio.Queue(_MOST_HOLES)
@@ -100,13 +111,13 @@ class HoleFiller:
         self._holes.put_nowait((start, end))
 
     async def run(self) -> None:
-        """Fill holes until cancelled."""
+        """Fill holes until cancelled, each once the minute in which it ended is over. What cannot be fetched stays missing."""
         while True:
             start, end = await self._holes.get()
             first = Granularity.M1.start(start)
-            # A bar is fetched once it is over: the one that runs when the stream goes on is.
+            # The bar that runs when the stream goes on is one of them: it is fetched when it is over, and nobody else writes it.
             until = Granularity.M1.end(end)
-            await asyncio.sleep(max(0.0, (until - utc_now()).total_seconds()))
+            await asyncio.sleep(max(0.0, (until + _SETTLES_IN - self._clock()).total_seconds()))
             filled = [await self._fill(Stretch(pair, Granularity.M1, first, until)) for pair in self._pairs]
             _logger.info("the hole from %s to %s: %d bars fetched", rfc3339(start), rfc3339(end), sum(filled))
 
@@ -115,6 +126,9 @@ class HoleFiller:
         for _ in range(_ATTEMPTS):
             try:
                 return await self._backfill.run(stretch)
+            except NotOffered as error:
+                _logger.info("no hole is filled: %s", error)
+                return 0
             except (SourceError, DatabaseUnavailable) as error:
                 _logger.warning("bars of %s could not be fetched: %s", stretch.pair, error)
             await asyncio.sleep(backoff.pause_after(0))

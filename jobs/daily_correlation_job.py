@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
@@ -18,10 +18,9 @@ from app.alerts.correlation import (
 )
 from app.errors import ConfigurationError
 from app.market.calendar import is_stale
-from app.market.candle import Candle, Granularity
-from app.market.correlation import Closes, Matrix, matrix, rank
+from app.market.candle import Granularity
+from app.market.correlation import Matrix, matrix, rank
 from app.market.pair import CurrencyPair
-from app.market.source import INVENTED
 from app.realtime.event import Draft, EventType
 from app.realtime.figures import BestPairs, CorrelationMatrix
 from app.realtime.publication import publication
@@ -58,17 +57,15 @@ async def run_daily_correlation(context: JobContext, now: datetime) -> JobReport
 
 async def _run(context: JobContext, now: datetime) -> JobReport:
     rules = _rules(context)
-    bars = await Candles(context.database).newest(
+    found = await Candles(context.database).closes(
         list(context.pairs), Granularity.H1, CORRELATION_WINDOW, until=now, real_only=context.real_only
     )
-    # In the order in which the pairs are listed everywhere.
-    bars = {pair: bars[pair] for pair in context.pairs if pair in bars}
-    if len(bars) < 2:
+    if len(found) < 2:
         _logger.info("there are no bars of two pairs yet")
         return JobReport(0)
-    newest = max((of_pair[-1] for of_pair in bars.values()), key=lambda bar: bar.end)
-    end, simulated = newest.end, any(bar.source in INVENTED for of_pair in bars.values() for bar in of_pair)
-    cells = await asyncio.to_thread(matrix, {pair: _closes(of_pair) for pair, of_pair in bars.items()})
+    newest = max(found.values(), key=lambda series: series.end)
+    end, simulated = newest.end, any(series.simulated for series in found.values())
+    cells = await asyncio.to_thread(matrix, {pair: series.closes for pair, series in found.items()})
     ranked = rank(cells)
 
     correlations = Correlations(context.database)
@@ -171,10 +168,6 @@ def _draft(context: JobContext, alert: Alert, now: datetime) -> Draft:
         "timestamp": now,
     }
     return publication(EventType.CORRELATION_ALERT, body, context.pairs)
-
-
-def _closes(bars: Sequence[Candle]) -> Closes:
-    return {bar.time: float(bar.mid.close) for bar in bars}
 
 
 def _rules(context: JobContext) -> dict[str, CorrelationRule]:

@@ -77,20 +77,24 @@ class Feed:
     async def run(self) -> None:
         """Run until the source ends and everything is published. A source that fails is started again after a pause.
 
-        Raises SourceRefused where the source refuses us for good.
+        Raises SourceRefused where the source cannot deliver for good, once everything that it gave is published.
         """
         waiting: asyncio.Queue[Draft] = asyncio.Queue(_MOST_WAITING)
         try:
             async with asyncio.TaskGroup() as tasks:
                 endless = [tasks.create_task(work) for work in (self._publish(waiting), self._beat(), self._listen_for_silence())]
-                await self._read(waiting)
+                refusal = await self._read(waiting)
                 await waiting.join()
                 for task in endless:
                     task.cancel()
+            # Not within the group, out of which it would come as a group of its own.
+            if refusal is not None:
+                raise refusal
         finally:
             _logger.info("%d quotes of source %s published, %s", self.published, self._source.name, self._drops())
 
-    async def _read(self, waiting: asyncio.Queue[Draft]) -> None:
+    async def _read(self, waiting: asyncio.Queue[Draft]) -> SourceRefused | None:
+        """Take quotes until the source ends, by itself or by this refusal."""
         backoff, clock = Backoff(), asyncio.get_running_loop().time
         while True:
             started = clock()
@@ -102,9 +106,9 @@ class Feed:
                     admitted = self.check.admit(quote)
                     if admitted is not None:
                         await waiting.put(price_update(admitted, utc_now()))
-                return
-            except SourceRefused:
-                raise
+                return None
+            except SourceRefused as refusal:
+                return refusal
             except SourceError as error:
                 _logger.warning("source %s failed: %s", self._source.name, error)
             except Exception:
@@ -192,11 +196,17 @@ async def run(settings: Settings, redis_url: str) -> None:
         switches = Switches()
         source = open_source(settings, on_switch=switches.note, on_hole=None if filler is None else filler.note)
         feed = Feed(source, EventLog(redis, settings.event_log_length), pairs, switches, settings.heartbeat_interval)
+        refusal: SourceRefused | None = None
         async with asyncio.TaskGroup() as tasks:
             filling = tasks.create_task(filler.run(), name="hole filler") if filler is not None else None
-            await feed.run()
+            try:
+                await feed.run()
+            except SourceRefused as error:
+                refusal = error
             if filling is not None:
                 filling.cancel()
+        if refusal is not None:
+            raise refusal
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from app.alerts.alert import Alert
 from app.alerts.crossing import CrossingState
 from app.alerts.thresholds import NONE
 from app.alerts.volatility import VolatilityRule, volatility_rule_of, volatility_rules
-from app.errors import ConfigurationError, DatabaseUnavailable, GatewayError, SourceRefused
+from app.errors import ConfigurationError, DatabaseUnavailable, GatewayError, NotOffered, SourceRefused
 from app.market.calendar import is_quoting, is_stale
 from app.market.candle import Candle, Granularity
 from app.market.clock import rfc3339
@@ -116,20 +116,28 @@ class _Run:
     # ------------------------------------------------------------ bars
 
     async def _fetch(self, source: CandleSource) -> None:
-        """Store what the source has that is not stored yet, and the larger bars that follow from it."""
+        """Store what the source has that is not stored yet, and the larger bars that follow from it.
+
+        A pair that the source has no history of is none the worse for it: its bars are those recorded here.
+        """
         granularity = Granularity.H1 if Granularity.H1 in source.granularities else Granularity.D
         if granularity not in source.granularities:
             return
+        not_offered: list[str] = []
         for pair in self._context.pairs:
             try:
                 await self._fetch_pair(source, pair, granularity)
             except DatabaseUnavailable:
                 raise
+            except NotOffered:
+                not_offered.append(pair.name)
             except SourceRefused as error:
                 self._progress.fail(pair, "fetching bars", error)
                 return
             except Exception as error:
                 self._progress.fail(pair, "fetching bars", error)
+        if not_offered:
+            _logger.info("%s has no %s bars of %s", source.name, granularity, ", ".join(not_offered))
 
     async def _fetch_pair(self, source: CandleSource, pair: CurrencyPair, granularity: Granularity) -> None:
         stored = await self._candles.last_time(pair, granularity, real_only=True)

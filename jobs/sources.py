@@ -3,11 +3,13 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import pairwise
 
 from app.config import Settings, SourceName
+from app.errors import ConfigurationError
 from app.market.history import CandleSource
 from app.market.pair import TrackedPairs
-from app.market.source import PriceSource
+from app.market.source import INVENTED, PriceSource
 from app.providers.ecb import EcbSource
 from app.providers.kraken import KrakenSource
 from app.providers.oanda import OandaSource
@@ -25,8 +27,12 @@ def open_source(
     """The source that the settings name; several of them behind one, in their order.
 
     ``on_switch`` is told when another of several becomes the active one; ``on_hole`` when a stream goes on that had broken off,
-    with the moments between which it had. Raises SourceError and ConfigurationError where the settings cannot work.
+    with the moments between which it had. Raises SourceError and ConfigurationError where the settings cannot work, as with an
+    invented source before a real one: nothing real would ever follow it.
     """
+    for name, later in pairwise(settings.source):
+        if name in INVENTED and later not in INVENTED:
+            raise ConfigurationError(f"SOURCE: {name} has to be alone or come last, as its prices are no market of the present")
     sources = [_source(name, settings, on_hole) for name in settings.source]
     if len(sources) == 1:
         return sources[0]
@@ -40,6 +46,8 @@ async def open_history(settings: Settings) -> AsyncGenerator[CandleSource | None
     Raises SourceError and ConfigurationError where the settings of that source cannot work.
     """
     for name in settings.source:
+        if name in INVENTED:
+            continue  # nor need what it is made of, the files of a replay, be where bars are fetched
         source = _source(name, settings, None)
         if isinstance(source, OandaSource):
             async with source:

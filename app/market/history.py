@@ -20,6 +20,7 @@ class CandleSource(Protocol):
     ) -> AsyncGenerator[Sequence[Candle]]:
         """Bars that start in ``[start, end)``, page by page as the limits of the source allow, in the order of time.
 
-        There is no bar where nobody quoted. The last may be unfinished. Raises SourceError.
+        There is no bar where nobody quoted. The last may be unfinished. Raises SourceError, and NotOffered for a pair or a
+        length that the source does not have.
         """
         ...

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import date, datetime, timedelta
 
-from app.errors import SourceError
+from app.errors import NotOffered, SourceError
 from app.market.candle import Candle, Granularity, Ohlc
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
@@ -74,10 +74,10 @@ class EcbSource:
         """D bars that start in ``[start, end)``, page by page, by time: one for every fixing, with its rate as all of its prices.
 
         A bar is that of the trading day, from 17:00 to 17:00 in New York, that the fixing falls in. Its volume is 1. Raises
-        SourceError for a pair that the bank has no rates of, and ValueError for bars of another length.
+        NotOffered for a pair that the bank has no rates of, and for bars of another length.
         """
         if granularity is not Granularity.D:
-            raise ValueError(f"The ECB has no {granularity} bars")
+            raise NotOffered(f"The ECB has no {granularity} bars")
         now = utc_now()
         codes, known = codes_of(pair), start >= min(end, now)
         since, last = max(start.date(), FIRST_FIXING + _DAY) - _DAY, min(end, now).date() + _DAY
@@ -94,7 +94,7 @@ class EcbSource:
                 yield page
             since = until + _DAY
         if not known:
-            raise SourceError(f"The ECB has no rates of {pair}")
+            raise NotOffered(f"The ECB has no rates of {pair}")
 
     def _quotes_of(self, fixing: Fixing) -> list[Quote]:
         """The prices of a fixing, and note of the pairs that it has none of. Raises SourceError where that is all."""
@@ -115,10 +115,10 @@ class EcbSource:
         return fixings[-1]
 
     async def _fixings_at_hand(self, pair: CurrencyPair, since: date, reason: Unavailable) -> list[Fixing]:
-        """The fixings since a day in the table at hand. Raises SourceError where it has none of the pair at all."""
+        """The fixings since a day in the table at hand. Raises NotOffered where it has none of the pair at all."""
         fixings = await asyncio.to_thread(table_at_hand, codes_of(pair), FIRST_FIXING)
         if not fixings:
-            raise SourceError(f"The ECB has no rates of {pair}: {reason}")
+            raise NotOffered(f"The ECB has no rates of {pair}: {reason}")
         _logger.warning("the ECB's rates of %s cannot be asked for: %s; those up to %s are used", pair, reason, fixings[-1].date)
         return [fixing for fixing in fixings if fixing.date >= since]
 

@@ -128,7 +128,7 @@ class KrakenSource:
 
         They are bars of trades. Bid, mid and ask are all the prices traded at, and the volume is the number of trades. There is
         no bar where nothing was traded, and that of the present is not complete. Longer bars than H1 are not offered: Kraken's
-        days begin at midnight UTC. Raises SourceError for pairs that Kraken does not list, crosses among them.
+        days begin at midnight UTC. Raises SourceError, and NotOffered for pairs that Kraken does not list, crosses among them.
         """
         if page := await self._history.fetch(pair, granularity, start, end):
             yield page

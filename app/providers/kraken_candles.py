@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import httpx
 
-from app.errors import SourceError
+from app.errors import NotOffered, SourceError
 from app.market.candle import Candle, Granularity, Ohlc
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
@@ -40,6 +40,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAY_PASS = ("EService:", "EGeneral:Internal error", "EGeneral:Temporary lockout", "EGeneral:Too many", "EAPI:Rate limit")
 """How Kraken's words for failures that may pass begin."""
 
+_NOT_LISTED = "EQuery:Unknown asset pair"
+
 _logger = logging.getLogger(__name__)
 
 
@@ -51,9 +53,9 @@ class KrakenHistory:
         self._next_request = 0.0
 
     async def fetch(self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime) -> list[Candle]:
-        """The bars that start in ``[start, end)``, by time. Raises SourceError, and ValueError for a length not offered."""
+        """The bars that start in ``[start, end)``, by time. Raises SourceError, and NotOffered for what Kraken has not."""
         if granularity not in _MINUTES:
-            raise ValueError(f"Kraken has no {granularity} bars that begin where ours do")
+            raise NotOffered(f"Kraken has no {granularity} bars that begin where ours do")
         if start >= min(end, utc_now()):
             return []
         parameters = {
@@ -120,13 +122,14 @@ def _open_client() -> httpx.AsyncClient:
 
 
 def _result(answer: Mapping[str, object], pair: CurrencyPair) -> Mapping[str, object]:
-    """The result in an answer. Raises Interrupted or SourceError for the errors in it."""
+    """The result in an answer. Raises Interrupted, NotOffered or SourceError for the errors in it."""
     errors, result = answer.get("error"), answer.get("result")
     if isinstance(errors, list) and errors:
         said = presentable(", ".join(str(error) for error in errors))
         if all(str(error).startswith(_MAY_PASS) for error in errors):
             raise Interrupted(said)
-        raise SourceError(f"Kraken has no bars of {pair}: {said}")
+        not_listed = all(str(error).startswith(_NOT_LISTED) for error in errors)
+        raise (NotOffered if not_listed else SourceError)(f"Kraken has no bars of {pair}: {said}")
     if not isinstance(result, dict):
         raise Interrupted("an answer without a result")
     return result

@@ -151,7 +151,7 @@ class OandaSource:
         """Bars that start in ``[start, end)``, as OANDA has them, up to 5000 at a time, in the order of time.
 
         There is no bar where nobody quoted, and none of the future; the one of the present is not complete. What is being
-        asked for a few times in vain raises SourceError, as does a pair that OANDA does not have.
+        asked for a few times in vain raises SourceError, and a pair that OANDA does not have NotOffered.
         """
         async with self._api, aclosing(candle_pages(self._api, pair, granularity, start, end)) as pages:
             async for page in pages:

@@ -16,7 +16,7 @@ from typing import Self
 
 import httpx
 
-from app.errors import SourceError, SourceRefused
+from app.errors import NotOffered, SourceError, SourceRefused
 from app.providers.backoff import Backoff
 from app.providers.exact_json import read_object
 from app.providers.pace import until
@@ -34,6 +34,9 @@ _LARGEST_REFUSAL = 65_536
 _LONGEST_REASON = 200
 
 _REFUSED_FOR_GOOD = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND}
+_NOT_OFFERED = ("Invalid value specified for 'instrument'", "Invalid value specified for 'granularity'")
+"""OANDA's words for a pair, or a length of bars, that it does not have."""
+
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 _logger = logging.getLogger(__name__)
@@ -195,6 +198,8 @@ class OandaApi:
             raise Interrupted(reason, _AFTER_TOO_MANY)
         if response.is_server_error:
             raise Interrupted(reason)
+        if status == httpx.codes.BAD_REQUEST and said in _NOT_OFFERED:
+            raise NotOffered(f"OANDA refuses the request: {reason}")
         _logger.warning("OANDA refuses %s: %s", response.url.path, reason)
         if status in _REFUSED_FOR_GOOD:
             raise SourceRefused(f"OANDA refuses us: {reason}")

@@ -39,7 +39,7 @@ async def candle_pages(
 ) -> AsyncGenerator[Sequence[Candle]]:
     """The bars that start in ``[start, end)``, the times aware, up to 5000 at a time, none of them in the future.
 
-    The API is open. Raises SourceError, SourceRefused.
+    The API is open. Raises SourceError, NotOffered, SourceRefused.
     """
     # Pages are asked for by a first time and a number, never by a last time: that must not be in the future, and by two
     # times there could be more bars than a page may have.

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import TypeAlias
 
 from app.errors import SourceError, SourceRefused
@@ -13,7 +14,7 @@ from app.market.calendar import is_quoting
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
-from app.market.source import PriceSource
+from app.market.source import INVENTED, PriceSource
 from app.providers.backoff import Backoff
 
 _MOST_WAITING = 2000
@@ -62,6 +63,11 @@ class _Candidate:
     """Whether it has a quote for which the queue has no room: its silence is not its own then."""
 
     @property
+    def invented(self) -> bool:
+        """True where its prices are no market of the present."""
+        return _is_invented(self.source)
+
+    @property
     def quotes_now(self) -> bool:
         """True once it has quoted, and neither fallen silent nor failed since."""
         return self.heard and not (self.silent or self.failed)
@@ -80,6 +86,9 @@ class PreferredSources:
 
     When a source falls silent, the newest quotes of those that step in for it come at once. The times of a pair never go back,
     so a rate of noon is not told where a price of the evening was.
+
+    An invented source, simulated or replayed, is the last resort: it comes after every real one, and its quotes pass only while
+    it is the active one. So no pair is invented beside others that are real, not even one that no real source has.
 
     A source that fails is started again, sooner or later by chance; one that refuses us for good is not.
 
@@ -101,10 +110,12 @@ class PreferredSources:
 
         ``is_open`` says of the name of a source and an aware time whether its market is open then. ``on_switch`` is told when
         another source becomes the active one, before the first quote that this lets through; it must not block. ``clock`` is
-        in seconds. Raises ValueError for sources that are none, or not told apart by their names.
+        in seconds. Raises ValueError for sources that are none, not told apart by their names, or invented before a real one.
         """
         if not sources or len({source.name for source in sources}) < len(sources):
             raise ValueError("one source at least is needed, and each with a name of its own")
+        if any(_is_invented(source) and not _is_invented(later) for source, later in pairwise(sources)):
+            raise ValueError("an invented source has to come after every real one")
         self._sources = tuple(sources)
         self._silence = silence
         self._grace = grace
@@ -271,7 +282,9 @@ class PreferredSources:
             yield quote
 
     def _is_held_back(self, candidate: _Candidate, pair: CurrencyPair) -> bool:
-        """True where a source preferred to this one has the pair, or may have it yet."""
+        """True where a source preferred to this one has the pair, or may have it yet; an invented one where it is not active."""
+        if candidate.invented:
+            return candidate is not self._active
         preferred = self._candidates[: self._candidates.index(candidate)]
         return any(self._is_awaited(other) or (other.quotes_now and pair in other.newest) for other in preferred)
 
@@ -302,3 +315,7 @@ class PreferredSources:
         if not candidate.quotes_now and not self._is_awaited(candidate):
             return "silent"
         return "active" if candidate is self._active else "standby"
+
+
+def _is_invented(source: PriceSource) -> bool:
+    return source.simulated or source.name in INVENTED

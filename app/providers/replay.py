@@ -9,7 +9,7 @@ from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 
-from app.errors import SourceError
+from app.errors import SourceError, SourceRefused
 from app.market.clock import utc_now
 from app.market.quote import Quote
 from app.providers.pace import until
@@ -41,17 +41,32 @@ class ReplaySource:
         return sum(recording.malformed for recording in self._recordings)
 
     async def quotes(self) -> AsyncGenerator[Quote]:
-        """The recorded quotes, in the order they were made. Raises SourceError where a file turns out damaged."""
+        """The recorded quotes, in the order they were made.
+
+        Raises SourceRefused where a file cannot be read to its end, after the quotes before that place: begun anew, the replay
+        would come no further.
+        """
         first = min(recording.first.time for recording in self._recordings)
         rows = heapq.merge(*(recording.rows() for recording in self._recordings), key=attrgetter("time"))
         started_at, started = utc_now(), time.monotonic()
         # Reading in a thread keeps unpacking off the event loop, and gives way to it after every few rows.
-        while some := await asyncio.to_thread(_take, rows):
+        damage: SourceError | None = None
+        while damage is None:
+            some, damage = await asyncio.to_thread(_take, rows)
             for row in some:
                 after = (row.time - first).total_seconds() / self._speed
                 await until(started + after)
                 yield Quote(row.pair, row.bid, row.ask, started_at + timedelta(seconds=after), self.name)
+            if damage is None and len(some) < _ROWS_AT_ONCE:
+                return
+        raise SourceRefused(f"{damage}; the replay ends there, since asking again would not help") from damage
 
 
-def _take(rows: Iterator[Row]) -> list[Row]:
-    return list(islice(rows, _ROWS_AT_ONCE))
+def _take(rows: Iterator[Row]) -> tuple[list[Row], SourceError | None]:
+    """The next rows, fewer at the end; and what has put an end to them before theirs, if anything has."""
+    some: list[Row] = []
+    try:
+        some.extend(islice(rows, _ROWS_AT_ONCE))
+    except SourceError as error:
+        return some, error
+    return some, None

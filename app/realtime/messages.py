@@ -3,17 +3,40 @@
 OpenAPI and AsyncAPI are generated from these. The hot path does not use them: an event is checked once, by its publisher.
 """
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
+from app.market.clock import RFC3339_DATE, RFC3339_OFFSET, RFC3339_TIME
 from app.market.price_level import Direction
 from app.market.quote import QuoteKind
 from app.realtime.event import EventType
 
 PairName = Annotated[str, Field(description="A currency pair", examples=["EUR_USD"], pattern="^[A-Z]{3}_[A-Z]{3}$")]
+SPELLED_PAIR = "[A-Za-z]{3}[_/]?[A-Za-z]{3}"
+SpelledPair = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^{SPELLED_PAIR}$",
+            "description": "A pair in any accepted spelling",
+            "examples": ["EUR_USD"],
+        }
+    ),
+]
 Cursor = Annotated[str, Field(description="The id of an event, to resume from", examples=["1764000000000-0"])]
 PriceText = Annotated[str, Field(description="A price as a decimal string at the pair's precision", examples=["1.09450"])]
 TimeText = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-01-31T09:30:00.123456Z"])]
@@ -26,6 +49,9 @@ Kind = Annotated[
 ]
 Severity = Literal["info", "warning", "critical"]
 DataType = Literal["prices", "metrics", "correlations", "candles"]
+
+LARGEST_COUNT = 2**53 - 1
+"""The largest whole number that every client reads exactly."""
 
 
 class Message(BaseModel):
@@ -324,21 +350,64 @@ class StreamHeartbeat(Message):
 # ---------------------------------------------------------------- publications by others
 
 
+_TIME = re.compile(f"{RFC3339_DATE}[Tt ]{RFC3339_TIME}({RFC3339_OFFSET})?", re.ASCII)
+
+
 def _decimal_text(value: object) -> object:
     """Prices are written as text or as numbers; a number is read by its digits, not by its binary value."""
     return repr(value) if isinstance(value, float) else value
 
 
-Money = Annotated[Decimal, BeforeValidator(_decimal_text), Field(gt=0, max_digits=18, allow_inf_nan=False)]
+Money = Annotated[
+    Decimal,
+    BeforeValidator(_decimal_text),
+    Field(gt=0, max_digits=18, allow_inf_nan=False),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^\d{1,9}(\.\d{1,9})?$"}],
+            "description": "A decimal string or number of at most 18 digits",
+            "examples": ["1.09450"],
+        }
+    ),
+]
+
+
+def _time_text(value: object) -> object:
+    """Other programs write times as text; our own hand them over as they are."""
+    if not isinstance(value, datetime) and not (isinstance(value, str) and _TIME.fullmatch(value)):
+        raise ValueError("RFC 3339 is needed")
+    return value
 
 
 def _utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
-Moment = Annotated[datetime, AfterValidator(_utc), Field(description="RFC 3339; without an offset it is taken as UTC")]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_time_text),
+    AfterValidator(_utc),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^{_TIME.pattern}$",
+            "description": "RFC 3339; without an offset it is taken as UTC",
+            "examples": ["2026-01-31T09:30:00Z"],
+        }
+    ),
+]
 Words = Annotated[str, StringConstraints(max_length=500)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+def _number(value: object) -> object:
+    """JSON has one kind of number, so 20.0 is as whole as 20; a word or a truth is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a whole number is needed")
+    return value
+
+
+Count = Annotated[int, Field(ge=0, json_schema_extra={"maximum": LARGEST_COUNT}), BeforeValidator(_number)]
 
 
 class PublishedPrice(Message):
@@ -363,7 +432,7 @@ class PublishPrice(Message):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    instrument: str
+    instrument: SpelledPair
     price: PublishedPrice
     source: Annotated[str, StringConstraints(min_length=1, max_length=40)] = "external"
     timestamp: Moment | None = None
@@ -382,7 +451,7 @@ class PublishVolatilityAlert(Message):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    instrument: str
+    instrument: SpelledPair
     volatility: Number
     threshold: Number
     severity: Severity = "warning"
@@ -395,9 +464,9 @@ class PublishCorrelationAlert(Message):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    pair1: str
-    pair2: str
-    correlation: Annotated[float, Field(ge=-1, le=1)]
+    pair1: SpelledPair
+    pair2: SpelledPair
+    correlation: Annotated[float, Field(strict=True, ge=-1, le=1)]
     threshold: Number
     severity: Severity = "info"
     message: Words | None = None
@@ -410,6 +479,6 @@ class PublishDataReady(Message):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     data_type: DataType
-    count: Annotated[int, Field(ge=0)] = 0
+    count: Count = 0
     message: Words | None = None
     timestamp: Moment | None = None

@@ -12,9 +12,13 @@ from app.market.clock import rfc3339, utc_now
 from app.market.pair import TrackedPairs
 from app.market.quote import Quote
 from app.realtime.event import Draft, EventType, draft, price_update
-from app.realtime.messages import PublishCorrelationAlert, PublishDataReady, PublishPrice, PublishVolatilityAlert
-
-_LARGEST_COUNT = 2**53 - 1  # what every client reads exactly
+from app.realtime.messages import (
+    LARGEST_COUNT,
+    PublishCorrelationAlert,
+    PublishDataReady,
+    PublishPrice,
+    PublishVolatilityAlert,
+)
 
 
 def publication(type: str, data: object, pairs: TrackedPairs) -> Draft:
@@ -92,7 +96,7 @@ def _alert(
 
 
 def _data_ready(body: PublishDataReady) -> Draft:
-    if body.count > _LARGEST_COUNT:
+    if body.count > LARGEST_COUNT:
         raise InvalidRequest("count: too large")
     message = body.message or f"{body.data_type} data updated ({body.count} records)"
     timestamp = rfc3339(_moment(body.timestamp))

@@ -9,7 +9,18 @@ from starlette.responses import Response
 from app.realtime.event import ALERTS
 from app.realtime.messages import CorrelationAlert, Cursor, Message, PriceAlert, Severity, VolatilityAlert
 from app.routers.gateway import CurrentGateway
-from app.routers.parameters import EndTime, StartTime, listed, listed_pairs, stretch
+from app.routers.parameters import (
+    CursorText,
+    EndTime,
+    SpelledPairs,
+    StartTime,
+    described,
+    listed,
+    listed_pairs,
+    one_of,
+    several,
+    stretch,
+)
 from app.routers.problems import responses
 from app.storage.alert_rows import StoredAlert
 
@@ -52,20 +63,22 @@ class PastAlerts(Message):
 async def get_alerts(
     gateway: CurrentGateway,
     pair: Annotated[
-        list[str] | None,
+        list[SpelledPairs] | None,
         Query(description="Of any of these pairs, repeated or comma separated; of a correlation either pair counts"),
     ] = None,
     type: Annotated[
-        list[str] | None, Query(description=f"Of these types, repeated or comma separated: {', '.join(sorted(_TYPES))}")
+        list[Annotated[str, described(several(one_of(_TYPES)))]] | None,
+        Query(description=f"Of these types, repeated or comma separated: {', '.join(sorted(_TYPES))}"),
     ] = None,
     severity: Annotated[
-        list[str] | None, Query(description="Of these severities, repeated or comma separated: info, warning, critical")
+        list[Annotated[str, described(several(one_of(_SEVERITIES)))]] | None,
+        Query(description="Of these severities, repeated or comma separated: info, warning, critical"),
     ] = None,
     start_time: StartTime = None,
     end_time: EndTime = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="At most so many alerts")] = 50,
     before: Annotated[
-        str | None, Query(description="Only alerts older than the one of this id", examples=["1764000000000-0"])
+        CursorText | None, Query(description="Only alerts older than the one of this id", examples=["1764000000000-0"])
     ] = None,
 ) -> Response:
     """Alerts that fit every parameter given, with the ids and payloads of the streams."""

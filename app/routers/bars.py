@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import NamedTuple
 
 from app.market.candle import Candle, Granularity
 from app.market.pair import CurrencyPair
@@ -11,14 +10,6 @@ from app.routers.gateway import Gateway
 
 _AT_A_TIME = 1000
 """Reading so many holds the event loop for some 15 ms, which is as long as streams may wait."""
-
-
-class CloseSeries(NamedTuple):
-    """The closes of mids by the starts of their bars, the end of the newest bar, and whether the bars are invented."""
-
-    closes: dict[datetime, float]
-    end: datetime
-    simulated: bool
 
 
 async def page_of_bars(
@@ -53,18 +44,6 @@ async def newest_bars(
     async for stretch in _stretches(gateway, pair, granularity, count, until):
         bars = stretch + bars
     return bars
-
-
-async def newest_closes(
-    gateway: Gateway, pair: CurrencyPair, granularity: Granularity, count: int, until: datetime | None
-) -> CloseSeries | None:
-    """What correlations need of those bars, in a tenth of the memory; None where there are none. Raises DatabaseUnavailable."""
-    closes: dict[datetime, float] = {}
-    newest: Candle | None = None
-    async for stretch in _stretches(gateway, pair, granularity, count, until):
-        closes.update((bar.time, float(bar.mid.close)) for bar in stretch)
-        newest = newest or stretch[-1]
-    return None if newest is None else CloseSeries(closes, newest.end, newest.source in INVENTED)
 
 
 async def _stretches(

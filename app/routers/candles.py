@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import permutations
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 
 from app.errors import InvalidRequest, NoData
@@ -33,6 +34,10 @@ _PRICES: dict[str, tuple[str, Callable[[Candle], Ohlc]]] = {
     "M": ("mid", lambda bar: bar.mid),
     "A": ("ask", lambda bar: bar.ask),
 }
+
+
+_LETTERS = ["".join(chosen) for length in (1, 2, 3) for chosen in permutations(_PRICES, length)]
+_Letters = Annotated[str, WithJsonSchema({"type": "string", "enum": _LETTERS})]
 
 
 class BarPrices(Message):
@@ -89,7 +94,9 @@ async def get_candles(
     limit: Annotated[int, Query(ge=1, le=_MOST_BARS, description="At most so many bars")] = 24,
     start_time: StartTime = None,
     end_time: EndTime = None,
-    price: Annotated[str, Query(description="Which prices: letters of M (mid), B (bid) and A (ask)", examples=["M"])] = "MBA",
+    price: Annotated[
+        _Letters, Query(description="Which prices: letters of M (mid), B (bid) and A (ask)", examples=["M"])
+    ] = "MBA",
 ) -> Response:
     """Bars that start in the time asked for, also one that is not complete yet.
 
@@ -97,7 +104,7 @@ async def get_candles(
     quoted there is no bar.
     """
     pair = gateway.hub.pairs.find(instrument)
-    if not price or len(set(price)) < len(price) or not set(price) <= _PRICES.keys():
+    if price not in _LETTERS:
         raise InvalidRequest("price: some of the letters M, B and A are needed, each once")
     start, end = stretch(start_time, end_time)
     size = limit if start is None else limit + 1

@@ -17,8 +17,7 @@ from app.market.correlation import MINIMUM_OBSERVATIONS, Closes, Correlation, Ma
 from app.market.pair import CurrencyPair
 from app.market.volatility import EWMA_SEED
 from app.realtime.figures import CorrelationMatrix
-from app.realtime.messages import Message, PairName, TimeText
-from app.routers.bars import newest_closes
+from app.realtime.messages import Message, PairName, SpelledPair, TimeText
 from app.routers.gateway import CurrentGateway, Gateway
 from app.routers.matrices import newest_matrix
 from app.routers.parameters import EndedBy, moment, two_pairs
@@ -127,8 +126,8 @@ async def get_correlation_matrix(
 )
 async def get_pair_correlation(
     gateway: CurrentGateway,
-    pair1: Annotated[str, Query(description="A pair in any accepted spelling", examples=["EUR_USD"])],
-    pair2: Annotated[str, Query(description="Another pair", examples=["GBP_USD"])],
+    pair1: Annotated[SpelledPair, Query(description="A pair in any accepted spelling", examples=["EUR_USD"])],
+    pair2: Annotated[SpelledPair, Query(description="Another pair", examples=["GBP_USD"])],
     granularity: GranularityOfBars = None,
     window: Window = None,
     end_time: EndedBy = None,
@@ -183,18 +182,15 @@ def _question(
 
 async def _compute(gateway: Gateway, pairs: list[CurrencyPair], question: _Question) -> _Answer:
     """The correlations of those of the pairs that have bars. Raises NoData where none has, and DatabaseUnavailable."""
-    closes: dict[CurrencyPair, Closes] = {}
-    ends: list[datetime] = []
-    simulated = False
     async with gateway.computing():
-        for pair in pairs:
-            series = await newest_closes(gateway, pair, question.granularity, question.window, question.until)
-            if series is not None:
-                closes[pair] = series.closes
-                ends.append(series.end)
-                simulated = simulated or series.simulated
-        if not closes:
+        series = await gateway.from_database(
+            gateway.candles.closes(
+                pairs, question.granularity, question.window, until=question.until, real_only=gateway.real_only
+            )
+        )
+        if not series:
             past = "" if question.until is None else " of this time"
             raise NoData(f"No complete {question.granularity} bars are stored{past}")
-        cells = await asyncio.to_thread(matrix, closes, question.measure)
-    return _Answer(cells, max(ends), simulated)
+        cells = await asyncio.to_thread(matrix, {pair: of.closes for pair, of in series.items()}, question.measure)
+    newest = max(of.end for of in series.values())
+    return _Answer(cells, newest, any(of.simulated for of in series.values()))

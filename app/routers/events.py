@@ -13,10 +13,22 @@ from app.errors import CursorExpired, InvalidRequest
 from app.realtime.event import Event, EventType
 from app.realtime.hub import Hub
 from app.realtime.log import LogReader
-from app.realtime.messages import CorrelationAlert, Cursor, DataReady, Gap, Message, PriceUpdate, VolatilityAlert
+from app.realtime.messages import (
+    CorrelationAlert,
+    Cursor,
+    DataReady,
+    FeedStatus,
+    Gap,
+    Message,
+    PriceAlert,
+    PriceUpdate,
+    SourceChanged,
+    VolatilityAlert,
+)
 from app.realtime.subscription import Interest
 from app.routers.bodies import read_body
 from app.routers.gateway import CurrentGateway
+from app.routers.parameters import CursorText, SpelledPairsOrAll, described, one_of, several
 from app.routers.problems import responses
 from app.routers.publishing import described_body, drafts_in, may_publish
 
@@ -34,7 +46,7 @@ class LoggedEvent(Message):
 
     id: Cursor | None = Field(description="Null for a gap, which is no place to go on from")
     type: EventType
-    data: PriceUpdate | VolatilityAlert | CorrelationAlert | DataReady | Gap
+    data: PriceUpdate | VolatilityAlert | CorrelationAlert | PriceAlert | DataReady | SourceChanged | FeedStatus | Gap
 
 
 class EventPage(Message):
@@ -61,12 +73,14 @@ class PublishedIds(Message):
 async def get_events(
     gateway: CurrentGateway,
     since: Annotated[
-        str | None,
+        CursorText | None,
         Query(description="Begin after this event; without it, at the oldest retained", examples=["1764000000000-0"]),
     ] = None,
-    pairs: Annotated[str, Query(description="Pairs, comma separated, or `*` for all", examples=["EUR_USD,GBP_USD"])] = "*",
+    pairs: Annotated[
+        SpelledPairsOrAll, Query(description="Pairs, comma separated, or `*` for all", examples=["EUR_USD,GBP_USD"])
+    ] = "*",
     types: Annotated[
-        str | None,
+        Annotated[str, described(several(one_of(_VISIBLE_TYPES)))] | None,
         Query(description="Types, comma separated; without it, all", examples=["volatility_alert,data_ready"]),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="At most so many events")] = 100,
@@ -104,9 +118,9 @@ async def publish_events(gateway: CurrentGateway, request: Request) -> Published
 
 def _filter(hub: Hub, pairs: str, types: str | None) -> Callable[[Event], bool]:
     """What of the log a client asks for. Raises InvalidPair, InvalidRequest."""
-    names = hub.pairs.names if pairs == "*" else [hub.pairs.find(name.strip()).name for name in pairs.split(",")]
+    names = hub.pairs.names if pairs == "*" else [hub.pairs.find(name.strip(" ")).name for name in pairs.split(",")]
     interest = Interest(frozenset(names))
-    chosen = _VISIBLE_TYPES if types is None else frozenset(_type(name.strip()) for name in types.split(","))
+    chosen = _VISIBLE_TYPES if types is None else frozenset(_type(name.strip(" ")) for name in types.split(","))
 
     def wanted(event: Event) -> bool:
         return event.type in chosen and hub.sees(event) and interest.wants(event)

@@ -33,7 +33,8 @@ class Gateway:
     """The parts of a running gateway. It is ``app.state.gateway`` while the application is up.
 
     ``database_ping`` raises where the database does not answer, and ``migrated`` says whether its tables are up to date yet.
-    ``source`` and ``simulated`` are what is configured; a feed in another process may say otherwise, see ``shown_source``.
+    ``sources``, the most preferred first, and ``simulated`` are what is configured; a feed in another process may say
+    otherwise, see ``shown_source``.
     ``annualization`` is how many bars of a length a year has. Times are in seconds.
     """
 
@@ -50,7 +51,7 @@ class Gateway:
     price_levels: PriceLevels
     job_runs: JobRuns
     annualization: Mapping[Granularity, float]
-    source: str
+    sources: tuple[str, ...]
     simulated: bool | None = None
     publish_tokens: tuple[bytes, ...] = field(repr=False)
     alert_tokens: tuple[bytes, ...] = field(default=(), repr=False)
@@ -69,7 +70,7 @@ class Gateway:
     def shown_source(self) -> tuple[str, bool | None]:
         """Where prices come from and whether they are invented: as the feed last said, else as configured."""
         feed = self.hub.feed
-        return (self.source, self.simulated) if feed is None else (feed.source, feed.simulated)
+        return (self.sources[0], self.simulated) if feed is None else (feed.source, feed.simulated)
 
     @property
     def real_only(self) -> bool:

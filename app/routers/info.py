@@ -37,6 +37,9 @@ class Info(Message):
     cache_ttls: CacheTtls
     data_retention: str = Field(description="How long history is kept", examples=["365d"])
     source: str = Field(description="Where prices come from", examples=["oanda", "simulated"])
+    sources: list[str] = Field(
+        description="Every source that is configured, the most preferred first", examples=[["oanda", "kraken"]]
+    )
     simulated: bool | None = Field(description="True where prices are invented; null where that is not known yet")
     rate_limit: RateLimit
     endpoints: dict[str, str] = Field(
@@ -61,6 +64,7 @@ async def get_info(gateway: CurrentGateway, request: Request) -> Info:
         ),
         data_retention=f"{gateway.retention_days}d",
         source=source,
+        sources=list(gateway.sources),
         simulated=simulated,
         rate_limit=RateLimit(requests=gateway.rate_limit_requests, window_seconds=gateway.rate_limit_window),
         endpoints={

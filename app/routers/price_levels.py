@@ -1,6 +1,5 @@
 """``/api/v1/alerts/levels``: the price levels that users wait for."""
 
-import hmac
 import json
 import re
 from decimal import Decimal
@@ -10,18 +9,27 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
 from starlette.exceptions import HTTPException
 
-from app.errors import InvalidRequest, NotFound, Unauthorized
+from app.errors import InvalidRequest, NotFound
 from app.market.clock import rfc3339, utc_now
 from app.market.pair import TrackedPairs
 from app.market.price_level import Direction, PriceLevel
-from app.realtime.messages import Message, PairName, PriceText, Severity, TimeText
+from app.realtime.messages import Message, PairName, PriceText, Severity, SpelledPair, TimeText
 from app.realtime.publication import describe
 from app.routers.bodies import InvalidBody, read_body
 from app.routers.gateway import CurrentGateway
 from app.routers.problems import responses
+from app.routers.tokens import check_token
 
 router = APIRouter(prefix="/api/v1/alerts/levels", tags=["alerts"])
 
@@ -49,6 +57,13 @@ def _number(value: object) -> object:
     return Decimal(value)
 
 
+def _whole(value: object) -> object:
+    """JSON has one kind of number, so 60.0 is as whole as 60; a word or a truth is none."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise ValueError("a whole number is needed")
+    return value
+
+
 def _in_bounds(value: Decimal) -> Decimal:
     if not 0 < value < _LARGEST_LEVEL:
         raise ValueError(f"has to be positive and below {_LARGEST_LEVEL}")
@@ -65,15 +80,28 @@ Level = Annotated[
     Decimal,
     BeforeValidator(_number),
     AfterValidator(_in_bounds),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": int(_LARGEST_LEVEL)},
+                {"type": "string", "pattern": r"^0*\d{1,9}(\.\d*)?$|^\.\d+$"},
+            ]
+        }
+    ),
     Field(description="A decimal string or number, at most at the pair's precision", examples=["1.09450"]),
 ]
-LevelMessage = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_without_zero)]
+LevelMessage = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200),
+    AfterValidator(_without_zero),
+    Field(json_schema_extra={"pattern": r"^[^\u0000]*$"}),
+]
 
 
 class NewPriceLevel(Message):
     """A price level to wait for."""
 
-    instrument: str = Field(description="A pair in any accepted spelling", examples=["EUR_USD"])
+    instrument: SpelledPair
     direction: Direction = Field(description="`above` waits for a mid at the level or above it, `below` likewise")
     level: Level
     severity: Severity = "info"
@@ -81,7 +109,7 @@ class NewPriceLevel(Message):
     repeat: StrictBool = Field(
         False, description="Wait again once the price has come back; else the level is done after one alert"
     )
-    cooldown_seconds: Annotated[StrictInt, Field(ge=0, le=604_800)] = Field(
+    cooldown_seconds: Annotated[int, Field(ge=0, le=604_800), BeforeValidator(_whole)] = Field(
         3600, description="Between two alerts of a level that repeats lie so many seconds at least"
     )
 
@@ -114,15 +142,8 @@ async def may_set_levels(
     gateway: CurrentGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> None:
     """Let pass who has a token, or anybody where this gateway has none. Raises Unauthorized."""
-    if not gateway.alert_tokens:
-        return
-    if credentials is None:
-        raise Unauthorized("A bearer token is needed")
-    given = credentials.credentials.encode("latin-1")
-    # Every token is compared, so that the time taken says nothing about which one came near.
-    matches = [hmac.compare_digest(given, token) for token in gateway.alert_tokens]
-    if not any(matches):
-        raise Unauthorized("The bearer token is not known")
+    if gateway.alert_tokens:
+        check_token(credentials, gateway.alert_tokens)
 
 
 def _described_body() -> dict[str, Any]:
@@ -139,7 +160,7 @@ LevelId = Annotated[str, Path(description="The id of a level", examples=["5e0e8a
 @router.get("", operation_id="get_price_levels", summary="Price levels", responses=responses(400, 429, 503))
 async def get_price_levels(
     gateway: CurrentGateway,
-    pair: Annotated[str | None, Query(description="Of this pair; without it, of all", examples=["EUR_USD"])] = None,
+    pair: Annotated[SpelledPair | None, Query(description="Of this pair; without it, of all", examples=["EUR_USD"])] = None,
 ) -> ListedLevels:
     """Every level that somebody set and nobody deleted, also those that are done."""
     of_pair = None if pair is None else gateway.hub.pairs.find(pair)

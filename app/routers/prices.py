@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.realtime.messages import AllPricesResponse, PriceResponse
+from app.realtime.messages import AllPricesResponse, PriceResponse, SpelledPair
 from app.routers.gateway import CurrentGateway
 from app.routers.problems import responses
 
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/api/v1/prices", tags=["prices"])
 )
 async def get_current_price(
     gateway: CurrentGateway,
-    instrument: Annotated[str, Query(description="A pair in any accepted spelling", examples=["EUR_USD", "EUR/USD"])],
+    instrument: Annotated[SpelledPair, Query(description="A pair in any accepted spelling", examples=["EUR_USD", "EUR/USD"])],
 ) -> Response:
     """With its age, whether it is stale, and its source; `id` is the cursor to follow the stream from."""
     return Response(gateway.prices.current(gateway.hub.pairs.find(instrument)), media_type="application/json")

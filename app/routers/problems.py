@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import (
@@ -237,7 +238,19 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     phrase = HTTPStatus(error.status_code).phrase
     detail = f"{request.method} is not answered here" if error.status_code == 405 else str(error.detail)
     kind = Kind(error.status_code, phrase, "See /api/v1/info for what there is" if error.status_code == 404 else phrase)
-    return _problem(kind, request, detail, type="about:blank", headers=error.headers)
+    headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
+    return _problem(kind, request, detail, type="about:blank", headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What may be done at the path that was asked for: the framework tells only what its first route of that path does."""
+    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+    def is_answered(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in methods if is_answered(method)]
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> Response:

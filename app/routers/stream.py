@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from app.errors import GatewayError, LimitExceeded, LogUnavailable, NotReady
@@ -11,6 +11,7 @@ from app.realtime.hub import Hub
 from app.realtime.sse import EventStreamResponse
 from app.realtime.subscription import Interest
 from app.routers.gateway import CurrentGateway
+from app.routers.parameters import Instrument, SpelledPairsOrAll
 from app.routers.problems import problem_response, refused_event_stream, responses
 
 router = APIRouter(tags=["streams"])
@@ -43,7 +44,7 @@ _STREAMED: dict[int | str, dict[str, Any]] = {
 async def stream_pair(
     request: Request,
     gateway: CurrentGateway,
-    pair: Annotated[str, Path(description="A pair in any accepted spelling", examples=["EUR_USD"])],
+    pair: Instrument,
     last_event_id: Since = None,
     header: LastEventId = None,
     snapshot: Snapshot = True,
@@ -64,7 +65,9 @@ async def stream_pair(
 async def stream_pairs(
     request: Request,
     gateway: CurrentGateway,
-    pairs: Annotated[str, Query(description="Pairs, comma separated, or `*` for all", examples=["EUR_USD,GBP_USD"])],
+    pairs: Annotated[
+        SpelledPairsOrAll, Query(description="Pairs, comma separated, or `*` for all", examples=["EUR_USD,GBP_USD"])
+    ],
     last_event_id: Since = None,
     header: LastEventId = None,
     snapshot: Snapshot = True,
@@ -72,7 +75,7 @@ async def stream_pairs(
 ) -> Response:
     """Prices and alerts of several pairs on one connection, and what concerns everyone, as they happen."""
     tracked = gateway.hub.pairs
-    names = frozenset(tracked.names if pairs == "*" else [tracked.find(name.strip()).name for name in pairs.split(",")])
+    names = frozenset(tracked.names if pairs == "*" else [tracked.find(name.strip(" ")).name for name in pairs.split(",")])
     return await _stream(request, gateway.hub, Interest(names, max_hz), header or last_event_id or None, snapshot)
 
 

@@ -1,21 +1,43 @@
 """Bars, kept for good."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Executable, Select, desc, select, union_all
+from sqlalchemy import Executable, Row, Select, Text, desc, select, type_coerce, union_all
 
 from app.market.candle import Candle, Granularity
 from app.market.day import TradingDay
 from app.market.pair import CurrencyPair
+from app.market.source import INVENTED
 from app.storage.candle_rows import candles_of, real, rows_of, write_bars
 from app.storage.database import Database
 from app.storage.tables import CandleRow, table_of
 
 _CANDLES = table_of(CandleRow)
 _CHUNK = 2000
+_AT_A_TIME = 500  # rows that are read without a pause
 _PAIRS_A_QUERY = 100  # SQLite joins at most 500 queries into one
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSeries:
+    """The closes of mids by the starts of their bars, the newest first; where the newest bar ends, and its source.
+
+    The bars are all real or all invented.
+    """
+
+    closes: dict[datetime, float]
+    end: datetime
+    source: str
+
+    @property
+    def simulated(self) -> bool:
+        """True where the bars are invented."""
+        return self.source in INVENTED
 
 
 class Candles:
@@ -83,6 +105,35 @@ class Candles:
             newest.setdefault(candle.pair, []).append(candle)
         return newest
 
+    async def closes(
+        self,
+        pairs: Sequence[CurrencyPair],
+        granularity: Granularity,
+        count: int,
+        *,
+        until: datetime | None = None,
+        real_only: bool = False,
+    ) -> dict[CurrencyPair, CloseSeries]:
+        """What correlations need of the bars that ``newest`` gives, in a tenth of the time; a pair that has none is absent.
+
+        Of real and invented bars only the newest are taken that are alike. Raises DatabaseUnavailable.
+        """
+        _positive(count)
+        # A mid is read as it is stored: it becomes a binary number at once, without a Decimal between on SQLite.
+        columns = (_CANDLES.c.time, type_coerce(_CANDLES.c.mid_close, Text), _CANDLES.c.source)
+        found: dict[CurrencyPair, CloseSeries] = {}
+        for pair in dict.fromkeys(pairs):
+            query = _complete(pair, granularity, until, real_only).with_only_columns(*columns)
+            rows: list[Row[Any]] = []
+            async with self._database.read() as connection:
+                result = await connection.execute(query.order_by(desc(_CANDLES.c.time)).limit(count))
+                while part := result.fetchmany(_AT_A_TIME):
+                    rows += part
+                    await asyncio.sleep(0)  # whoever else shares the event loop has a turn
+            if rows:
+                found[pair] = _series(granularity, rows)
+        return found
+
     async def last_time(self, pair: CurrencyPair, granularity: Granularity, *, real_only: bool = False) -> datetime | None:
         """The start of the newest complete bar; None where there is none. Raises DatabaseUnavailable."""
         newest = await self.newest([pair], granularity, 1, real_only=real_only)
@@ -120,6 +171,14 @@ def _complete(pair: CurrencyPair, granularity: Granularity, until: datetime | No
         # A bar has ended by a moment where it starts before the bar that holds the moment.
         query = query.where(_CANDLES.c.time < granularity.start(until))
     return query.where(real(_CANDLES.c.source)) if real_only else query
+
+
+def _series(granularity: Granularity, rows: Sequence[Any]) -> CloseSeries:
+    """The series of rows of a time, a close and a source, the newest first."""
+    newest, _, source = rows[0]
+    invented = source in INVENTED
+    alike = takewhile(lambda row: (row[2] in INVENTED) is invented, rows)
+    return CloseSeries({time: float(close) for time, close, _ in alike}, granularity.end(newest), source)
 
 
 def _positive(limit: int) -> int:

@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import logging
 import os
 import signal
@@ -13,17 +14,14 @@ import orjson
 import pytest
 
 from app.config import load_settings
-from app.errors import ConfigurationError, SourceError
+from app.errors import ConfigurationError, SourceError, SourceRefused
 from app.market.clock import utc_now
-from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
+from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote
-from app.providers.replay import ReplaySource
-from app.providers.simulated import SimulatedSource
 from app.realtime.event import Event, EventType
 from app.realtime.log import EventLog, open_redis
 from jobs.feed import Feed, run
 from jobs.process import run_job
-from jobs.sources import open_source
 from tests.private_valkey import PrivateValkey
 from tests.waiting import wait_until
 
@@ -148,6 +146,17 @@ async def test_starts_a_failed_source_again(valkey_url: str, caplog: pytest.LogC
     assert sum("is started again in" in record.getMessage() for record in records) == 2
 
 
+async def test_a_source_that_refuses_us_ends_it_once_all_that_was_quoted_is_published(valkey_url: str) -> None:
+    source = Scripted([_quote(number) for number in range(3000)], lambda: SourceRefused("The token is wrong"))
+    async with open_redis(valkey_url) as redis:
+        log = EventLog(redis)
+        feed = Feed(source, log, _PAIRS)
+        with pytest.raises(SourceRefused, match=r"^The token is wrong$"):
+            await feed.run()
+        assert _prices(await _events(log)) == [str(Decimal(100_000 + number).scaleb(-5)) for number in range(3000)]
+    assert (source.runs, feed.published) == (1, 3000)
+
+
 async def test_loses_nothing_while_redis_is_away(valkey: PrivateValkey, caplog: pytest.LogCaptureFixture) -> None:
     source = Scripted([_quote(number) for number in range(6000)])
     valkey.kill()
@@ -173,33 +182,6 @@ async def test_a_fault_of_its_own_ends_it(valkey_url: str) -> None:
     assert caught.group_contains(TypeError)
 
 
-def test_opens_the_source_of_the_settings(fx_data: Path) -> None:
-    simulated = open_source(load_settings(source="simulated"))
-    replay = open_source(load_settings(source="replay", replay_files=(fx_data / "truefx" / "usdjpy-ticks.csv",)))
-    assert isinstance(simulated, SimulatedSource)
-    assert isinstance(replay, ReplaySource)
-
-
-async def test_a_replay_takes_its_speed_from_the_settings(fx_data: Path) -> None:
-    settings = load_settings(source="replay", replay_files=(fx_data / "oanda/hour/eurusd.zip",), replay_speed=3_600_000)
-    times = []
-    async for quote in open_source(settings).quotes():
-        times.append(quote.time)
-        if len(times) == 3:
-            break
-    assert [time - times[0] for time in times] == [timedelta(milliseconds=number) for number in range(3)]
-
-
-async def test_a_simulation_takes_seed_and_rate_from_the_settings() -> None:
-    settings = load_settings(source="simulated", simulated_seed=5, simulated_rate=5000)
-    expected = SimulatedSource(TrackedPairs(DEFAULT_PAIRS), 5, 5000)
-    async for quote in open_source(settings).quotes():
-        async for other in expected.quotes():
-            assert (quote.pair, quote.bid, quote.ask) == (other.pair, other.bid, other.ask)
-            break
-        break
-
-
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """The environment of a feed, with no settings from elsewhere."""
@@ -223,6 +205,31 @@ def test_the_program_replays_a_file_to_its_end(environment: pytest.MonkeyPatch, 
     prices = _prices(asyncio.run(logged()))
     assert len(prices) == 1000
     assert (prices[0], prices[-1]) == ("86.655", "86.836")
+
+
+def test_the_program_plays_a_damaged_file_up_to_the_damage_and_ends_with_one_line(
+    environment: pytest.MonkeyPatch, valkey_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"2014-05-05 00:00:00.{number:06},1.3{number % 9973:04},1.5" for number in range(20_000)]
+    packed = gzip.compress("\n".join(rows).encode())
+    (tmp_path / "eurusd.csv.gz").write_bytes(packed[: len(packed) // 2])
+    environment.setenv("REDIS_URL", valkey_url)
+    environment.setenv("SOURCE", "replay")
+    environment.setenv("REPLAY_FILES", "eurusd.csv.gz")
+    environment.setenv("REPLAY_SPEED", "1000000")
+    assert run_job("feed", run) == 2
+    [line] = [line for line in capfd.readouterr().err.splitlines() if line.startswith("feed: ")]
+    assert line.startswith("feed: eurusd.csv.gz cannot be read: ")
+    assert line.endswith("; the replay ends there, since asking again would not help")
+
+    async def logged() -> list[Event]:
+        async with open_redis(valkey_url) as redis:
+            return await _events(EventLog(redis))
+
+    prices = _prices(asyncio.run(logged()))
+    # Once, and not again and again from the beginning.
+    assert 2000 < len(prices) < 20_000
+    assert prices == [row.split(",")[1] for row in rows[: len(prices)]]
 
 
 @pytest.mark.parametrize(

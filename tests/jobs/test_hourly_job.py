@@ -1,11 +1,12 @@
 import asyncio
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from app.errors import LogUnavailable, SourceRefused
+from app.errors import LogUnavailable, NotOffered, SourceRefused
 from app.market.candle import Granularity, aggregate
 from app.market.clock import rfc3339
 from app.market.measures import MEASURE_BARS, measure
@@ -168,6 +169,25 @@ async def test_a_pair_whose_bars_cannot_be_fetched_does_not_stop_the_others(data
         [run] = await JobRuns(context.database).newest(10)
         assert (run.status, run.records) == ("partial", 93)
         assert run.error == "EUR_USD: Kraken has no bars of this pair; GBP_USD: fetching bars: ZeroDivisionError"
+
+
+async def test_a_pair_that_the_source_does_not_have_is_no_problem(
+    database_url: str, valkey_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "jobs.hourly_job")
+    failing = {pair: NotOffered(f"Kraken has no bars of {pair}") for pair in (EUR_USD, USD_JPY)}
+    async with job_context(database_url, valkey_url, Scripted(hours(GBP_USD, _ENDED, 30, step=_CALM), failing)) as context:
+        # Recorded here from the crosses of the feed, and measured all the same.
+        await Candles(context.database).write(hours(EUR_USD, _ENDED, 30, step=_CALM))
+        report = await run_hourly(context, _NOW)
+        assert (report.status, report.records, report.error) == ("success", 32, None)
+        assert await context.cache.metrics(context.pairs.names) == {
+            pair.name: PairMetrics.of(measure(hours(pair, _ENDED, 30, step=_CALM)), _NOW) for pair in (EUR_USD, GBP_USD)
+        }
+    records = [record for record in caplog.records if record.name == "jobs.hourly_job"]
+    assert [(record.levelname, record.getMessage()) for record in records] == [
+        ("INFO", "kraken has no H1 bars of EUR_USD, USD_JPY")
+    ]
 
 
 async def test_a_source_that_refuses_us_is_not_asked_for_every_pair(sqlite_url: str, valkey_url: str) -> None:

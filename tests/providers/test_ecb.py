@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from app.errors import SourceError
+from app.errors import NotOffered, SourceError
 from app.market.candle import Candle, Granularity, Ohlc
 from app.market.history import CandleSource
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
@@ -273,9 +273,10 @@ async def test_all_bars_since_the_first_fixing_are_at_hand(frankfurter: Frankfur
     assert len(bars) > 7000
 
 
-async def test_bars_of_a_pair_without_rates_are_refused(frankfurter: FrankfurterStub) -> None:
+@pytest.mark.parametrize(("base", "quote"), [("XAU", "USD"), ("EUR", "XAU")])
+async def test_bars_of_a_pair_without_rates_are_not_offered(frankfurter: FrankfurterStub, base: str, quote: str) -> None:
     source = EcbSource([], url=frankfurter.url)
-    with pytest.raises(SourceError, match="no rates of XAU_USD"):
-        await _bars(source, CurrencyPair("XAU", "USD"), datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 2, 5, tzinfo=UTC))
-    with pytest.raises(ValueError, match="no H1 bars"):
+    with pytest.raises(NotOffered, match=f"no rates of {base}_{quote}"):
+        await _bars(source, CurrencyPair(base, quote), datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 2, 5, tzinfo=UTC))
+    with pytest.raises(NotOffered, match="no H1 bars"):
         await anext(source.fetch_candles(_EUR_USD, Granularity.H1, datetime.now(UTC), datetime.now(UTC)))

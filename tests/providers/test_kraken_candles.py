@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from app.errors import SourceError
+from app.errors import NotOffered, SourceError
 from app.market.candle import Candle, Granularity, Ohlc
 from app.market.pair import CurrencyPair
 from app.providers.kraken import KrakenSource
@@ -91,13 +91,25 @@ async def test_more_than_the_last_720_bars_are_not_to_be_had(kraken: KrakenStub)
 
 
 async def test_a_pair_that_is_not_listed_has_no_bars(kraken: KrakenStub) -> None:
-    with pytest.raises(SourceError, match="no bars of GBP_JPY: EQuery:Unknown asset pair"):
+    with pytest.raises(NotOffered, match="no bars of GBP_JPY: EQuery:Unknown asset pair"):
         await _bars(kraken, CurrencyPair("GBP", "JPY"))
+    assert len(kraken.bar_requests) == 1
+
+
+@pytest.mark.parametrize(
+    "errors", ['["EGeneral:Invalid arguments"]', '["EQuery:Unknown asset pair","EGeneral:Permission denied"]']
+)
+async def test_any_other_refusal_says_nothing_of_what_is_listed(kraken: KrakenStub, errors: str) -> None:
+    kraken.bar_failures = [(200, f'{{"error":{errors}}}')]
+    with pytest.raises(SourceError, match="no bars of EUR_USD: E") as failure:
+        await _bars(kraken)
+    assert not isinstance(failure.value, NotOffered)
 
 
 async def test_longer_bars_are_not_offered(kraken: KrakenStub) -> None:
-    with pytest.raises(ValueError, match="no D bars"):
+    with pytest.raises(NotOffered, match="no D bars"):
         await _bars(kraken, granularity=Granularity.D)
+    assert kraken.bar_requests == []
 
 
 @pytest.mark.parametrize(

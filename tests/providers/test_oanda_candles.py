@@ -5,7 +5,7 @@ from itertools import pairwise, takewhile
 
 import pytest
 
-from app.errors import SourceError
+from app.errors import NotOffered, SourceError
 from app.market.candle import Candle, Granularity
 from app.market.clock import parse_time, utc_now
 from app.market.history import CandleSource
@@ -131,10 +131,20 @@ async def test_a_failure_between_pages_costs_no_bar(stub: OandaStub) -> None:
     assert [_as_json(bar) for page in pages for bar in page] == _expected(Granularity.M1, start, end)
 
 
-async def test_a_pair_that_oanda_does_not_have_is_told(stub: OandaStub) -> None:
+async def test_a_pair_that_oanda_does_not_have_is_told(stub: OandaStub, caplog: pytest.LogCaptureFixture) -> None:
     stub.knobs.not_offered = {"EUR_USD"}
-    with pytest.raises(SourceError, match=r"^OANDA refuses the request: status 400, Invalid value specified for 'instrument'"):
+    with pytest.raises(NotOffered, match=r"^OANDA refuses the request: status 400, Invalid value specified for 'instrument'"):
         await _pages(stub, Granularity.H1, datetime(2024, 3, 4, tzinfo=UTC), datetime(2024, 3, 5, tzinfo=UTC))
+    # Whoever asked decides whether that is worth a warning: it may be asked every hour.
+    assert [record for record in caplog.records if record.name.startswith("app.")] == []
+
+
+async def test_any_other_value_that_oanda_refuses_says_nothing_of_the_pair(stub: OandaStub) -> None:
+    said = b'{"errorMessage":"Invalid value specified for \'from\'. Time is in the future"}'
+    stub.knobs.rest_failures.append(Failure(400, said, "application/json"))
+    with pytest.raises(SourceError, match="Time is in the future") as failure:
+        await _pages(stub, Granularity.H1, datetime(2024, 3, 4, tzinfo=UTC), datetime(2024, 3, 5, tzinfo=UTC))
+    assert not isinstance(failure.value, NotOffered)
 
 
 _BAR: Json = next(candles("EUR_USD", "H1", datetime(2024, 3, 4, tzinfo=UTC), "MBA", first=True))

@@ -48,6 +48,12 @@ def test_sources_are_told_apart_by_their_names(oanda: ToldSource) -> None:
         PreferredSources([oanda, ToldSource("oanda")])
 
 
+@pytest.mark.parametrize("names", [["simulated", "oanda"], ["oanda", "replay", "kraken"], ["replay", "simulated", "ecb"]])
+def test_an_invented_source_comes_after_every_real_one(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="an invented source has to come after every real one"):
+        PreferredSources([ToldSource(name, simulated=name == "simulated") for name in names])
+
+
 async def test_quotes_of_the_preferred_source_pass_and_those_of_others_for_what_it_has_not(
     oanda: ToldSource, kraken: ToldSource
 ) -> None:
@@ -251,6 +257,68 @@ async def test_name_and_simulated_are_those_of_the_active_source(kraken: ToldSou
         kraken.fail(SourceError("down"))
         await read.until("kraken EUR_USD 2", "simulated EUR_USD 3")
         assert (read.preferred.name, read.preferred.simulated) == ("simulated", True)
+
+
+async def test_invented_quotes_pass_for_no_pair_while_a_real_source_is_alive(oanda: ToldSource, kraken: ToldSource) -> None:
+    simulated = ToldSource("simulated", simulated=True)
+    async with reading(oanda, kraken, simulated) as read:
+        oanda.quote("EUR_USD", "1", 0)
+        simulated.quote("EUR_USD", "2", 0)
+        simulated.quote("GBP_JPY", "3", 0)  # which no real source has
+        await read.until("oanda EUR_USD 1")
+        await _said_all(simulated)
+        await read.pass_time(1.1)  # the time of grace is over
+        kraken.quote("USD_JPY", "4", 1)
+        await read.until("oanda EUR_USD 1", "kraken USD_JPY 4")
+        oanda.fail(SourceError("down"))
+        await read.until_state("kraken", "active")
+        simulated.quote("EUR_USD", "5", 2)
+        simulated.quote("GBP_JPY", "6", 2)
+        await _said_all(simulated)
+        assert len(read.said) == 2
+        # The last real one is gone: the newest of all pairs, and whatever follows.
+        kraken.fail(SourceError("down"))
+        await read.until(*read.said[:2], "simulated EUR_USD 5", "simulated GBP_JPY 6")
+        simulated.quote("USD_JPY", "7", 3)
+        await read.until(*read.said[:4], "simulated USD_JPY 7")
+        assert (read.preferred.active, read.preferred.simulated) == ("simulated", True)
+        # One real quote of one pair, and nothing is invented any more.
+        kraken.quote("USD_JPY", "8", 4)
+        await read.until(*read.said[:5], "kraken USD_JPY 8")
+        simulated.quote("GBP_JPY", "9", 5)
+        simulated.quote("EUR_USD", "9", 5)
+        await _said_all(simulated)
+        kraken.quote("USD_JPY", "10", 5)
+        await read.until(*read.said[:6], "kraken USD_JPY 10")
+        assert read.preferred.states == {"oanda": "silent", "kraken": "active", "simulated": "standby"}
+    assert [switch.source for switch in read.switches] == ["oanda", "kraken", "simulated", "kraken"]
+
+
+async def test_invented_quotes_wait_for_every_real_source_during_the_time_of_grace(oanda: ToldSource, kraken: ToldSource) -> None:
+    simulated = ToldSource("simulated", simulated=True)
+    async with reading(oanda, kraken, simulated) as read:
+        simulated.quote("EUR_USD", "1", 0)
+        oanda.fail(SourceError("down"))
+        await _said_all(simulated)
+        await read.pass_time(0.9)
+        assert read.said == []
+        read.clock.now += 0.2
+        await read.until("simulated EUR_USD 1")
+
+
+async def test_of_two_invented_sources_only_the_active_one_passes(kraken: ToldSource) -> None:
+    replay, simulated = ToldSource("replay"), ToldSource("simulated", simulated=True)
+    async with reading(kraken, replay, simulated) as read:
+        kraken.quote("EUR_USD", "1", 0)
+        await read.until("kraken EUR_USD 1")
+        replay.quote("EUR_USD", "2", 1)
+        replay.quote("USD_JPY", "3", 1)
+        simulated.quote("GBP_USD", "4", 1)
+        await _said_all(replay, simulated)
+        kraken.fail(SourceError("down"))
+        await read.until("kraken EUR_USD 1", "replay EUR_USD 2", "replay USD_JPY 3")
+        replay.end()
+        await read.until(*read.said[:3], "simulated GBP_USD 4")
 
 
 async def test_a_reader_that_leaves_stops_all_sources_and_may_come_back(oanda: ToldSource, kraken: ToldSource) -> None:

@@ -1,21 +1,25 @@
 import asyncio
+import gzip
 import itertools
 import math
+import random
 import tracemalloc
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from app.errors import SourceError
+from app.errors import SourceError, SourceRefused
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.market.source import PriceSource
 from app.providers.replay import ReplaySource
+from app.providers.text_file import read_lines
 
 
 @pytest.fixture
@@ -133,8 +137,31 @@ async def test_a_file_that_goes_away_ends_the_run(tmp_path: Path) -> None:
     path.write_text("2014-05-05 00:00:00,1.38710,1.38726\n")
     source = ReplaySource([path])
     path.unlink()
-    with pytest.raises(SourceError, match=r"eurusd\.csv cannot be read"):
-        await _take(source.quotes(), 1)
+    with pytest.raises(SourceRefused, match=r"eurusd\.csv cannot be read: No such file or directory; the replay ends there"):
+        await _take(source.quotes(), 2)
+
+
+async def test_a_file_that_is_damaged_in_the_middle_is_played_up_to_there_and_never_again(tmp_path: Path) -> None:
+    digits = random.Random(1)
+    rows = [f"2014-05-05 00:00:00.{number:06},1.3{digits.randrange(10_000):04},1.5" for number in range(20_000)]
+    packed = gzip.compress("\n".join(rows).encode())
+    (tmp_path / "eurusd.csv.gz").write_bytes(packed[: len(packed) // 2])
+    (tmp_path / "usdjpy.csv").write_text("2014-05-05 00:00:00,86.1,86.2\n2014-05-05 01:00:00,86.1,86.2\n")
+    sound: list[str] = []
+    with suppress(SourceError):
+        sound.extend(read_lines(tmp_path / "eurusd.csv.gz"))
+    assert 8_000 < len(sound) < 12_000
+    quotes: list[Quote] = []
+
+    async def play() -> None:
+        async for quote in ReplaySource([tmp_path / "eurusd.csv.gz", tmp_path / "usdjpy.csv"], 1e9).quotes():
+            quotes.append(quote)  # noqa: PERF401 - kept although the replay fails
+
+    with pytest.raises(SourceRefused, match=r"eurusd\.csv\.gz cannot be read: .*asking again would not help"):
+        await play()
+    played = [f"{quote.bid}" for quote in quotes if quote.pair == CurrencyPair("EUR", "USD")]
+    assert played == [row.split(",")[1] for row in sound]
+    assert len(quotes) == len(played) + 1
 
 
 def test_a_file_that_cannot_be_read_is_found_at_once(yen: Path, tmp_path: Path) -> None:

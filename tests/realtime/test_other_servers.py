@@ -15,6 +15,7 @@ import uvicorn
 from app.config import Settings
 from app.main import create_app
 from app.realtime import sse
+from app.realtime.event import cursor_order
 from app.realtime.hub import Hub
 from app.realtime.log import EventLog, Publisher, open_redis
 from tests.gateways import QUIET
@@ -24,8 +25,6 @@ from tests.realtime.stream_clients import RELUCTANTLY, connected, open_stream, r
 from tests.realtime.test_socket_upgrade import change_over, ids_of
 from tests.realtime.watching import assert_no_traceback
 from tests.waiting import wait_until
-
-pytest.importorskip("wsproto")
 
 SERVERS = [("h11", "wsproto"), ("httptools", "websockets-sansio")]
 
@@ -92,7 +91,7 @@ async def test_socket_io_delivers_everything_once_and_in_order(transports: Seque
         await wait_until(lambda: client.ids[-1] == end, "the last event has come")
         published = set(ids)
         assert [id for id in client.ids if id in published] == ids
-        assert (await client.call("ping"))["cursor"] == end
+        assert cursor_order((await client.call("ping"))["cursor"]) >= cursor_order(end)  # heartbeats go on
         assert (await client.call("request_price", {"instrument": "EUR_USD"}))["instrument"] == "EUR_USD"
         assert "error" in await client.call("nonsense")
 
@@ -176,7 +175,7 @@ async def test_who_does_not_read_is_cut_off_and_costs_no_memory(
         assert event_of(await websocket.read())[0] == "subscription_confirmed"
         assert stream.status == 200
         flowing = asyncio.create_task(flow(on, []))
-        await wait_until(lambda: on.hub.client_count == 0, "both are cut off", 30)
+        await wait_until(lambda: on.hub.client_count == 0, "both are cut off", 90)
         await wait_until(lambda: not on.server.server_state.tasks, "nothing of them is left", 10)
         flowing.cancel()
         await asyncio.gather(flowing, return_exceptions=True)

@@ -1,5 +1,5 @@
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,8 @@ from app.realtime.publication import publication
 
 _PAIRS = TrackedPairs(DEFAULT_PAIRS)
 _TIME = "2025-11-18T12:34:56.789123Z"
+_NAN = float("nan")
+_BEFORE_ALL = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))
 _TYPES = (EventType.PRICE_UPDATE, EventType.VOLATILITY_ALERT, EventType.CORRELATION_ALERT, EventType.DATA_READY)
 
 VOLATILITY = {"instrument": "EUR_USD", "volatility": 0.0234, "threshold": 0.02}
@@ -230,15 +232,23 @@ def test_what_is_no_object_is_refused(type: EventType) -> None:
 @pytest.mark.parametrize(
     ("type", "data", "message"),
     [
-        ("volatility_alert", VOLATILITY | {"volatility": "NaN"}, "volatility: Input should be a finite number"),
+        ("volatility_alert", VOLATILITY | {"volatility": _NAN}, "volatility: Input should be a finite number"),
+        ("volatility_alert", VOLATILITY | {"volatility": "0.1"}, "volatility: Input should be a valid number"),
+        ("volatility_alert", VOLATILITY | {"threshold": True}, "threshold: Input should be a valid number"),
         ("volatility_alert", VOLATILITY | {"severity": "bad"}, "severity: Input should be 'info', 'warning' or 'critical'"),
         ("volatility_alert", VOLATILITY | {"message": "x" * 501}, "message: String should have at most 500 characters"),
         ("correlation_alert", CORRELATION | {"correlation": 1.01}, "correlation: Input should be less than or equal to 1"),
-        ("correlation_alert", CORRELATION | {"correlation": "nan"}, "correlation: Input should be less than or equal to 1"),
+        ("correlation_alert", CORRELATION | {"correlation": _NAN}, "correlation: Input should be less than or equal to 1"),
         ("data_ready", {"data_type": "prices", "count": -1}, "count: Input should be greater than or equal to 0"),
         ("data_ready", {"data_type": "prices", "count": 2**53}, "count: too large"),
-        ("data_ready", {"data_type": "prices", "timestamp": "0001-01-01T00:00:00+01:00"}, "a time is outside the calendar"),
-        ("data_ready", {"data_type": "prices", "timestamp": "0999-01-01T00:00:00Z"}, "a time is before the year 1000"),
+        ("data_ready", {"data_type": "prices", "count": False}, "count: Value error, a whole number is needed"),
+        ("data_ready", {"data_type": "prices", "count": "5"}, "count: Value error, a whole number is needed"),
+        ("data_ready", {"data_type": "prices", "timestamp": _BEFORE_ALL}, "a time is outside the calendar"),
+        ("data_ready", {"data_type": "prices", "timestamp": "1000-01-01T00:00:00+01:00"}, "a time is before the year 1000"),
+        *(
+            ("data_ready", {"data_type": "prices", "timestamp": time}, "timestamp: Value error, RFC 3339 is needed")
+            for time in (0, "1769817600", "2026-01-31", "2026-W05-6T00:00:00Z", "0999-01-01T00:00:00Z", "2026-01-31T24:00:00Z")
+        ),
     ],
 )  # fmt: skip
 def test_a_member_that_cannot_be_is_named(type: str, data: object, message: str) -> None:

@@ -52,6 +52,7 @@ from app.storage.database import Database, open_database
 from app.storage.job_runs import JobRuns
 from app.storage.metrics import Metrics
 from app.storage.price_levels import PriceLevels
+from tests.databases import migrated_postgres, on_postgres
 from tests.realtime.listening import Stage, stage
 
 TOKEN = "a token with enough characters"
@@ -75,11 +76,9 @@ async def answering() -> None:
 def application(gateway: Gateway, *, requests: int = 0, clock: Callable[[], float] = time.monotonic) -> FastAPI:
     """The endpoints over a gateway, put together as the application does it."""
     app = FastAPI()
-    for endpoints in (health, info, prices, sessions, events, cache):
+    history = (candles, metrics, correlations, best_pairs, alerts, price_levels, jobs)
+    for endpoints in (health, info, prices, sessions, events, cache, *history):
         app.include_router(endpoints.router)
-    for history in (candles, metrics, correlations, best_pairs, alerts, price_levels, jobs):
-        # Not described: whoever asks every endpoint that is described does so with one and the same parameter.
-        app.include_router(history.router, include_in_schema=False)
     problems.register(app)
     app.add_middleware(RateLimitMiddleware, requests=requests, window=60, most_clients=2, clock=clock)
     app.state.gateway = gateway
@@ -140,7 +139,7 @@ async def rest(
             migrated=lambda: True,
             **stores(database),
             annualization=BARS_PER_YEAR,
-            source="replay",
+            sources=("replay",),
             publish_tokens=(b"another token of this gateway", TOKEN.encode()),
             rate_limit_requests=100,
             rate_limit_window=60,
@@ -152,7 +151,11 @@ async def rest(
 
 @asynccontextmanager
 async def _new_database() -> AsyncGenerator[Database]:
-    """A SQLite file with all tables, gone on leaving."""
+    """A database with all tables; a SQLite file is gone on leaving."""
+    if on_postgres():
+        async with open_database(await migrated_postgres()) as database:
+            yield database
+        return
     with tempfile.TemporaryDirectory(prefix="fx-") as folder:
         Path(folder, "gateway.db").write_bytes(await asyncio.to_thread(_empty_tables))
         async with open_database(f"sqlite:///{folder}/gateway.db") as database:

@@ -1,13 +1,15 @@
 """The log in pages: the ids and bytes of the streams, whatever is asked for."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.realtime.event import ORIGIN, Draft, Event, heartbeat
-from app.routers.events import EventPage
+from app.realtime.messages import EVENT_MODELS
+from app.routers.events import EventPage, LoggedEvent
 from tests.private_valkey import PrivateValkey
 from tests.realtime.listening import alert, data_ready, tick
 from tests.routers.running import Rest, application, assert_problem, rest, rest_for_examples, status_of
@@ -55,6 +57,10 @@ async def test_events_are_those_that_a_stream_carries(api: Rest) -> None:
     await api.on.publish(tick("EUR_USD"), tick("USD_JPY", "150"), alert("EUR_USD"), data_ready(), tick("SEK_NOK"))
     found = (await api.get("/api/v1/events", pairs="EUR_USD")).json()["events"]
     assert [(event["type"], event["id"], event["data"]) for event in found] == listener.events
+
+
+def test_every_event_that_clients_see_is_described() -> None:
+    assert set(get_args(LoggedEvent.model_fields["data"].annotation)) == set(EVENT_MODELS.values())
 
 
 async def test_without_pairs_or_with_a_star_all_tracked_pairs_are_meant(api: Rest) -> None:

@@ -31,7 +31,8 @@ async def test_a_gateway_starts_without_its_database_and_makes_the_tables_when_i
     caplog.set_level(logging.WARNING)
     place = tmp_path / "gateway.db"
     place.mkdir()  # a folder where the file should be: SQLite cannot open it
-    async with gateway(valkey_url, tmp_path) as running, httpx.AsyncClient(base_url=running.url) as http:
+    settings = {"database_url": f"sqlite:///{place}"}
+    async with gateway(valkey_url, tmp_path, **settings) as running, httpx.AsyncClient(base_url=running.url) as http:
         assert "not ready: The database does not answer" in caplog.text
         ready = await http.get("/health/ready")
         assert (ready.status_code, ready.json()["reasons"]) == (503, ["the database does not answer"])

@@ -10,22 +10,17 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import insert, select
 
 from app.market.clock import parse_time, utc_now
 from app.market.price_level import Direction, PriceLevel
 from app.routers.price_levels import MOST_LEVELS, ListedLevel, ListedLevels
+from app.storage.tables import PriceLevelRow, table_of
 from tests.gateways import gateway
 from tests.routers.running import Rest, assert_problem, rest, rest_for_examples, without_database
 
 PATH = "/api/v1/alerts/levels"
 LEVEL = {"instrument": "EUR_USD", "direction": "above", "level": "1.1"}
-_COPY = """
-    INSERT INTO price_levels (id, pair, direction, level, severity, message, repeat, cooldown_seconds, created, armed, triggered)
-    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :copies)
-    SELECT printf('%032x', i), pair, direction, level, severity, message, repeat, cooldown_seconds, created, armed, triggered
-    FROM price_levels, n
-"""
 TOKENS = ("the first token here", "the sécond token here")
 
 
@@ -94,6 +89,14 @@ async def test_a_level_is_taken_by_its_digits(api: Rest, written: str, shown: st
     assert (response.json()["level"], str(kept.level)) == (shown, shown)
 
 
+async def test_a_cooldown_is_taken_by_its_value(api: Rest) -> None:
+    for written in ("60", "60.0", "6e1"):
+        body = f'{{"instrument":"EUR_USD","direction":"above","level":"1.1","cooldown_seconds":{written}}}'
+        response = await post(api, body.encode())
+        assert response.status_code == 201, response.text
+        assert response.json()["cooldown_seconds"] == 60
+
+
 WRONG: list[tuple[object, str]] = [
     (b"", "The body is not JSON"),
     (b"{", "The body is not JSON"),
@@ -134,6 +137,9 @@ WRONG: list[tuple[object, str]] = [
     ({**LEVEL, "cooldown_seconds": -1}, "cooldown_seconds: "),
     ({**LEVEL, "cooldown_seconds": 604_801}, "cooldown_seconds: "),
     ({**LEVEL, "cooldown_seconds": 1.5}, "cooldown_seconds: "),
+    ({**LEVEL, "cooldown_seconds": "60"}, "cooldown_seconds: "),
+    ({**LEVEL, "cooldown_seconds": True}, "cooldown_seconds: "),
+    (b'{"instrument":"EUR_USD","direction":"above","level":1,"cooldown_seconds":1e999999}', "cooldown_seconds: "),
     ({**LEVEL, "cooldown": 5}, "cooldown: "),
 ]
 
@@ -231,8 +237,11 @@ async def test_the_tokens_are_those_of_the_settings_and_allowed_pages_may_delete
 
 async def test_there_are_never_more_levels_than_are_kept(api: Rest) -> None:
     await created(api)
+    levels = table_of(PriceLevelRow)
     async with api.database.begin() as connection:
-        await connection.execute(text(_COPY), {"copies": MOST_LEVELS - 3})
+        [row] = (await connection.execute(select(levels))).mappings()
+        copies = [{**row, "id": f"{number:032x}"} for number in range(1, MOST_LEVELS - 2)]
+        await connection.execute(insert(levels), copies)
     answers = await asyncio.gather(*(post(api, LEVEL) for _ in range(6)))
     assert sorted(answer.status_code for answer in answers) == [201, 201, 422, 422, 422, 422]
     body = assert_problem(await post(api, LEVEL), 422, "Invalid body")

@@ -43,7 +43,7 @@ def errors_of_the_gateway() -> list[type[GatewayError]]:
     return [thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, GatewayError)]
 
 
-INTERNAL = {GatewayError, ConfigurationError, SourceError, errors.SourceRefused, errors.LimitExceeded}
+INTERNAL = {GatewayError, ConfigurationError, SourceError, errors.NotOffered, errors.SourceRefused, errors.LimitExceeded}
 
 
 @pytest.mark.parametrize("kind", errors_of_the_gateway(), ids=lambda kind: kind.__name__)
@@ -91,6 +91,19 @@ async def test_a_method_that_is_not_there(api: Rest) -> None:
     response = await api.client.delete("/api/v1/prices/all")
     assert_problem(response, 405, "Method Not Allowed", detail="DELETE is not answered here")
     assert response.headers["allow"] == "GET"
+
+
+async def test_all_methods_of_a_path_are_told_where_another_is_tried(api: Rest) -> None:
+    paths = {
+        "/health": "GET, HEAD",
+        "/api/v1/events": "GET, POST",
+        "/api/v1/alerts/levels": "GET, POST",
+        f"/api/v1/alerts/levels/{'0' * 32}": "GET, DELETE",
+    }
+    for path, allowed in paths.items():
+        response = await api.client.put(path)
+        assert_problem(response, 405, "Method Not Allowed")
+        assert response.headers["allow"] == allowed
 
 
 async def test_all_values_that_do_not_pass_are_named() -> None:

@@ -162,6 +162,36 @@ async def test_invented_bars_are_left_out_where_only_real_ones_are_wanted(candle
     assert await candles.last_time(GBP_USD, _H1, real_only=True) is None
 
 
+async def test_closes_are_those_of_the_newest_bars(candles: Candles, fx_data: Path) -> None:
+    bars = hours(fx_data, count=1200)
+    of_gbp = [replace(one, pair=GBP_USD, source="simulated") for one in bars[:3]]
+    await candles.write([*bars, replace(bars[-1], time=bars[-1].end, complete=False), *of_gbp])
+    pairs = [USD_JPY, GBP_USD, EUR_USD, GBP_USD]
+    for count, until in ((1, None), (5, None), (1100, None), (5000, None), (5, bars[99].end), (7, bars[1].end)):
+        newest = await candles.newest(pairs, _H1, count, until=until)
+        found = await candles.closes(pairs, _H1, count, until=until)
+        assert list(found) == [GBP_USD, EUR_USD]
+        for pair, series in found.items():
+            assert series.closes == {one.time: float(one.mid.close) for one in newest[pair]}
+            assert list(series.closes) == [one.time for one in newest[pair]][::-1]
+            assert (series.end, series.source) == (newest[pair][-1].end, newest[pair][-1].source)
+            assert series.simulated is (pair == GBP_USD)
+    assert list(await candles.closes(pairs, _H1, 5, real_only=True)) == [EUR_USD]
+    assert await candles.closes([], _H1, 5) == {}
+
+
+async def test_closes_are_never_of_real_and_invented_bars_at_once(candles: Candles) -> None:
+    sources = ("oanda", "simulated", "kraken", "oanda", "replay", "simulated")
+    start = datetime(2026, 1, 5, 10, tzinfo=UTC)
+    bars = [bar(start + number * timedelta(hours=1), source=source) for number, source in enumerate(sources)]
+    await candles.write(bars)
+    for end, expected in ((6, [5, 4]), (5, [4]), (4, [3, 2]), (3, [2]), (2, [1]), (1, [0])):
+        series = (await candles.closes([EUR_USD], _H1, 9, until=bars[end - 1].end))[EUR_USD]
+        assert list(series.closes) == [bars[number].time for number in expected]
+        assert series.simulated is (sources[end - 1] in ("simulated", "replay"))
+    assert len((await candles.closes([EUR_USD], _H1, 9, real_only=True))[EUR_USD].closes) == 3
+
+
 async def test_the_last_time_is_that_of_a_complete_bar(candles: Candles) -> None:
     assert await candles.last_time(EUR_USD, _H1) is None
     await candles.write([bar("2026-01-05 10:00"), bar("2026-01-05 11:00", complete=False)])
@@ -174,6 +204,8 @@ async def test_a_limit_that_is_not_positive_is_a_fault_of_the_program(candles: C
         await candles.page(EUR_USD, _H1, start=None, end=None, limit=limit)
     with pytest.raises(ValueError, match="positive"):
         await candles.newest([EUR_USD], _H1, limit)
+    with pytest.raises(ValueError, match="positive"):
+        await candles.closes([EUR_USD], _H1, limit)
 
 
 # ---------------------------------------------------------------- trading days
