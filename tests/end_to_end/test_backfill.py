@@ -70,13 +70,15 @@ def _asked(stub: OandaStub) -> list[datetime]:
     return [datetime.fromisoformat(request.query["from"]) for request in stub.requests if request.path.endswith("/candles")]
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("until", [["--to", f"{END:%Y-%m-%d}"], []], ids=["to an end", "to the present"])
 async def test_a_backfill_that_is_killed_is_completed_by_the_same_command_from_where_it_was(
     database_url: str, stub: OandaStub, until: Sequence[str], tmp_path: Path
 ) -> None:
     settings, arguments = _settings(stub, database_url), _arguments(*until)
     async with command(*arguments, cwd=tmp_path, **settings) as killed:
-        await wait_until(lambda: len(_asked(stub)) > 20, "it is on its way", 60)
+        await wait_until(lambda: len(_asked(stub)) > 20 or killed.returncode is not None, "it is on its way", 60)
+        assert killed.returncode is None, killed.text
         assert await killed.stop(signal.SIGKILL) == -signal.SIGKILL
     there, first = _asked(stub), len(await _stored(database_url, Granularity.H1))
     assert first >= _PAGE * 15

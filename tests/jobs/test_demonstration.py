@@ -80,7 +80,7 @@ async def test_measures_and_the_matrix_can_be_computed_of_it(database_url: str, 
         assert all(of_pair.volatility_50 for of_pair in measures.values())
         daily = await run_daily_correlation(context, now)
         assert (daily.status, daily.records) == ("success", 3)
-        matrix = await context.cache.correlations()
+        matrix = await context.cache.matrix()
         assert matrix is not None
         assert (matrix.simulated, matrix.window) == (True, CORRELATION_WINDOW)
 
