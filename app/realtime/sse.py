@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 
 import orjson
 from sse_starlette import EventSourceResponse
@@ -79,8 +78,10 @@ class EventStreamResponse(EventSourceResponse):
                     pass
             else:
                 self._open(client)
-                with suppress(SendTimeoutError):  # it has stopped reading
+                try:
                     await super().__call__(scope, receive, send)
+                except SendTimeoutError:
+                    self._hub.cut(client, "not reading")
         finally:
             self._hub.disconnect(client)
 

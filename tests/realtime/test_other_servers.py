@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,10 +40,14 @@ class Served(NamedTuple):
 
 
 @asynccontextmanager
-async def served(valkey_url: str, folder: Path, http: str, ws: str, **settings: object) -> AsyncGenerator[Served]:
+async def served(
+    valkey_url: str, folder: Path, http: str, ws: str, *, small_buffers: bool = False, **settings: object
+) -> AsyncGenerator[Served]:
     """The application behind plain uvicorn with these protocols."""
     app = create_app(Settings(**{**QUIET, "data_dir": folder, **settings}), valkey_url)
     listener = socket.create_server(("127.0.0.1", 0))
+    if small_buffers:  # what it accepts inherits them: a client that does not read is felt at once
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
     server = uvicorn.Server(uvicorn.Config(app, http=http, ws=ws, log_config=None, timeout_graceful_shutdown=3))
     task = asyncio.create_task(server._serve([listener]))
     try:
@@ -69,11 +74,13 @@ async def on(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def flow(on: Served, ids: list[str]) -> None:
-    """Publish for ever."""
-    while True:
-        more = [tick("EUR_USD") for _ in range(len(ids) % 7 + 1)]
-        ids += await on.publisher.publish([*more, alert("EUR_USD"), data_ready()])
+async def publish_batches(on: Served, batches: Iterable[int]) -> list[str]:
+    """Publish one batch after the other, of different sizes, and return the ids of all that is in them."""
+    ids: list[str] = []
+    for number in batches:
+        prices = [tick("EUR_USD") for _ in range(number % 7 + 1)]
+        ids += await on.publisher.publish([*prices, alert("EUR_USD"), data_ready()])
+    return ids
 
 
 @pytest.mark.parametrize("transports", [WEBSOCKET, POLLING, UPGRADE], ids=["websocket", "polling", "upgrade"])
@@ -82,34 +89,22 @@ async def test_socket_io_delivers_everything_once_and_in_order(transports: Seque
         [before] = await on.publisher.publish([tick("EUR_USD")])
         await wait_until(lambda: on.hub.cursor == before, "the hub has the price")
         assert (await client.call("subscribe", {"pairs": ["EUR_USD"], "since": before}))["recovered"] is True
-        ids: list[str] = []
-        flowing = asyncio.create_task(flow(on, ids))
-        await wait_until(lambda: len(client.ids) > 1000, "a thousand events have come", 30)
-        flowing.cancel()
-        await asyncio.gather(flowing, return_exceptions=True)
-        [end] = await on.publisher.publish([data_ready()])
-        await wait_until(lambda: client.ids[-1] == end, "the last event has come")
-        published = set(ids)
-        assert [id for id in client.ids if id in published] == ids
-        assert cursor_order((await client.call("ping"))["cursor"]) >= cursor_order(end)  # heartbeats go on
+        ids = await publish_batches(on, range(180))
+        await wait_until(lambda: ids[-1] in client.ids, "the last event has come", 60)
+        assert client.ids == ids
+        assert cursor_order((await client.call("ping"))["cursor"]) >= cursor_order(ids[-1])  # heartbeats go on
         assert (await client.call("request_price", {"instrument": "EUR_USD"}))["instrument"] == "EUR_USD"
         assert "error" in await client.call("nonsense")
 
 
 async def test_an_event_stream_delivers_everything_once_and_in_order(on: Served) -> None:
-    ids: list[str] = []
-    flowing = asyncio.create_task(flow(on, ids))
-    await wait_until(lambda: bool(ids), "events flow")
+    ids = await publish_batches(on, range(60))
+    publishing = asyncio.create_task(publish_batches(on, range(120)))
     async with open_stream(on.url, "/stream/EUR_USD", Last_Event_ID=ids[0]) as stream:
         assert stream.opened["recovered"] is True
-        await stream.read_events(1000)
-        flowing.cancel()
-        await asyncio.gather(flowing, return_exceptions=True)
-        [end] = await on.publisher.publish([data_ready()])
-        await stream.read_until(end)
-        got = [event.last_id for event in stream.parser.events[1:]]
-        published = set(ids)
-        assert [id for id in got if id in published] == ids[1:]
+        ids += await publishing
+        await stream.read_until(ids[-1])
+        assert [event.last_id for event in stream.parser.events[1:]] == ids[1:]
 
 
 async def test_a_session_changes_over_to_a_websocket_without_loss(on: Served) -> None:
@@ -167,14 +162,14 @@ async def test_who_does_not_read_is_cut_off_and_costs_no_memory(
     monkeypatch.setattr(sse, "_STALLED_AFTER", 2.0)
     bounds = {"send_buffer_bytes": 4096, "lagging_timeout": 1.0}
     async with (
-        served(valkey_url, tmp_path, http, ws, **bounds) as on,
+        served(valkey_url, tmp_path, http, ws, small_buffers=True, **bounds) as on,
         raw_stream(on.url, "/stream/EUR_USD", RELUCTANTLY) as stream,
         raw_socket(on.url, joined=True, max_queue=1, close_timeout=0.1, sock=connected(on.url, receive_buffer=4096)) as websocket,
     ):
         await websocket.send('42["subscribe",{"pairs":["EUR_USD"]}]')
         assert event_of(await websocket.read())[0] == "subscription_confirmed"
         assert stream.status == 200
-        flowing = asyncio.create_task(flow(on, []))
+        flowing = asyncio.create_task(publish_batches(on, count()))
         await wait_until(lambda: on.hub.client_count == 0, "both are cut off", 90)
         await wait_until(lambda: not on.server.server_state.tasks, "nothing of them is left", 10)
         flowing.cancel()
