@@ -7,6 +7,7 @@ leads there, else through the bounded outbox. So all packets of a client have on
 
 import asyncio
 import logging
+import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -304,6 +305,7 @@ class GatewayEngine(engineio.AsyncServer):  # type: ignore[misc]
 
     hub: Hub
     unreadable: Callable[[str], Awaitable[None]]
+    worker = ""
 
     def __init__(self, **options: Any) -> None:
         # Its monitor wakes for each client in turn, for ever. Here a session has a timer, and takes itself off the list.
@@ -315,6 +317,11 @@ class GatewayEngine(engineio.AsyncServer):  # type: ignore[misc]
         task = asyncio.get_running_loop().create_task(session.close(wait=False, abort=True, reason=reason))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    def generate_id(self) -> str:
+        """A session id nobody can guess. It names the worker that the session lives in, where there are several."""
+        id = secrets.token_urlsafe(15)
+        return f"w{self.worker}.{id}" if self.worker else id
 
     def _cors_headers(self, environ: dict[str, Any]) -> list[tuple[str, str]]:
         # The application's CORS middleware writes them for every route; twice is an error to browsers.

@@ -233,8 +233,12 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         new_limit: Callable[[], RequestLimit],
         ping_interval: float,
         ping_timeout: float,
+        worker: str = "",
     ) -> None:
-        """``allows_origin`` judges a web page's origin; ``new_limit`` gives each client a limit of its own."""
+        """``allows_origin`` judges a web page's origin; ``new_limit`` gives each client a limit of its own.
+
+        ``worker`` is the number of this process where several serve one port; it stands in the ids of its sessions.
+        """
         quiet = logging.getLogger("app.realtime.protocol")
         super().__init__(
             async_mode="asgi",
@@ -254,6 +258,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._new_limit = new_limit
         self._connections: dict[str, Connection] = {}
         self.eio.hub = hub
+        self.eio.worker = worker
         self.eio.unreadable = self._unreadable
         self.on("connect", self._connect)
         self.on("disconnect", self._disconnect)
