@@ -6,6 +6,7 @@ import os
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncpg
 from sqlalchemy.engine import make_url
@@ -22,6 +23,14 @@ def on_postgres() -> bool:
     kind = os.environ.get("TEST_DATABASE", "sqlite")
     assert kind in ("sqlite", "postgres"), f"TEST_DATABASE is {kind!r}"
     return kind == "postgres"
+
+
+async def put_sqlite(file: Path) -> None:
+    """Put a SQLite file with all tables there, unless there is one already; to make the tables takes much longer."""
+    if not file.exists():
+        template = await asyncio.to_thread(_sqlite_with_tables)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(template)
 
 
 async def postgres_of(data_dir: Path) -> str:
@@ -68,6 +77,18 @@ def _with_tables() -> str:
     first = next(_numbers)
     asyncio.run(make())
     return f"test_{first + 1}"
+
+
+@lru_cache
+def _sqlite_with_tables() -> bytes:
+    async def make(file: Path) -> None:
+        async with open_database(f"sqlite:///{file}") as database:
+            await database.migrate()
+
+    with TemporaryDirectory(prefix="fx-") as folder:
+        file = Path(folder) / "gateway.db"
+        asyncio.run(make(file))
+        return file.read_bytes()
 
 
 def _url(name: str) -> str:

@@ -14,7 +14,7 @@ from app.config import Settings
 from app.main import GatewayApp, create_app
 from app.realtime.hub import Hub
 from app.server import GatewayServer, listen
-from tests.databases import on_postgres, postgres_of
+from tests.databases import on_postgres, postgres_of, put_sqlite
 from tests.waiting import wait_until
 
 UNTRACED = {"COVERAGE_PROCESS_CONFIG": ""}
@@ -36,8 +36,11 @@ class RunningGateway:
 @asynccontextmanager
 async def gateway(redis_url: str, folder: Path, **settings: Any) -> AsyncGenerator[RunningGateway]:
     """A gateway on this Redis, its files in the folder, ready when entered and stopped when left."""
-    if on_postgres() and "database_url" not in settings:
-        settings["database_url"] = await postgres_of(folder)
+    if "database_url" not in settings:
+        if on_postgres():
+            settings["database_url"] = await postgres_of(folder)
+        else:
+            await put_sqlite(folder / "gateway.db")
     configured = Settings(**{**QUIET, "data_dir": folder, **settings})
     app = create_app(configured, redis_url)
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
