@@ -8,8 +8,7 @@ leads there, else through the bounded outbox. So all packets of a client have on
 import asyncio
 import logging
 import secrets
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,7 +21,7 @@ from engineio.exceptions import EngineIOError
 from app.realtime.frames import ENGINE_PACKETS, WEBSOCKET_FRAMES, websocket_text
 from app.realtime.hub import Hub
 from app.realtime.subscription import Subscription
-from app.realtime.wire import Wire, wire_of
+from app.realtime.wire import Wire, WireUser, wire_of
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +39,11 @@ CONNECT_WITHIN = 10.0
 
 PROBE_WITHIN = 10.0
 """Seconds in which a websocket must show that a polling session can change over to it."""
+
+_PONG = "3"
+
+_MOST_UNREAD = 16
+"""Messages of a client that wait to be taken in before no more are read."""
 
 
 class Json:
@@ -75,17 +79,20 @@ class AsgiWebSocket(Protocol):
     async def close(self) -> None: ...
 
 
-class GatewaySocket(AsyncSocket):  # type: ignore[misc]
+class GatewaySocket(AsyncSocket, WireUser):  # type: ignore[misc]
     """One Engine.IO session."""
 
     def __init__(self, server: "GatewayEngine", sid: str) -> None:
         super().__init__(server, sid)
+        self.queue = None  # the library's own, which nothing goes through
         self.connected = False
         self._has_websocket = False
         self._wire: Wire | None = None
         self._tasks: tuple[asyncio.Task[None], ...] = ()
-        self._something_waits = asyncio.Event()
-        self._next_poll: deque[bytes] = deque()
+        self._bell: asyncio.Event | None = None
+        self._next_poll: Sequence[bytes] = ()
+        self._received: list[str | bytes] = []
+        self._receiving = False
         self._awaits_pong = True  # of the ping that was never sent, so that the first one is
         self._ping_timer: asyncio.TimerHandle | None = None
         self._connect_timer: asyncio.TimerHandle | None = None
@@ -97,7 +104,7 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
             server.hub.bounds,
             cut=self._cut,
             finish=self._finish,
-            wake=self._something_waits.set,
+            wake=self._wake,
         )
 
     def await_connection(self) -> None:
@@ -123,21 +130,27 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
 
     async def poll(self) -> list[EncodedPacket]:
         """What waits for a polling client, as soon as something does."""
-        frames: list[bytes] = []
+        frames: Sequence[bytes] = ()
         while not self.closed and not self.upgraded and not (frames := self._take_for_poll()):
-            await self._something_waits.wait()  # for a ping at the longest
+            await self._something_waits()  # a ping at the longest
         if not frames:
             frames = [b"1" if self.closed else b"6"]
         return [EncodedPacket(frame.decode()) for frame in frames]
 
-    def _take_for_poll(self) -> list[bytes]:
-        if not self._next_poll:
-            self._next_poll.extend(self._take())
-        return [self._next_poll.popleft() for _ in range(min(MOST_PACKETS_A_POLL, len(self._next_poll)))]
+    def _take_for_poll(self) -> Sequence[bytes]:
+        waiting = self._next_poll or self.client.take()
+        self._next_poll = waiting[MOST_PACKETS_A_POLL:]
+        return waiting[:MOST_PACKETS_A_POLL]
 
-    def _take(self) -> list[bytes]:
-        self._something_waits.clear()
-        return self.client.take()
+    def _wake(self) -> None:
+        if self._bell is not None:
+            self._bell.set()
+
+    async def _something_waits(self) -> None:
+        # Made when it is needed: an event is not small, and most clients have a wire.
+        self._bell = self._bell or asyncio.Event()
+        self._bell.clear()
+        await self._bell.wait()
 
     # ------------------------------------------------------------ receiving
 
@@ -155,13 +168,12 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
         if self.connected and not await self._probe(ws):
             return  # polling goes on
         self.connected = self.upgraded = True
-        self._something_waits.set()  # a poll that still waits has an end
+        self._wake()  # a poll that still waits has an end
+        if wire is not None:
+            self._take_wire(wire)
+            return
         try:
-            if wire is None:
-                await self._serve_without_wire(ws)
-            else:
-                self._take_wire(wire)
-                await self._listen(ws)
+            await self._serve_without_wire(ws)
         except (OSError, ValueError):
             pass  # the connection is gone, or a message is too large
         finally:
@@ -183,20 +195,55 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
             self.upgrading = False
 
     def _take_wire(self, wire: Wire) -> None:
+        """Send and receive past ASGI from here on, with no task that waits for what the client sends."""
         hub = self.server.hub
         self._wire = wire
-        wire.open(
-            self.client.bounds.send_buffer_bytes,
-            full=lambda: hub.pause(self.client),
-            room=lambda: hub.resume(self.client),
-            gone=self._leave,
-        )
+        wire.detach()
+        wire.open(self.client.bounds.send_buffer_bytes, self)
+        if self.client.closed:
+            return
         if self._next_poll:
             wire.transport.write(b"".join(map(websocket_text, self._next_poll)))
-            self._next_poll.clear()
+            self._next_poll = ()
         hub.become_direct(self.client, WEBSOCKET_FRAMES, websocket_text, wire.transport.write, "websocket")
         if self.client.paused:
             hub.pause(self.client)  # what waited has filled the connection: from here on the client lags
+
+    def wire_full(self) -> None:
+        self.server.hub.pause(self.client)
+
+    def wire_has_room(self) -> None:
+        self.server.hub.resume(self.client)
+
+    def wire_gone(self) -> None:
+        self._leave()
+        self.server.end(self, self.server.reason.TRANSPORT_CLOSE)
+
+    def wire_received(self, message: str | bytes) -> None:
+        if message == _PONG:
+            self.schedule_ping()
+            return
+        self._received.append(message)
+        if len(self._received) > _MOST_UNREAD and self._wire is not None:
+            self._wire.transport.pause_reading()
+        if not self._receiving:
+            self._receiving = True
+            self.server.work(self._receive_all())
+
+    async def _receive_all(self) -> None:
+        """Take in what the client has sent over the wire."""
+        try:
+            while self._received and not self.closed:
+                messages, self._received = self._received, []
+                for message in messages:
+                    await self.receive_text(message)
+                    await asyncio.sleep(0)  # whoever sends a lot at once does not keep the others waiting
+                if self._wire is not None and not self._wire.transport.is_closing():
+                    self._wire.transport.resume_reading()
+            self._receiving = False
+        except Exception:
+            _logger.exception("what session %s has sent could not be taken in", self.sid)
+            await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_ERROR)
 
     async def _serve_without_wire(self, ws: AsgiWebSocket) -> None:
         self.client.transport = "websocket"
@@ -213,10 +260,10 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
 
     async def _write_to(self, ws: AsgiWebSocket) -> None:
         while True:
-            await self._something_waits.wait()
             while frames := self._take_for_poll():
                 for frame in frames:
                     await ws.send(frame.decode())
+            await self._something_waits()
 
     async def _listen(self, ws: AsgiWebSocket) -> None:
         while not self.closed:
@@ -253,7 +300,7 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
     # ------------------------------------------------------------ pings and the end
 
     def schedule_ping(self) -> None:
-        if self._awaits_pong:
+        if self._awaits_pong and not self.closed:
             self._awaits_pong = False
             self._set_ping_timer(self.server.ping_interval, self._ping)
 
@@ -277,9 +324,11 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
         self.connected_to_namespace()
         if self._ping_timer is not None:
             self._ping_timer.cancel()
-        self._something_waits.set()
+        self._wake()
         self._end_tasks()
         self._leave()
+        if self._wire is not None:
+            self._wire.finish(b"")
         self.server.sockets.pop(self.sid, None)
 
     def _leave(self) -> None:
@@ -290,9 +339,9 @@ class GatewaySocket(AsyncSocket):  # type: ignore[misc]
     def _cut(self, reason: str) -> None:
         _logger.debug("session %s is cut off: %s", self.sid, reason)
         self._leave()
+        self.server.end(self, reason)
         if self._wire is not None:
             self._wire.abort()
-        self.server.end(self, reason)
 
     def _finish(self) -> None:
         # uvicorn closes websockets with 1012, which makes clients come back; a poll that waits is answered with a close.
@@ -310,13 +359,17 @@ class GatewayEngine(engineio.AsyncServer):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         # Its monitor wakes for each client in turn, for ever. Here a session has a timer, and takes itself off the list.
         super().__init__(monitor_clients=False, **options)
-        self._ending: set[asyncio.Task[None]] = set()
+        self._at_work: set[asyncio.Task[None]] = set()
+
+    def work(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something from code that cannot wait."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
 
     def end(self, session: GatewaySocket, reason: str) -> None:
         """Close a session from code that cannot wait."""
-        task = asyncio.get_running_loop().create_task(session.close(wait=False, abort=True, reason=reason))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self.work(session.close(wait=False, abort=True, reason=reason))
 
     def generate_id(self) -> str:
         """A session id nobody can guess. It names the worker that the session lives in, where there are several."""

@@ -6,8 +6,10 @@ from contextlib import suppress
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.server import ServerProtocol
 
 from app.realtime.wire import SCOPE_KEY, Wire
 
@@ -16,6 +18,8 @@ REQUEST_WITHIN = 15.0
 
 LARGEST_HEAD = 32_768
 """Bytes of a request's target and headers together."""
+
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
 class WireWebSocketProtocol(WebSocketsSansIOProtocol):
@@ -36,7 +40,33 @@ class WireWebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         cast(dict[str, Any], self.scope["extensions"])[SCOPE_KEY] = self.wire
-        await super().run_asgi()
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except Exception:
+            self.logger.exception("Exception in ASGI application")
+        if self.wire.detached and self.handshake_complete:
+            self._outlive_request()
+            return
+        self.send_500_response()  # where the application has not answered
+        if self.close_timer is None:
+            self.transport.close()
+
+    def _outlive_request(self) -> None:
+        """Let a smaller protocol go on: the request is most of what a connection takes, and nobody will ask for it again."""
+        if self.transport.is_closing():
+            return  # and this one is told when it is lost
+        detached = DetachedWebSocket(self.conn, self.wire, self.connections)
+        self.connections.remove(self)
+        self.connections.add(detached)  # type: ignore[arg-type]
+        self.transport.set_protocol(detached)
+        while not self.queue.empty():
+            event = self.queue.get_nowait()
+            if event["type"] == "websocket.receive":
+                self.wire.received(event.get("text") or event.get("bytes") or "")
+        if self.read_paused:
+            self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -76,6 +106,115 @@ class WireWebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.wire.gone()
         super().connection_lost(exc)
+
+
+class DetachedWebSocket(asyncio.Protocol):
+    """A websocket after its ASGI call has returned: what the client sends goes to the wire's user."""
+
+    __slots__ = ("_conn", "_connections", "_is_text", "_parts", "_wire", "_writable")
+
+    def __init__(self, conn: ServerProtocol, wire: Wire, connections: set[Any]) -> None:
+        """``connections`` are those that the server asks to shut down."""
+        self._conn = conn
+        self._wire = wire
+        self._connections = connections
+        self._parts: list[bytes | bytearray | memoryview] = []
+        self._is_text = False
+        self._writable = True
+
+    def data_received(self, data: bytes) -> None:
+        self._conn.receive_data(data)
+        if self._conn.parser_exc is not None:
+            self._close()
+            return
+        for frame in self._conn.events_received():
+            if isinstance(frame, Frame):
+                self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode in _DATA:
+            if frame.opcode is not Opcode.CONT:
+                self._is_text = frame.opcode is Opcode.TEXT
+            self._parts.append(frame.data)
+            if frame.fin:
+                self._hand_on()
+        elif frame.opcode is Opcode.PING:
+            pong = b"".join(self._conn.data_to_send())
+            if self._writable:  # who does not read gets no pongs, which would pile up here
+                self._wire.transport.write(pong)
+        elif frame.opcode is Opcode.CLOSE:
+            self._close()
+
+    def _hand_on(self) -> None:
+        data = b"".join(self._parts)
+        self._parts.clear()
+        if self._wire.transport.is_closing():
+            return
+        try:
+            message = data.decode() if self._is_text else data
+        except UnicodeDecodeError:
+            self._conn.send_close(CloseCode.INVALID_DATA)
+            self._close()
+        else:
+            self._wire.received(message)
+
+    def shutdown(self) -> None:
+        """Let the client go, because the server stops; this makes clients come back."""
+        if not self._wire.transport.is_closing():
+            self._conn.send_close(CloseCode.SERVICE_RESTART)
+            self._close()
+
+    def _close(self) -> None:
+        # A data frame behind a close frame breaks the protocol, so the wire ends before any close frame is written.
+        self._wire.gone()
+        if not self._wire.transport.is_closing():
+            self._wire.transport.write(b"".join(self._conn.data_to_send()))
+            self._wire.transport.close()
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        self._wire.full()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._wire.room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wire.gone()
+        self._connections.discard(self)
+
+
+class DetachedStream(asyncio.Protocol):
+    """A response body after its ASGI call has returned: the wire's user writes it, and nothing more is read."""
+
+    __slots__ = ("_connections", "_unread", "_wire")
+
+    def __init__(self, wire: Wire, connections: set[Any]) -> None:
+        """``connections`` are those that the server asks to shut down."""
+        self._wire = wire
+        self._connections = connections
+        self._unread = 0
+
+    def data_received(self, data: bytes) -> None:
+        # No answer to a further request would ever have its turn.
+        self._unread += len(data)
+        if self._unread > LARGEST_HEAD:
+            self._wire.abort()
+
+    def shutdown(self) -> None:
+        """Let the client go, because the server stops."""
+        self._wire.gone()
+        self._wire.transport.close()
+
+    def pause_writing(self) -> None:
+        self._wire.full()
+
+    def resume_writing(self) -> None:
+        self._wire.room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wire.gone()
+        self._connections.discard(self)
 
 
 class WireHttpProtocol(HttpToolsProtocol):
@@ -155,7 +294,27 @@ class WireHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answered = cycle
-        super()._start_asgi_task(cycle, app)
+
+        async def answer(scope: Any, receive: Any, send: Any) -> None:
+            await app(scope, receive, send)
+            if self.wire.detached:
+                cycle.disconnected = True  # so that uvicorn does not miss the end of the response
+                self._outlive_request()
+
+        super()._start_asgi_task(cycle, answer)
+
+    def _outlive_request(self) -> None:
+        """Let a smaller protocol go on: the request is most of what a connection takes, and nobody will ask for it again."""
+        if self.transport.is_closing():
+            return  # and this one is told when it is lost
+        detached = DetachedStream(self.wire, self.connections)
+        self.connections.remove(self)
+        self.connections.add(detached)  # type: ignore[arg-type]
+        self.transport.set_protocol(detached)
+        self.flow.resume_reading()  # a client that has left is noticed by reading
+        self._unset_keepalive_if_required()
+        self._end_deadline()
+        self.parser = cast(Any, None)  # it refers to this protocol, as this protocol to it
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size

@@ -16,7 +16,7 @@ from app.realtime.frames import CHUNKED_EVENT_STREAM, EVENT_STREAM
 from app.realtime.hub import Held, Hub
 from app.realtime.messages import StreamOpened
 from app.realtime.subscription import Interest, Subscription
-from app.realtime.wire import Wire, wire_of
+from app.realtime.wire import Wire, WireUser, wire_of
 
 RETRY_MS = 2000
 """What a client waits before it comes back, until the gateway advises otherwise."""
@@ -61,40 +61,50 @@ class EventStreamResponse(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wire = wire_of(scope)
-        direct = wire is not None and scope["http_version"] == "1.1"
-        client = self._direct(wire) if direct and wire is not None else self._fetching(wire)
+        if wire is not None and scope["http_version"] == "1.1":
+            while (message := await receive()).get("more_body"):
+                pass
+            if message["type"] == "http.disconnect":
+                return
+            stream = _DirectStream(self._hub, wire)
+            if await self._connect(stream.client, scope, receive, send):
+                await self._send_directly(stream, send)
+            return
+        client = self._fetching(wire)
+        if await self._connect(client, scope, receive, send):
+            try:
+                self._open(client)
+                await super().__call__(scope, receive, send)
+            except SendTimeoutError:
+                self._hub.cut(client, "not reading")
+            finally:
+                self._hub.disconnect(client)
+
+    async def _connect(self, client: Subscription, scope: Scope, receive: Receive, send: Send) -> bool:
         try:
             self._hub.connect(client)
         except GatewayError as error:
             await self._refuse(error)(scope, receive, send)
-            return
-        try:
-            if direct and wire is not None:
-                self._hub.pause(client)  # nothing goes before the head, and that waits for whoever has not read what was before
-                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                if not client.closed:
-                    self._begin(client, wire)
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-            else:
-                self._open(client)
-                try:
-                    await super().__call__(scope, receive, send)
-                except SendTimeoutError:
-                    self._hub.cut(client, "not reading")
-        finally:
-            self._hub.disconnect(client)
+            return False
+        return True
 
-    def _begin(self, client: Subscription, wire: Wire) -> None:
-        client.take()  # what concerned everyone while the head was waiting
-        self._hub.resume(client)
-        wire.open(
-            self._hub.bounds.send_buffer_bytes,
-            full=lambda: self._hub.pause(client),
-            room=lambda: self._hub.resume(client),
-            gone=lambda: self._hub.disconnect(client),
-        )
-        self._open(client)
+    async def _send_directly(self, stream: "_DirectStream", send: Send) -> None:
+        """Send the head and what opens the stream. The connection outlives this call: the hub writes to it from here on."""
+        client = stream.client
+        stream.wire.detach()
+        try:
+            self._hub.pause(client)  # nothing goes before the head, and that waits for whoever has not read what was before
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if not client.closed:
+                client.take()  # what concerned everyone while the head was waiting
+                self._hub.resume(client)
+                stream.wire.open(self._hub.bounds.send_buffer_bytes, stream)
+            if not client.closed:
+                stream.opened = True
+                self._open(client)
+        except BaseException:
+            self._hub.disconnect(client)
+            raise
 
     def _open(self, client: Subscription) -> None:
         """Send what opens a stream, then the snapshot or the replay, then go live: one synchronous step."""
@@ -109,14 +119,6 @@ class EventStreamResponse(EventSourceResponse):
         body = orjson.dumps(opened.model_dump())
         client.send_frame(b"retry: %d\n%s" % (RETRY_MS, client.framing.message("stream_opened", body)))
         self._hub.follow(client, self._interest, held=self._held, snapshot=self._snapshot or recovered is False)
-
-    def _direct(self, wire: Wire) -> Subscription:
-        return Subscription(
-            secrets.token_hex(8), "sse", CHUNKED_EVENT_STREAM, self._hub.bounds,
-            write=wire.transport.write,
-            cut=lambda _: wire.abort(),
-            finish=lambda: wire.finish(b"" if self._client is None else _farewell_chunks()),
-        )  # fmt: skip
 
     def _fetching(self, wire: Wire | None) -> Subscription:
         return Subscription(
@@ -139,6 +141,36 @@ class EventStreamResponse(EventSourceResponse):
             else:
                 await self._something_waits.wait()
         yield _advice()
+
+
+class _DirectStream(WireUser):
+    """A client whose bytes go to the connection itself, and nothing else that is kept for it."""
+
+    __slots__ = ("_hub", "client", "opened", "wire")
+
+    def __init__(self, hub: Hub, wire: Wire) -> None:
+        self._hub = hub
+        self.wire = wire
+        self.opened = False
+        self.client = Subscription(
+            secrets.token_hex(8), "sse", CHUNKED_EVENT_STREAM, hub.bounds,
+            write=wire.transport.write, cut=self._cut, finish=self._finish,
+        )  # fmt: skip
+
+    def wire_full(self) -> None:
+        self._hub.pause(self.client)
+
+    def wire_has_room(self) -> None:
+        self._hub.resume(self.client)
+
+    def wire_gone(self) -> None:
+        self._hub.disconnect(self.client)
+
+    def _cut(self, reason: str) -> None:
+        self.wire.abort()
+
+    def _finish(self) -> None:
+        self.wire.finish(_farewell_chunks() if self.opened else b"")
 
 
 def _advice() -> bytes:

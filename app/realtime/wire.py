@@ -6,7 +6,7 @@ Under another server there is no wire, and the ordinary ASGI send is used.
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -16,28 +16,44 @@ _UNSENT_IN_KERNEL = 16_384
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-def _nothing() -> None:
-    """What an unopened wire calls."""
+class WireUser:
+    """Who uses a wire, and what it is told. Each of these is called by the connection and must not wait."""
+
+    __slots__ = ()
+
+    def wire_full(self) -> None:
+        """More than the mark is unsent."""
+
+    def wire_has_room(self) -> None:
+        """No more than a quarter of the mark is unsent any more."""
+
+    def wire_gone(self) -> None:
+        """Nothing may be written any more; called once, before the connection closes."""
+
+    def wire_received(self, message: str | bytes) -> None:
+        """The client has sent a message over a detached websocket."""
+
+
+_NOBODY = WireUser()
 
 
 class Wire:
     """The transport under a request or a websocket, for complete bytes that need no waiting."""
 
-    __slots__ = ("_full", "_gone", "_room", "transport")
+    __slots__ = ("_ended", "_user", "detached", "transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
-        self._full: Callable[[], None] = _nothing
-        self._room: Callable[[], None] = _nothing
-        self._gone: Callable[[], None] = _nothing
+        self.detached = False
+        self._ended = False
+        self._user = _NOBODY
 
-    def open(self, mark: int, *, full: Callable[[], None], room: Callable[[], None], gone: Callable[[], None]) -> None:
-        """Take the wire into use.
-
-        ``full`` is called when more than ``mark`` bytes are unsent, ``room`` when a quarter of that is left, ``gone`` once
-        when nothing may be written any more, before the connection closes.
-        """
-        self._full, self._room, self._gone = full, room, gone
+    def open(self, mark: int, user: WireUser) -> None:
+        """Take the wire into use; above ``mark`` unsent bytes it is full. Where it is gone already, the user is told so."""
+        if self._ended:
+            user.wire_gone()
+            return
+        self._user = user
         self.transport.set_write_buffer_limits(high=mark)
         connection = self.transport.get_extra_info("socket")
         if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
@@ -45,18 +61,27 @@ class Wire:
             with suppress(OSError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_IN_KERNEL)
 
+    def detach(self) -> None:
+        """Let the connection live on when the ASGI call returns, so that neither a task nor a request is kept for it."""
+        self.detached = True
+
     def full(self) -> None:
         """The transport asks for a pause."""
-        self._full()
+        self._user.wire_full()
 
     def room(self) -> None:
         """The transport has drained."""
-        self._room()
+        self._user.wire_has_room()
+
+    def received(self, message: str | bytes) -> None:
+        """The client has sent a message."""
+        self._user.wire_received(message)
 
     def gone(self) -> None:
         """The connection is ending: nothing may be written any more."""
-        gone, self._full, self._room, self._gone = self._gone, _nothing, _nothing, _nothing
-        gone()
+        self._ended = True
+        user, self._user = self._user, _NOBODY
+        user.wire_gone()
 
     def abort(self) -> None:
         """End the connection at once and drop what is unsent."""

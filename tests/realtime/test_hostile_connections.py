@@ -226,9 +226,12 @@ async def reset(url: str, sent: bytes, until: Callable[[], bool]) -> None:
 async def test_connections_that_are_reset_leave_nothing_behind(on: Watched) -> None:
     state = on.running.server.server_state
     async with raw_polling(on.url, joined=True) as polling:
+        await wait_until(lambda: on.running.hub.client_count == 2, "the polling client has its place")
         for path in ("/stream/EUR_USD", "/stream?pairs=*", f"/socket.io/?EIO=4&transport=polling&sid={polling.sid}"):
             request = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-            await reset(on.url, request, lambda: len(state.tasks) > 1)
+            if "stream" in path:
+                await reset(on.url, request, lambda: on.running.hub.client_count > 2)
+                await wait_until(lambda: on.running.hub.client_count == 2, "it is forgotten")
             await reset(on.url, request, lambda: len(state.connections) > 1)
         await reset(on.url, b"GET /stream/EUR_USD HT", lambda: len(state.connections) > 1)
         await polling.send("1")

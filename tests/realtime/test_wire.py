@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.realtime.wire import SCOPE_KEY, Wire, wire_of
+from app.realtime.wire import SCOPE_KEY, Wire, WireUser, wire_of
 from tests.waiting import wait_until
 
 _MARK = 65_536
 
 
-class _Opened(asyncio.Protocol):
+class _Opened(asyncio.Protocol, WireUser):
     """A server's side of a connection, with a wire that tells what happens to it."""
 
     def __init__(self) -> None:
@@ -25,12 +25,16 @@ class _Opened(asyncio.Protocol):
         self.made.set_result(None)
 
     def open(self, mark: int = _MARK) -> None:
-        self.wire.open(
-            mark,
-            full=lambda: self.told.append("full"),
-            room=lambda: self.told.append("room"),
-            gone=lambda: self.told.append("gone"),
-        )
+        self.wire.open(mark, self)
+
+    def wire_full(self) -> None:
+        self.told.append("full")
+
+    def wire_has_room(self) -> None:
+        self.told.append("room")
+
+    def wire_gone(self) -> None:
+        self.told.append("gone")
 
     def pause_writing(self) -> None:
         self.wire.full()
@@ -114,7 +118,7 @@ async def test_it_works_on_a_transport_without_a_socket() -> None:
             self.limits = (high, low)
 
     transport = Memory()
-    Wire(transport).open(_MARK, full=lambda: None, room=lambda: None, gone=lambda: None)
+    Wire(transport).open(_MARK, WireUser())
     assert transport.limits == (_MARK, None)
 
 
@@ -122,9 +126,16 @@ async def test_before_it_is_open_it_calls_nobody() -> None:
     async with connection() as (opened, _):
         opened.wire.full()
         opened.wire.room()
-        opened.wire.gone()
         opened.open()
         assert opened.told == []
+
+
+async def test_a_wire_that_is_opened_too_late_says_so() -> None:
+    async with connection() as (opened, client):
+        client.close()
+        await opened.lost
+        opened.open()
+        assert opened.told == ["gone"]
 
 
 async def test_the_end_is_told_once_and_nothing_after_it() -> None:
