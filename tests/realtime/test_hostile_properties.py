@@ -183,7 +183,8 @@ async def _send_and_leave(url: str, messages: list[str | bytes], joined: bool) -
     try:
         async with raw_socket(url, joined=joined) as socket:
             await socket.send(*messages)
-            await socket.answers()
+            async with asyncio.timeout(0.5):  # whoever has left the namespace, or owes an attachment, gets no answer
+                await socket.answers()
     except (ConnectionClosed, TimeoutError):
         pass
 
