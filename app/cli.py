@@ -11,16 +11,15 @@ from rich.console import Console
 
 from app.config import Settings, load_settings
 from app.errors import ConfigurationError, DatabaseUnavailable, GatewayError, InvalidPair, LogUnavailable, SourceError
-from app.main import create_app
 from app.market.candle import Granularity
 from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
 from app.progress import backfill as fetch_history
 from app.progress import import_files
-from app.server import GatewayServer, listen
 from app.specs import write_specs
 from app.standalone import run_everything
 from app.watch import watch as watch_prices
+from app.workers import WorkersLost, listeners_of, server_on
 from jobs import alerts as alerts_job
 from jobs import feed as feed_job
 from jobs import pubsub_bridge as bridge_job
@@ -42,6 +41,7 @@ cli = typer.Typer(
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="5001")]
+Workers = Annotated[int | None, typer.Option(help="Processes that serve the port together.", show_default="1")]
 DataDir = Annotated[Path | None, typer.Option(help="Where the private Valkey and the SQLite file live.", show_default="data")]
 Source = Annotated[
     str | None,
@@ -54,12 +54,14 @@ Speed = Annotated[float | None, typer.Option(help="How many times faster than li
 
 
 def main() -> None:
-    """Run the command. A wrong setting is one line and exit code 2, a database or Redis that is away one line and 1."""
+    """Run the command. A wrong setting is one line and exit code 2, a database or Redis that is away, or workers that do not stay
+    alive, one line and 1.
+    """
     try:
         cli()
     except* (ConfigurationError, SourceError, InvalidPair) as wrong:
         _end(wrong, WRONG_SETTING)
-    except* (DatabaseUnavailable, LogUnavailable) as away:
+    except* (DatabaseUnavailable, LogUnavailable, WorkersLost) as away:
         _end(away, 1)
 
 
@@ -76,15 +78,17 @@ def _end(errors: BaseExceptionGroup[GatewayError], code: int) -> NoReturn:
 def run(
     host: Host = None,
     port: Port = None,
+    workers: Workers = None,
     data_dir: DataDir = None,
     source: Source = None,
     replay: Replay = None,
     speed: Speed = None,
 ) -> None:
-    """Everything in one process: feed, log, hub, REST, Socket.IO and event streams."""
+    """Everything: feed, log, hub, REST, Socket.IO and event streams, in one process, or with the last three in workers."""
     settings = load_settings(
         websocket_host=host,
         websocket_port=port,
+        workers=workers,
         data_dir=data_dir,
         source=source or ("replay" if replay else None),
         replay_files=tuple(replay) if replay else None,
@@ -94,9 +98,9 @@ def run(
 
 
 @cli.command()
-def gateway(host: Host = None, port: Port = None) -> None:
+def gateway(host: Host = None, port: Port = None, workers: Workers = None) -> None:
     """The server alone, on the Redis at REDIS_URL."""
-    settings = load_settings(websocket_host=host, websocket_port=port)
+    settings = load_settings(websocket_host=host, websocket_port=port, workers=workers)
     run_process(_serve(settings, named_redis(settings)), settings)
 
 
@@ -207,14 +211,7 @@ def openapi(out: Annotated[Path, typer.Option(help="The folder to write to.")] =
 
 
 async def _serve(settings: Settings, redis_url: str) -> None:
-    listener = listen(settings.websocket_host, settings.websocket_port)
-    server = GatewayServer(
-        create_app(settings, redis_url),
-        listener,
-        shutdown_timeout=settings.shutdown_timeout,
-        forwarded_allow_ips=settings.forwarded_allow_ips,
-        ready=lambda url: _announce(settings, url, redis_url, None),
-    )
+    server = server_on(listeners_of(settings), settings, redis_url, lambda url: _announce(settings, url, redis_url, None))
     await server.run_until_stopped()
 
 

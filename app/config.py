@@ -26,7 +26,10 @@ class Settings(BaseSettings):
 
     websocket_host: str = Field("127.0.0.1", description="Address to listen on")
     websocket_port: int = Field(5001, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
-    websocket_max_clients: int = Field(1000, ge=1, description="Streaming clients (Socket.IO and SSE) served at once")
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve the port together")
+    websocket_max_clients: int = Field(
+        1000, ge=1, description="Streaming clients (Socket.IO and SSE) served at once, over all `WORKERS`"
+    )
     websocket_ping_interval: float = Field(25, gt=0, description="Seconds between Socket.IO pings")
     websocket_ping_timeout: float = Field(5, gt=0, description="Seconds a client has to answer a ping")
     forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -83,6 +86,9 @@ class Settings(BaseSettings):
     heartbeat_interval: float = Field(15, gt=0, description="Seconds between heartbeats, to SSE clients and through the log")
     send_buffer_bytes: int = Field(65_536, ge=4096, description="Unsent bytes above which a client counts as lagging")
     alert_lane_events: int = Field(1000, ge=1, description="Alerts kept for a lagging client before it is cut off")
+    alert_lane_bytes: int = Field(
+        1_048_576, ge=1024, description="Bytes of alerts and answers kept for a lagging client before it is cut off"
+    )
     lagging_timeout: float = Field(120, gt=0, description="Seconds a client may lag before it is cut off")
     shutdown_timeout: float = Field(5, gt=0, description="Seconds clients are given to leave when the gateway stops")
 

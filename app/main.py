@@ -9,6 +9,7 @@ from time import monotonic
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount
 
 from app.config import Settings
 from app.errors import DatabaseUnavailable
@@ -21,6 +22,7 @@ from app.realtime.hub import Hub
 from app.realtime.limit import RequestLimit
 from app.realtime.log import EventLog, open_redis
 from app.realtime.sockets import SocketServer
+from app.realtime.statistics import Statistics
 from app.realtime.subscription import Bounds
 from app.realtime.view import PriceView
 from app.routers import (
@@ -37,6 +39,7 @@ from app.routers import (
     price_levels,
     prices,
     problems,
+    prometheus,
     sessions,
     stream,
 )
@@ -70,8 +73,11 @@ class GatewayApp(FastAPI):
             self.hub.stop()
 
 
-def create_app(settings: Settings, redis_url: str) -> GatewayApp:
-    """The gateway on a Redis and the database of the settings. Nothing is opened before its lifespan begins."""
+def create_app(settings: Settings, redis_url: str, statistics: Statistics | None = None, worker: str = "") -> GatewayApp:
+    """The gateway on a Redis and the database of the settings. Nothing is opened before its lifespan begins.
+
+    Where several processes serve one port, ``worker`` is the number of this one and ``statistics`` its row in their table.
+    """
     origins = Origins(settings.cors_allowed_origins)
     app = GatewayApp(
         title="FX Gateway",
@@ -79,7 +85,7 @@ def create_app(settings: Settings, redis_url: str) -> GatewayApp:
         description="Foreign-exchange prices and alerts. The same events, under the same ids, come over Socket.IO, over "
         "Server-Sent Events (`/stream`) and over REST (`/api/v1/events`).",
         license_info={"name": "MIT", "identifier": "MIT"},
-        lifespan=_lifespan(settings, redis_url, origins),
+        lifespan=_lifespan(settings, redis_url, origins, statistics, worker),
         docs_url=None,
         redoc_url=None,
     )
@@ -87,7 +93,8 @@ def create_app(settings: Settings, redis_url: str) -> GatewayApp:
     # The same below, with the others, is what describes it.
     app.add_route("/api/v1/prices/all", prices.get_all_prices, methods=["GET"], include_in_schema=False)
     history = (candles, metrics, correlations, best_pairs, alerts, price_levels, jobs)
-    for endpoints in (prices, health, info, sessions, events, cache, stream, *history):  # the most frequent first
+    # Whoever is asked most stands first: the framework looks at one after the other.
+    for endpoints in (stream, prices, health, info, sessions, events, cache, prometheus, *history):
         app.include_router(endpoints.router)
     problems.register(app)
     app.add_middleware(RateLimitMiddleware, requests=settings.rate_limit_requests, window=settings.rate_limit_window)
@@ -108,7 +115,9 @@ def create_app(settings: Settings, redis_url: str) -> GatewayApp:
     return app
 
 
-def _lifespan(settings: Settings, redis_url: str, origins: Origins):  # type: ignore[no-untyped-def]
+def _lifespan(  # type: ignore[no-untyped-def]
+    settings: Settings, redis_url: str, origins: Origins, statistics: Statistics | None, worker: str
+):
     @asynccontextmanager
     async def lifespan(app: GatewayApp) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
@@ -121,8 +130,14 @@ def _lifespan(settings: Settings, redis_url: str, origins: Origins):  # type: ig
                 log,
                 pairs,
                 max_clients=settings.websocket_max_clients,
-                bounds=Bounds(settings.send_buffer_bytes, settings.alert_lane_events, settings.lagging_timeout),
+                bounds=Bounds(
+                    settings.send_buffer_bytes,
+                    settings.alert_lane_events,
+                    settings.lagging_timeout,
+                    settings.alert_lane_bytes,
+                ),
                 heartbeat_interval=settings.heartbeat_interval,
+                statistics=statistics,
             )
             price_view = PriceView(hub, settings.stale_after)
             redis_cache = Cache(redis, pairs)
@@ -134,6 +149,7 @@ def _lifespan(settings: Settings, redis_url: str, origins: Origins):  # type: ig
                 new_limit=lambda: RequestLimit(settings.rate_limit_requests, settings.rate_limit_window, monotonic),
                 ping_interval=settings.websocket_ping_interval,
                 ping_timeout=settings.websocket_ping_timeout,
+                worker=worker,
             )
             stack.push_async_callback(sockets.shutdown)
             app.hub = hub
@@ -157,7 +173,8 @@ def _lifespan(settings: Settings, redis_url: str, origins: Origins):  # type: ig
                 publish_tokens=tuple(token.get_secret_value().encode() for token in settings.publish_tokens),
                 alert_tokens=tuple(token.get_secret_value().encode() for token in settings.alert_tokens),
             )
-            app.mount("/socket.io", sockets.asgi)
+            # Before the endpoints, for whom the framework looks long; five thousand clients may come at once.
+            app.router.routes.insert(0, Mount("/socket.io", sockets.asgi))
             await stack.enter_async_context(_running(hub))
             await stack.enter_async_context(_keeping_days(price_view, Candles(database), pairs, migrated))
             yield

@@ -4,24 +4,68 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import cast
 
 import uvicorn
 
 from app.errors import ConfigurationError
 from app.main import GatewayApp
 from app.realtime.engine import LARGEST_MESSAGE
+from app.realtime.handover import Handover, MovableHttpProtocol
 from app.realtime.protocols import WireHttpProtocol, WireWebSocketProtocol
 
 _BACKLOG = 4096
 
+_ACCEPTED_AT_ONCE = 16
+"""Connections taken in before those who are here have their turn again."""
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises ConfigurationError where the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        return socket.create_server((host, port), family=_family(host), backlog=_BACKLOG)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {host}:{port}: {_reason(error)}") from None
+
+
+def listen_together(host: str, port: int, number: int) -> list[socket.socket]:
+    """So many sockets that listen on one address, each with connections of its own (``SO_REUSEPORT``, see socket(7)).
+
+    Raises ConfigurationError where the address cannot be had, also where others share it in the same way.
+    """
+    with ExitStack() as opened:
+        listeners = [opened.enter_context(socket.socket(_family(host))) for _ in range(number)]
+        try:
+            for listener in listeners:
+                if listener.family == socket.AF_INET6:
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if listener is listeners[0]:
+                    # Shared only after it is bound: what others share already cannot be had like this.
+                    listener.bind((host, port))
+                    port = listener.getsockname()[1]
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                else:
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                    listener.bind((host, port))
+            for listener in listeners:
+                listener.listen(_BACKLOG)
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on {host}:{port}: {_reason(error)}") from None
+        opened.pop_all()
+        return listeners
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where clients find what listens there."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _reason(error: OSError) -> str:
@@ -39,15 +83,18 @@ class GatewayServer(uvicorn.Server):
         shutdown_timeout: float,
         ready: Callable[[str], None],
         forwarded_allow_ips: Sequence[str] = (),
+        handover: Handover | None = None,
     ) -> None:
         """``ready`` is called with the server's URL once requests are answered.
 
-        What the proxies at ``forwarded_allow_ips`` say of a client's address is believed; of nobody else.
+        What the proxies at ``forwarded_allow_ips`` say of a client's address is believed; of nobody else. With a ``handover``
+        this server is one of several workers on one port, and connections move to where their session is.
         """
+        http = WireHttpProtocol if handover is None else cast(type[WireHttpProtocol], partial(MovableHttpProtocol, handover))
         super().__init__(
             uvicorn.Config(
                 app,
-                http=WireHttpProtocol,
+                http=http,
                 ws=WireWebSocketProtocol,
                 # Deflating one frame for one client costs more than delivering it to twenty, and shared frames are not
                 # compressed per client in any case.
@@ -60,12 +107,14 @@ class GatewayServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=bool(forwarded_allow_ips),
                 forwarded_allow_ips=list(forwarded_allow_ips),
+                backlog=_ACCEPTED_AT_ONCE,
                 timeout_graceful_shutdown=max(1, round(shutdown_timeout)),
             )
         )
         self._app = app
         self._listener = listener
         self._ready = ready
+        self._handover = handover
 
     async def run_until_stopped(self) -> None:
         """Serve until cancelled; clients are let go before the cancellation is passed on."""
@@ -81,10 +130,35 @@ class GatewayServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            host, port = self._listener.getsockname()[:2]
-            self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            # asyncio accepts as many connections in one go as it lets the kernel keep waiting. Here they are many, and few.
+            self._listener.listen(_BACKLOG)
+            self._ready(url_of(self._listener))
+
+    async def main_loop(self) -> None:
+        if self._handover is None:
+            await super().main_loop()
+            return
+        async with asyncio.TaskGroup() as tasks:
+            adopting = tasks.create_task(self._handover.receive(self._adopt), name="handover")
+            await super().main_loop()
+            adopting.cancel()
+
+    async def _adopt(self, connection: socket.socket, read: bytes) -> None:
+        """Serve a connection that another worker has accepted, and read from."""
+        assert self._handover is not None
+        protocol = partial(
+            MovableHttpProtocol,
+            self._handover,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            read=read,
+        )
+        await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # uvicorn waits for streams before it tells the application that it stops, so the application is told here.
         self._app.stop_streaming()
         await super().shutdown(sockets)
+        if self._handover is not None:
+            self._handover.close()

@@ -415,6 +415,13 @@ SOCKET_EVENTS = {
                     },
                 },
                 "recorder": {"behind_events": 12, "behind_ms": 240, "lost_events": 0},
+                "workers": 2,
+                "clients_by_transport": {"websocket": 30, "polling": 2, "sse": 10},
+                "lagging_clients": 1,
+                "events_delivered": 51_240,
+                "prices_conflated": 310,
+                "clients_cut_off": {"lagging for too long": 1, "ping timeout": 2},
+                "gaps": 0,
             }
         },
     ),

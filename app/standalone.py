@@ -1,16 +1,16 @@
-"""Everything in one process: the server, and beside it every job that elsewhere is a process of its own."""
+"""Everything with one command: the server, and beside it every job that elsewhere is a process of its own."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 from app.config import Settings
 from app.embedded import private_valkey
 from app.errors import DatabaseUnavailable
-from app.main import create_app
-from app.server import GatewayServer, listen
 from app.storage.database import open_database
+from app.workers import listeners_of, server_on
 from jobs import alerts, demonstration, feed, pubsub_bridge, recorder, scheduler
 from jobs.sources import open_source
 
@@ -21,9 +21,9 @@ async def run_everything(settings: Settings, ready: Callable[[str, str, bool], N
     """Serve until cancelled, on a private Valkey where the settings name no Redis.
 
     ``ready`` is called with the URL of the server and of Redis, and whether prices are invented. Raises ConfigurationError and
-    SourceError where the settings cannot work, also in an ExceptionGroup.
+    SourceError where the settings cannot work, and WorkersLost, also in an ExceptionGroup.
     """
-    listener = listen(settings.websocket_host, settings.websocket_port)
+    listeners = listeners_of(settings)
     simulated = open_source(settings).simulated
     async with AsyncExitStack() as stack:
         redis_url = settings.redis_address
@@ -36,18 +36,11 @@ async def run_everything(settings: Settings, ready: Callable[[str, str, bool], N
             ready(url, redis_url, simulated)
             started.set()
 
-        app = create_app(settings, redis_url)
-        server = GatewayServer(
-            app,
-            listener,
-            shutdown_timeout=settings.shutdown_timeout,
-            forwarded_allow_ips=settings.forwarded_allow_ips,
-            ready=announce,
-        )
+        server = server_on(listeners, settings, redis_url, announce)
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.run_until_stopped(), name="server")
             companions = [
-                tasks.create_task(_after(started, job.run(settings, redis_url)), name=job.__name__)
+                tasks.create_task(_after(started, partial(job.run, settings, redis_url)), name=job.__name__)
                 for job in (feed, pubsub_bridge, recorder, alerts, scheduler)
             ]
             await serving
@@ -65,6 +58,6 @@ async def _prepare_database(settings: Settings) -> None:
             _logger.warning("starting without history: %s", error)
 
 
-async def _after(started: asyncio.Event, work: Awaitable[None]) -> None:
+async def _after(started: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
     await started.wait()
-    await work
+    await work()

@@ -135,7 +135,8 @@ class Feed:
         while True:
             self._changed.clear()
             source = self._source
-            sign = heartbeat(self._node, "feed", source=source.name, simulated=source.simulated, sources=self._states())
+            facts = {"source": source.name, "simulated": source.simulated, "sources": self._states()}
+            sign = heartbeat(self._node, "feed", **facts, dropped=dict(self.check.dropped))
             await self._tell(publisher, sign)
             if self.check.dropped.total() > dropped:
                 dropped = self.check.dropped.total()

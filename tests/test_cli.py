@@ -131,6 +131,7 @@ async def test_a_role_without_a_redis_is_one_line_and_exit_code_2(role: str, tmp
     ("environment", "said"),
     [
         ({"WEBSOCKET_MAX_CLIENTS": "many"}, "WEBSOCKET_MAX_CLIENTS: "),
+        ({"WORKERS": "65"}, "WORKERS: "),
         ({"TRACKED_PAIRS": "EUR_USD,nonsense"}, "TRACKED_PAIRS: Invalid instrument: 'nonsense'"),
         ({"PUBLISH_TOKENS": "short-secret"}, "PUBLISH_TOKENS: a token needs at least 16 characters"),
         ({"SOURCE": "replay"}, "source replay needs files"),

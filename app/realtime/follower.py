@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from app.errors import LogUnavailable
 from app.realtime.event import Event, cursor_order, heartbeat
 from app.realtime.log import EventLog
+from app.realtime.statistics import Statistics
 
 _logger = logging.getLogger(__name__)
 
@@ -24,11 +25,15 @@ class Follower:
     ``cursor`` is the id of the newest event read. ``fault`` says why the log cannot be followed, None while it can.
     """
 
-    def __init__(self, log: EventLog, dispatch: Callable[[Sequence[Event]], None], heartbeat_interval: float) -> None:
+    def __init__(
+        self, log: EventLog, dispatch: Callable[[Sequence[Event]], None], heartbeat_interval: float, statistics: Statistics
+    ) -> None:
         """``heartbeat_interval`` is in seconds."""
         self._log = log
         self._dispatch = dispatch
         self._heartbeat_interval = heartbeat_interval
+        self._statistics = statistics
+        self._seq = 0
         self._node = secrets.token_hex(4)
         self._reader = log.reader()
         self._moved = asyncio.Event()
@@ -83,6 +88,7 @@ class Follower:
     async def _read(self, block_ms: int | None) -> bool:
         events = await self._reader.read(_PAGE, block_ms)
         if events:
+            self._seq = events[-1].seq
             self._dispatch(events)
             self._announce_move()
         return bool(events)
@@ -94,6 +100,8 @@ class Follower:
             await asyncio.sleep(self._heartbeat_interval)
             try:
                 [id] = await publisher.publish([heartbeat(self._node, "gateway")])
+                if (seq := await self._log.sequence_of(id)) is not None:
+                    self._statistics.log_behind.set(max(0, seq - self._seq))
                 if cursor_order(id) <= cursor_order(self.cursor):
                     await self._log.advance_past(self.cursor)
                 async with asyncio.timeout(_PROBE_WITHIN):

@@ -305,7 +305,7 @@ class RecorderLag(Message):
 
 
 class ServerStats(Message):
-    """Answers `get_server_stats`."""
+    """Answers `get_server_stats`. Clients and what was sent to them are counted over all workers of this gateway."""
 
     timestamp: TimeText
     active_clients: int
@@ -315,6 +315,13 @@ class ServerStats(Message):
     tracked_pairs: int
     cache: dict[str, dict[str, str | int | bool]]
     recorder: RecorderLag | None = Field(description="As the recorder last said; null where none has been heard")
+    workers: int = Field(description="Processes that serve this port together")
+    clients_by_transport: dict[str, int] = Field(description="Clients by `websocket`, `polling` and `sse`")
+    lagging_clients: int = Field(description="Clients that cannot take what is sent at its pace, as of the last second")
+    events_delivered: int = Field(description="Events handed to clients, each counted for each client")
+    prices_conflated: int = Field(description="Prices that newer ones replaced before a client took them")
+    clients_cut_off: dict[str, int] = Field(description="Clients cut off since the gateway started, by the reason")
+    gaps: int = Field(description="Holes that the worker that answers has met in the log")
 
 
 class Pong(Message):

@@ -10,14 +10,16 @@ class Outbox:
     """Events and answers for one client, in the order it must see them.
 
     Up to ``lossless_bytes`` every event is kept. Above that the outbox conflates: of each pair only the newest price stays,
-    alerts keep their order in a lane of ``lane_limit`` places. Where the lane is full the outbox has overflowed, and the
-    client it belongs to has to be cut off.
+    alerts keep their order in a lane that they share with answers, of ``lane_limit`` places and ``lane_bytes``. Where the lane
+    is full the outbox has overflowed, and the client it belongs to has to be cut off.
     """
 
     __slots__ = (
         "_alerts",
         "_bytes",
         "_events",
+        "_lane",
+        "_lane_bytes",
         "_lane_limit",
         "_lossless_bytes",
         "_messages",
@@ -26,14 +28,16 @@ class Outbox:
         "overflowed",
     )
 
-    def __init__(self, lossless_bytes: int, lane_limit: int) -> None:
+    def __init__(self, lossless_bytes: int, lane_limit: int, lane_bytes: int) -> None:
         self._lossless_bytes = lossless_bytes
         self._lane_limit = lane_limit
+        self._lane_bytes = lane_bytes
         self._messages: deque[bytes] = deque()
         self._events: list[Event] = []
         self._alerts: list[Event] = []
         self._ticks: dict[str, Event] = {}
-        self._bytes = 0
+        self._bytes = 0  # of the events
+        self._lane = 0  # bytes of alerts and answers
         self.conflated = 0
         self.overflowed = False
 
@@ -49,6 +53,11 @@ class Outbox:
     def conflating(self) -> bool:
         """True once prices have been thinned out since the client last took what was there."""
         return bool(self._ticks or self._alerts)
+
+    @property
+    def size(self) -> int:
+        """The bytes that wait: payloads of events, and answers."""
+        return self._bytes + self._lane + sum(len(event.payload) for event in self._ticks.values())
 
     def put(self, events: Iterable[Event]) -> None:
         """Keep events for later, thinning out prices where they are too many."""
@@ -67,6 +76,7 @@ class Outbox:
     def put_message(self, frame: bytes) -> None:
         """Keep an answer; answers are taken before events."""
         self._messages.append(frame)
+        self._lane += len(frame)
         self._check_lane()
 
     def drop(self, unwanted: Callable[[Event], bool]) -> None:
@@ -74,6 +84,7 @@ class Outbox:
         self._events = [event for event in self._events if not unwanted(event)]
         self._bytes = sum(len(event.payload) for event in self._events)
         self._alerts = [event for event in self._alerts if not unwanted(event)]
+        self._lane = sum(map(len, self._messages)) + sum(len(event.payload) for event in self._alerts)
         self._ticks = {pair: event for pair, event in self._ticks.items() if not unwanted(event)}
 
     def take(self) -> tuple[list[bytes], list[Event]]:
@@ -84,7 +95,7 @@ class Outbox:
             # Alerts first: a gap stands before the event that shares its place.
             events = sorted([*self._alerts, *events, *self._ticks.values()], key=lambda event: event.order)
         self._messages.clear()
-        self._events, self._alerts, self._ticks, self._bytes = [], [], {}, 0
+        self._events, self._alerts, self._ticks, self._bytes, self._lane = [], [], {}, 0, 0
         return messages, events
 
     def _conflate(self, newest: Event) -> None:
@@ -92,6 +103,7 @@ class Outbox:
         for event in (*kept, newest):
             if not event.is_price:
                 self._alerts.append(event)
+                self._lane += len(event.payload)
                 continue
             waiting = self._ticks.get(event.pairs[0])
             self.conflated += waiting is not None
@@ -100,4 +112,5 @@ class Outbox:
         self._check_lane()
 
     def _check_lane(self) -> None:
-        self.overflowed = self.overflowed or len(self._alerts) + len(self._messages) > self._lane_limit
+        full = len(self._alerts) + len(self._messages) > self._lane_limit or self._lane > self._lane_bytes
+        self.overflowed = self.overflowed or full

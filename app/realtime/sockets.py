@@ -69,7 +69,7 @@ class Connection:
                 tracked_pairs=list(hub.pairs.names),
                 pair_count=len(hub.pairs),
                 max_clients=hub.max_clients,
-                active_clients=hub.client_count,
+                active_clients=hub.statistics.table.total_clients,
             ),
             None,
         )

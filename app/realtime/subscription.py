@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from app.realtime.event import ORIGIN, Event
 from app.realtime.frames import Framing
 from app.realtime.outbox import Outbox
+from app.realtime.statistics import CutReason, Statistics
 
 Write = Callable[[bytes], None]
 """Hands bytes to a connection without waiting."""
@@ -38,24 +39,27 @@ NOTHING_YET = Interest(follows=False)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much may wait for one client: unsent bytes before it counts as lagging, alerts kept for it, seconds it may lag."""
+    """How much may wait for one client: unsent bytes before it counts as lagging, seconds it may lag, and the alerts and answers
+    kept for it, as a number and in bytes."""
 
     send_buffer_bytes: int = 65_536
     alert_lane_events: int = 1000
     lagging_timeout: float = 120
+    alert_lane_bytes: int = 1_048_576
 
 
 class Subscription:
     """A client and the way to it.
 
     A *direct* client has ``write``: its bytes go to the connection at once, and only while the connection reports itself
-    full does an outbox exist. Any other client has ``wake``: it takes from its outbox when it can. ``cut`` ends the
-    connection at once, with the reason; ``finish`` ends it politely, because the gateway stops.
+    full does an outbox exist. Any other client has ``wake``: it takes from its outbox when it can. ``end`` ends the
+    connection at once, with the reason; ``finish`` ends it politely, because the gateway stops. ``on_cut`` is who ends it and
+    takes note, from when the client is served.
     """
 
     __slots__ = (
-        "_drained", "_outbox", "bounds", "closed", "conflated", "cut", "finish", "framing", "interest", "joined",
-        "lagging_since", "name", "overflow", "paused", "position", "replaying", "seen", "transport", "wake", "write",
+        "_drained", "_outbox", "_statistics", "_transport", "bounds", "closed", "conflated", "end", "finish", "framing",
+        "interest", "joined", "lagging_since", "name", "on_cut", "paused", "position", "replaying", "seen", "wake", "write",
     )  # fmt: skip
 
     def __init__(
@@ -71,11 +75,11 @@ class Subscription:
         wake: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
-        self.transport = transport
+        self._transport = transport
+        self._statistics: Statistics | None = None
         self.framing = framing
         self.bounds = bounds
-        self.cut = cut
-        self.overflow = cut
+        self.end = self.on_cut = cut
         self.finish = finish
         self.write = write
         self.wake = wake
@@ -91,6 +95,33 @@ class Subscription:
         self._drained: asyncio.Future[None] | None = None
 
     @property
+    def transport(self) -> str:
+        """How its bytes reach it: ``websocket``, ``polling`` or ``sse``."""
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport: str) -> None:
+        if self._statistics is not None:
+            self._statistics.leave(self._transport)
+            self._statistics.enter(transport)
+        self._transport = transport
+
+    def enter(self, statistics: Statistics) -> None:
+        """It is served from here on, and counted there."""
+        self._statistics = statistics
+        statistics.enter(self._transport)
+
+    def leave(self) -> None:
+        """It is no longer served."""
+        if self._statistics is not None:
+            self._statistics.leave(self._transport)
+            self._statistics = None
+
+    def cut(self, reason: str) -> None:
+        """End its connection at once."""
+        self.on_cut(reason)
+
+    @property
     def takes_now(self) -> bool:
         """True while bytes can go straight to the connection."""
         return self.write is not None and not self.paused
@@ -99,6 +130,11 @@ class Subscription:
     def has_waiting_events(self) -> bool:
         """True while an event waits in the outbox, so that ``position`` is where the client stands."""
         return self._outbox is not None and self._outbox.has_events
+
+    @property
+    def has_outbox(self) -> bool:
+        """True where something waits, or has waited since this client was last written to."""
+        return self._outbox is not None
 
     @property
     def conflating(self) -> bool:
@@ -110,8 +146,18 @@ class Subscription:
         """What waits for this client. A direct client conflates at once: its connection already holds a buffer full."""
         if self._outbox is None:
             lossless = 0 if self.write is not None else self.bounds.send_buffer_bytes
-            self._outbox = Outbox(lossless, self.bounds.alert_lane_events)
+            self._outbox = Outbox(lossless, self.bounds.alert_lane_events, self.bounds.alert_lane_bytes)
         return self._outbox
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits for this client in its outbox and, while it lags, in its connection."""
+        waiting = 0 if self._outbox is None else self._outbox.size
+        if self.paused:
+            # A direct client is written to by a method of its transport.
+            unsent = getattr(getattr(self.write, "__self__", None), "get_write_buffer_size", None)
+            waiting += 0 if unsent is None else unsent()
+        return waiting
 
     def send_message(self, name: str, body: bytes) -> None:
         """Send an answer or notice that is no event of the log."""
@@ -133,6 +179,8 @@ class Subscription:
         if self.takes_now:
             assert self.write is not None
             self.write(self.framing.join([self.framing.event(event) for event in events]))
+            if self._statistics is not None:
+                self._statistics.deliver(self._transport, len(events), 1)
         elif self.write is not None:
             self.keep(events)
         else:
@@ -144,32 +192,36 @@ class Subscription:
         outbox = self.outbox
         before = outbox.conflated
         outbox.put(events)
-        self.conflated += outbox.conflated - before
+        conflated = outbox.conflated - before
+        self.conflated += conflated
+        if conflated and self._statistics is not None:
+            self._statistics.conflated.add(conflated)
         self._waiting_grew()
 
     def take(self) -> list[bytes]:
         """Everything that waits, as frames in order, for a client that comes to fetch it."""
-        if self._outbox is None:
-            return []
-        messages, events = self._outbox.take()
-        self.notify_drained()
-        return messages + [self.framing.event(event) for event in events]
+        frames, events = self._unpack()
+        if self.write is None:
+            self._count(events)
+        return frames
 
     def flush(self) -> None:
         """Write what waits for a direct client whose connection has room again."""
-        frames = self.take()
+        frames, events = self._unpack()
         self._outbox = None
         if frames and self.write is not None:
             self.write(self.framing.join(frames))
+            self._count(events)
 
     def become_direct(self, framing: Framing, wrap: Wrap, write: Write, transport: str) -> None:
         """Go on over a connection that bytes can be written to, after what waited for the old one, wrapped for the new one."""
-        waiting = self.take()
+        waiting, events = self._unpack()
         self._outbox = None
         self.framing, self.write, self.wake, self.transport = framing, write, None, transport
         self.lagging_since = None
         if waiting:
             write(b"".join(map(wrap, waiting)))
+            self._count(events)
 
     def forget(self, dropped: frozenset[str]) -> None:
         """Drop what waits of pairs the client has just left."""
@@ -195,8 +247,23 @@ class Subscription:
             self._drained.set_result(None)
         self._drained = None
 
+    def _unpack(self) -> tuple[list[bytes], list[Event]]:
+        """Everything that waits, as frames, and the events among it."""
+        if self._outbox is None:
+            return [], []
+        messages, events = self._outbox.take()
+        self.notify_drained()
+        return messages + [self.framing.event(event) for event in events], events
+
+    def _count(self, events: Sequence[Event]) -> None:
+        """Events that had waited are delivered. What came before the client followed is past, and took no time."""
+        if events and self._statistics is not None:
+            self._statistics.deliver(self._transport, len(events), 1)
+            live = [event for event in events if event.order > self.joined]
+            self._statistics.time(self._transport, live, 1)
+
     def _waiting_grew(self) -> None:
         if self._outbox is not None and self._outbox.overflowed:
-            self.overflow("alert lane overflowed")
+            self.cut(CutReason.LANE_FULL)
         elif self.wake is not None:
             self.wake()

@@ -18,6 +18,7 @@ from app.realtime.cache import Cache
 from app.realtime.event import Event, cursor_order
 from app.realtime.hub import Hub
 from app.realtime.messages import Price, RecorderLag, ServerStats
+from app.realtime.statistics import Number
 
 _DAILY_STALE_AFTER = 26 * 3600.0
 """Seconds of open market in which a daily rate is followed by the next: a day, and time for that to be published."""
@@ -117,7 +118,7 @@ class PriceView:
         """The sources from which nothing comes though they should quote; all of them where the log cannot be followed."""
         if self._hub.log_fault is not None:
             return {shown.source for shown in self._show_all()}
-        return {source for source in self._hub.silent if is_quoting(source, now)}
+        return {source for source in self._hub.signs.silent if is_quoting(source, now)}
 
     def _show_all(self) -> list[_Shown]:
         moment = (self._hub.cursor, id(self.days))
@@ -172,23 +173,36 @@ def _change(pair: CurrencyPair, figures: DayFigures) -> dict[str, str | float | 
 
 
 async def server_stats(hub: Hub, cache: Cache) -> ServerStats:
-    """The clients of this process and the state of Redis."""
-    subscriptions = sum(len(client.interest.pairs) for client in hub.clients)
+    """The clients of all processes that serve this port, and the state of Redis."""
+    redis, rows = await cache.stats(), hub.statistics.table.rows
+    clients = sum(row.client_count for row in rows)
+    subscriptions = int(sum(row.subscriptions.value for row in rows))
     return ServerStats(
         timestamp=rfc3339(utc_now()),
-        active_clients=hub.client_count,
+        active_clients=clients,
         max_clients=hub.max_clients,
         total_subscriptions=subscriptions,
-        average_subs_per_client=round(subscriptions / hub.client_count, 2) if hub.client_count else 0.0,
+        average_subs_per_client=round(subscriptions / clients, 2) if clients else 0.0,
         tracked_pairs=len(hub.pairs),
-        cache=await cache.stats(),
+        cache=redis,
         recorder=recorder_lag(hub),
+        workers=len(rows),
+        clients_by_transport=_totals([row.clients for row in rows]),
+        lagging_clients=int(sum(row.lagging.value for row in rows)),
+        events_delivered=int(sum(number.value for row in rows for number in row.deliveries.values())),
+        prices_conflated=int(sum(row.conflated.value for row in rows)),
+        clients_cut_off=_totals([row.cut_off for row in rows]),
+        gaps=int(hub.statistics.gaps.value),
     )
+
+
+def _totals(numbers: Sequence[Mapping[str, Number]]) -> dict[str, int]:
+    return {label: int(sum(row[label].value for row in numbers)) for label in numbers[0]}
 
 
 def recorder_lag(hub: Hub) -> RecorderLag | None:
     """How far the recorder was behind when it last said so."""
-    sign = hub.recorder
+    sign = hub.signs.recorder
     if sign is None:
         return None
     # A sign is an event of the log itself, written after what it tells of.

@@ -138,7 +138,7 @@ async def _reader(hub: Hub, since: str | None) -> LogReader:
     """A reader that begins where a client asks. Raises InvalidCursor, CursorExpired, LogUnavailable."""
     if since is None:
         return hub.log.reader()
-    held = await hub.holds(since)
+    held = await hub.find(since)
     if held is None:
         raise CursorExpired(f"Cursor expired: the log does not hold {since}")
     return hub.log.reader(held.cursor, held.seq)

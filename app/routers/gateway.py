@@ -69,7 +69,7 @@ class Gateway:
     @property
     def shown_source(self) -> tuple[str, bool | None]:
         """Where prices come from and whether they are invented: as the feed last said, else as configured."""
-        feed = self.hub.feed
+        feed = self.hub.signs.feed
         return (self.sources[0], self.simulated) if feed is None else (feed.source, feed.simulated)
 
     @property

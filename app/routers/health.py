@@ -41,8 +41,8 @@ class Health(Message):
     status: Literal["healthy", "unhealthy"]
     service: str = Field(examples=["WebSocket Server"])
     timestamp: TimeText
-    active_clients: int = Field(description="Streaming clients of this process")
-    max_clients: int
+    active_clients: int = Field(description="Streaming clients, of all workers that serve this port")
+    max_clients: int = Field(description="As many as all workers together serve at once")
     services: Services
     source: str = Field(description="Where prices come from", examples=["oanda", "simulated"])
     simulated: bool | None = Field(description="True where prices are invented; null where that is not known yet")
@@ -91,14 +91,14 @@ async def get_health(gateway: CurrentGateway, response: Response) -> Health:
         status="healthy" if healthy else "unhealthy",
         service="WebSocket Server",
         timestamp=rfc3339(utc_now()),
-        active_clients=gateway.hub.client_count,
+        active_clients=gateway.hub.statistics.table.total_clients,
         max_clients=gateway.hub.max_clients,
         services=Services.model_validate(
             {"redis": words[redis], "database": words[database], "feed": gateway.prices.feed_state()}
         ),
         source=source,
         simulated=simulated,
-        sources=dict(gateway.hub.feed.sources) if gateway.hub.feed else {},
+        sources=dict(gateway.hub.signs.feed.sources) if gateway.hub.signs.feed else {},
         recorder=recorder_lag(gateway.hub),
     )
 

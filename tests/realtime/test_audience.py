@@ -5,6 +5,7 @@ import pytest
 from app.realtime.audience import Audience
 from app.realtime.event import ORIGIN, Event
 from app.realtime.frames import EVENT_STREAM
+from app.realtime.statistics import StatisticsTable
 from app.realtime.subscription import NOTHING_YET, Bounds, Interest, Subscription
 from tests.building import Clock, alert_event, correlation_event, cursor, numbers, price_event, ready_event
 
@@ -44,7 +45,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def audience(clock: Clock) -> Audience:
-    return Audience(EVENT_STREAM, _EURO, clock)
+    return Audience(EVENT_STREAM, _EURO, clock, StatisticsTable.alone().row())
 
 
 def test_everyone_who_can_take_it_gets_the_same_bytes_in_one_write(audience: Audience) -> None:
@@ -126,7 +127,7 @@ def test_it_selects_what_concerns_it_in_order(audience: Audience) -> None:
 
 
 def test_those_who_follow_nothing_get_events_without_an_id(clock: Clock) -> None:
-    audience = Audience(EVENT_STREAM, NOTHING_YET, clock)
+    audience = Audience(EVENT_STREAM, NOTHING_YET, clock, StatisticsTable.alone().row())
     selected = audience.select([price_event(1), ready_event(2)])
     assert numbers(selected) == [2]
     assert selected[0].payload == ready_event(2).bare
@@ -134,7 +135,7 @@ def test_those_who_follow_nothing_get_events_without_an_id(clock: Clock) -> None
 
 
 def test_a_limited_audience_gets_the_newest_price_when_it_is_due(clock: Clock) -> None:
-    audience = Audience(EVENT_STREAM, Interest(frozenset({"EUR_USD"}), max_hz=2), clock)
+    audience = Audience(EVENT_STREAM, Interest(frozenset({"EUR_USD"}), max_hz=2), clock, StatisticsTable.alone().row())
     assert audience.pacer is not None
     assert numbers(audience.select([price_event(1), price_event(2), price_event(3)])) == [1]
     assert audience.pacer.waits == 0.5
@@ -145,7 +146,7 @@ def test_a_limited_audience_gets_the_newest_price_when_it_is_due(clock: Clock) -
 
 
 def test_a_price_that_newer_events_have_overtaken_comes_without_an_id(clock: Clock) -> None:
-    audience = Audience(EVENT_STREAM, Interest(frozenset({"EUR_USD", "USD_JPY"}), max_hz=2), clock)
+    audience = Audience(EVENT_STREAM, Interest(frozenset({"EUR_USD", "USD_JPY"}), max_hz=2), clock, StatisticsTable.alone().row())
     events = [price_event(1), price_event(2), alert_event(3), price_event(4, "USD_JPY"), price_event(5, "USD_JPY")]
     deliver(audience, *audience.select(events))
     assert audience.last == price_event(4).order

@@ -174,5 +174,5 @@ async def test_who_does_not_read_is_cut_off_and_costs_no_memory(
         await wait_until(lambda: not on.server.server_state.tasks, "nothing of them is left", 10)
         flowing.cancel()
         await asyncio.gather(flowing, return_exceptions=True)
-        assert on.hub.cut_off.total() == 2
+        assert sum(number.value for number in on.hub.statistics.cut_off.values()) == 2
     assert_no_traceback(caplog)

@@ -177,7 +177,7 @@ def test_a_full_lane_cuts_the_client_off(direct: bool) -> None:
 def test_answers_overflow_the_lane_too_and_whoever_owns_the_client_decides() -> None:
     connection = Connection(direct=False, bounds=Bounds(alert_lane_events=1))
     told: list[str] = []
-    connection.client.overflow = told.append
+    connection.client.on_cut = told.append
     connection.client.send_frame(b"one")
     connection.client.send_frame(b"two")
     assert told == ["alert lane overflowed"]
