@@ -8,6 +8,7 @@ from app.realtime.frames import Framing
 from app.realtime.pacer import Pacer
 from app.realtime.statistics import Statistics
 from app.realtime.subscription import Interest, Subscription
+from app.realtime.wire import Way, way_of, write_to_all
 
 
 class Audience:
@@ -20,7 +21,7 @@ class Audience:
         self.last = (0, 0)
         self.timer: asyncio.TimerHandle | None = None
         self._statistics = statistics
-        self._direct: dict[Subscription, Callable[[bytes], None]] = {}
+        self._direct: dict[Subscription, Way] = {}
         self._waiting: dict[Subscription, None] = {}
 
     def __len__(self) -> int:
@@ -30,7 +31,7 @@ class Audience:
         """Let a client hear what comes from now on."""
         if client.takes_now:
             assert client.write is not None
-            self._direct[client] = client.write
+            self._direct[client] = way_of(client.write)
         else:
             self._waiting[client] = None
 
@@ -65,12 +66,11 @@ class Audience:
         waiting = list(self._waiting)  # taken first: a client that this write fills is not to get the events twice
         if self._direct:
             piece = self.framing.join([frames[event] for event in events])
-            writes, transport = list(self._direct.values()), next(iter(self._direct)).transport
-            for write in writes:
-                write(piece)
-            self._statistics.deliver(transport, len(events), len(writes))
+            ways, transport = list(self._direct.values()), next(iter(self._direct)).transport
+            write_to_all(ways, piece)
+            self._statistics.deliver(transport, len(events), len(ways))
             if not held_back:
-                self._statistics.time(transport, events, len(writes))
+                self._statistics.time(transport, events, len(ways))
         for client in waiting:
             if not client.has_waiting_events:
                 client.position = position

@@ -4,11 +4,12 @@ Under another server there is no wire, and the ordinary ASGI send is used.
 """
 
 import asyncio
+import os
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 SCOPE_KEY = "fx.wire"
 
@@ -99,6 +100,44 @@ class Wire:
         if not self.transport.is_closing():
             self.transport.write(last)
             self.transport.close()
+
+
+class Way(NamedTuple):
+    """How the same bytes get to one of many connections with the least work; see ``write_to_all``."""
+
+    descriptor: int
+    unsent: Callable[[], int]
+    write: Callable[[bytes], None]
+
+
+def way_of(write: Callable[[bytes], None]) -> Way:
+    """The way that belongs to a connection's ``write``: past its transport where that can be, which is where nothing encrypts."""
+    transport = getattr(write, "__self__", None)
+    if isinstance(transport, asyncio.Transport) and transport.get_extra_info("sslcontext") is None:
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            return Way(connection.fileno(), transport.get_write_buffer_size, write)
+    return Way(-1, lambda: 1, write)
+
+
+def write_to_all(ways: Iterable[Way], piece: bytes) -> None:
+    """Write to many connections. What one of them does not take at once its transport keeps, in order.
+
+    This loop is what a delivery costs. A call of the transport for each connection would add a tenth to it, most of which is
+    the system call.
+    """
+    size, write_now = len(piece), os.write
+    for descriptor, unsent, write in ways:
+        if unsent():
+            write(piece)
+            continue
+        try:
+            sent = write_now(descriptor, piece)
+        except OSError:
+            write(piece)  # full, or gone: the transport finds out and knows what to do
+        else:
+            if sent < size:
+                write(piece[sent:])
 
 
 def wire_of(scope: Mapping[str, Any]) -> Wire | None:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.realtime.wire import SCOPE_KEY, Wire, WireUser, wire_of
+from app.realtime.wire import SCOPE_KEY, Wire, WireUser, way_of, wire_of, write_to_all
 from tests.waiting import wait_until
 
 _MARK = 65_536
@@ -66,7 +66,8 @@ async def connection() -> AsyncGenerator[tuple[_Opened, socket.socket]]:
             try:
                 yield opened, client
             finally:
-                opened.transport.abort()
+                if not opened.lost.done():
+                    opened.transport.abort()
                 await opened.lost
 
 
@@ -189,3 +190,37 @@ async def test_a_wire_is_found_in_the_scope_of_a_server_that_offers_one() -> Non
 @pytest.mark.parametrize("scope", [{}, {"extensions": None}, {"extensions": {}}, {"extensions": {SCOPE_KEY: {}}}])
 def test_other_servers_offer_no_wire(scope: dict[str, object]) -> None:
     assert wire_of(scope) is None
+
+
+async def test_many_are_written_to_at_once_and_what_one_does_not_take_comes_in_order() -> None:
+    async with connection() as (ready, reading), connection() as (full, stalled):
+        for opened in (ready, full):
+            opened.open(mark=1 << 24)
+        ways = [way_of(opened.transport.write) for opened in (ready, full)]
+        assert all(way.descriptor > 0 for way in ways)
+        while not full.transport.get_write_buffer_size():
+            write_to_all(ways[1:], b"a" * 100_000)
+        write_to_all(ways, b"b" * 1000)
+        write_to_all(ways, b"c" * 1000)
+        for opened in (ready, full):
+            opened.transport.close()
+        assert await read_all(reading) == b"b" * 1000 + b"c" * 1000
+        assert (await read_all(stalled)).lstrip(b"a") == b"b" * 1000 + b"c" * 1000
+
+
+async def test_who_is_gone_does_not_keep_the_others_from_being_written_to() -> None:
+    async with connection() as (gone, _), connection() as (here, client):
+        gone.open()
+        here.open()
+        ways = [way_of(opened.transport.write) for opened in (gone, here)]
+        gone.transport.abort()
+        await gone.lost
+        write_to_all(ways, b"news")
+        here.transport.close()
+        assert await read_all(client) == b"news"
+
+
+def test_where_there_is_no_connection_past_which_to_write_the_given_way_is_gone() -> None:
+    written: list[bytes] = []
+    write_to_all([way_of(written.append)], b"news")
+    assert written == [b"news"]
