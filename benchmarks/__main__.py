@@ -5,7 +5,6 @@ import resource
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -14,64 +13,64 @@ import typer
 from rich.console import Console
 
 from benchmarks.machine import this_machine
-from benchmarks.measure import Figures, Flow, measure
+from benchmarks.outcome import Outcome
 from benchmarks.processes import Cores, MeasurementFailed
-from benchmarks.report import Report
-from benchmarks.subjects import KEYS, SOCKETIO_ON_NODE, SUBJECTS, Subject, install_node_peer
+from benchmarks.report import Missing, Report
+from benchmarks.scenarios import KEYS as SCENARIO_KEYS
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios.scenario import Scenario
+from benchmarks.stand import Bench
+from benchmarks.subjects import KEYS, prepare
 
 _FILES_BESIDE_CLIENTS = 200
-_NARROWEST = 118
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be measured."""
-
-    clients: int
-    gateway_flows: Sequence[Flow]
-    peer_flows: Sequence[Flow]
-    rounds: int
-    subjects: Sequence[Subject]
+_NARROWEST = 150
 
 
 def main(
-    clients: Annotated[int, typer.Option(min=1, help="Clients of each server, every one on all 20 pairs.")] = 500,
-    rate: Annotated[
-        float, typer.Option(min=1, help="Events a second for the gateway, which also gets a tenth of them one by one.")
-    ] = 1000,
-    peer_rate: Annotated[float, typer.Option(min=0.1, help="Events a second for everyone; too many show a peer's most.")] = 15,
-    burst: Annotated[int, typer.Option(min=1, help="Events published together; 20 is one of each pair.")] = 20,
-    seconds: Annotated[float, typer.Option(min=0.5, help="How long each rate is held.")] = 3,
-    rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured; medians are shown.")] = 3,
-    only: Annotated[list[str] | None, typer.Option(help=f"Only these, comma separated: {', '.join(KEYS)}.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
+    only_scenario: Annotated[
+        list[str] | None, typer.Option(help=f"Only these, comma separated: {', '.join(SCENARIO_KEYS)}.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help=f"Only these servers, comma separated: {', '.join(KEYS)}.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Shorter, for a rough answer.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="Name the scenarios, and measure nothing.")] = False,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file, as Markdown.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every figure to this file, as JSON.")] = None,
 ) -> None:
     """Measure what a delivery costs the gateway, and what it costs other servers on this machine."""
     console = Console(highlight=False)
     if not console.is_terminal or console.width < _NARROWEST:
         console = Console(highlight=False, width=_NARROWEST)
-    wanted = [key.strip() for keys in only or KEYS for key in keys.split(",")]
-    if unknown := [key for key in wanted if key not in KEYS]:
-        raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(KEYS)}", param_hint="--only")
-    _allow_open_files(clients)
-    slow = Flow(peer_rate, burst, seconds)
-    one_by_one = Flow(rate / 10, 1, seconds)
-    flows = list(dict.fromkeys([slow, one_by_one, Flow(rate, burst, seconds)]))
-    plan = Plan(clients, flows, [slow], rounds, [subject for subject in SUBJECTS if subject.key in wanted])
-    report = asyncio.run(_until_signal(plan, console))
+    if listing:
+        for scenario in SCENARIOS:
+            console.print(f"{scenario.key}: {scenario.title}", markup=False)
+        return
+    wanted = _chosen(only_scenario, SCENARIO_KEYS, "--only-scenario")
+    subjects = _chosen(only, KEYS, "--only")
+    scenarios = [scenario for scenario in SCENARIOS if scenario.key in wanted]
+    _allow_open_files(max(scenario.clients for scenario in scenarios))
+    report = asyncio.run(_until_signal(scenarios, subjects, quick, console))
     if report is None:
         console.print("Stopped.")
         raise typer.Exit(130)
     report.show(console)
+    if markdown is not None:
+        markdown.write_text(report.markdown())
     if json is not None:
         report.save(json)
-    if not report.measured:
+    if not report.outcomes:
         raise typer.Exit(1)
 
 
-async def _until_signal(plan: Plan, console: Console) -> Report | None:
-    """Carry out the plan; None where SIGINT or SIGTERM ended it, with everything that was started."""
-    task = asyncio.create_task(_carry_out(plan, console))
+def _chosen(given: list[str] | None, known: Sequence[str], option: str) -> list[str]:
+    chosen = [key.strip() for keys in given or known for key in keys.split(",")]
+    if unknown := [key for key in chosen if key not in known]:
+        raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(known)}", param_hint=option)
+    return chosen
+
+
+async def _until_signal(scenarios: Sequence[Scenario], subjects: Sequence[str], quick: bool, console: Console) -> Report | None:
+    """Measure; None where SIGINT or SIGTERM ended it, with everything that was started."""
+    task = asyncio.create_task(carry_out(scenarios, subjects, quick, console))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
     with suppress(asyncio.CancelledError):
@@ -85,27 +84,35 @@ def _cancel_once(task: asyncio.Task[Report]) -> None:
         task.cancel()
 
 
-async def _carry_out(plan: Plan, console: Console) -> Report:
+async def carry_out(scenarios: Sequence[Scenario], keys: Sequence[str], quick: bool, console: Console) -> Report:
+    """Put each of the servers with these keys to each scenario that has it, one after the other."""
     machine, cores = this_machine(), Cores.apart()
-    measured: list[Figures] = []
-    not_run: dict[Subject, str] = {}
-    with TemporaryDirectory(prefix="fx-bench-node-") as folder, console.status("") as status:
-        for subject in plan.subjects:
-            if subject.name == SOCKETIO_ON_NODE:
-                status.update(f"Installing {subject.name}")
-                if (reason := await install_node_peer(Path(folder))) is not None:
-                    not_run[subject] = reason
-        for number in range(plan.rounds):
-            for subject in plan.subjects:
-                if subject in not_run:
+    outcomes: list[Outcome] = []
+    missing: list[Missing] = []
+    with TemporaryDirectory(prefix="fx-bench-prepared-") as folder, console.status("Preparing") as status:
+        bench = Bench(cores, Path(folder), quick)
+        needed = {subject.key for scenario in scenarios for subject in scenario.subjects}
+        unprepared = await prepare([key for key in keys if key in needed], bench.prepared)
+        for scenario in scenarios:
+            for subject in scenario.subjects:
+                if subject.key not in keys:
                     continue
-                status.update(f"Round {number + 1} of {plan.rounds}: {subject.name}, {subject.transport}")
-                flows = plan.gateway_flows if subject.is_gateway else plan.peer_flows
+                if (reason := unprepared.get(subject.key)) is not None:
+                    missing.append(Missing(scenario.key, subject, reason))
+                    continue
+                status.update(f"{scenario.title}: {subject.name}")
                 try:
-                    measured += await measure(subject, plan.clients, flows, cores, Path(folder))
-                except MeasurementFailed as error:
-                    not_run[subject] = str(error)
-    return Report(machine, cores, plan.clients, measured, not_run)
+                    outcomes += await scenario.measure(subject, bench)
+                except* MeasurementFailed as failed:
+                    missing.append(Missing(scenario.key, subject, _first(failed)))
+    return Report(machine, cores, scenarios, outcomes, missing)
+
+
+def _first(failed: BaseException) -> str:
+    """What the first of the failures says; those of a task group come together."""
+    while isinstance(failed, BaseExceptionGroup):
+        failed = failed.exceptions[0]
+    return str(failed)
 
 
 def _allow_open_files(clients: int) -> None:
@@ -113,7 +120,7 @@ def _allow_open_files(clients: int) -> None:
     needed = clients + _FILES_BESIDE_CLIENTS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard not in (resource.RLIM_INFINITY, -1) and hard < needed:
-        raise typer.BadParameter(f"this system allows {hard} open files, too few for {clients} clients", param_hint="--clients")
+        raise typer.BadParameter(f"this system allows {hard} open files, too few for {clients} clients")
     if soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 

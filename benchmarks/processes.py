@@ -17,6 +17,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 READY = "Ready on "
 """What every server says once it serves, followed by its URL."""
 
+PROCESS = "process "
+"""What follows the URL, with a process id, where another process serves than the one that was started."""
+
 _INHERITED = ("HOME", "LANG", "PATH", "TMPDIR")
 _STARTS_WITHIN = 60.0
 _ANSWERS_WITHIN = 300.0
@@ -93,10 +96,15 @@ class Companion:
 
 @asynccontextmanager
 async def companion(
-    module: str, *arguments: str, folder: Path, cores: frozenset[int], variables: Mapping[str, str] | None = None
+    module: str,
+    *arguments: str,
+    folder: Path,
+    cores: frozenset[int],
+    variables: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> AsyncGenerator[Companion]:
-    """A module of this package as a process of its own."""
-    name = module.rpartition(".")[2]
+    """A module of this package as a process of its own, named after the module where no other name is given."""
+    name = name or module.rpartition(".")[2]
     errors = folder / f"{name}.log"
     with errors.open("wb") as log, on_cores(cores):
         process = await asyncio.create_subprocess_exec(
@@ -129,7 +137,7 @@ async def server(
             stdin=DEVNULL, stdout=log, stderr=STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
-        yield RunningServer(await _url(process, said), process.pid)
+        yield await _serving(process, said)
     finally:
         await _end(process)
 
@@ -161,13 +169,15 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**inherited, "PYTHONPATH": str(PROJECT), "COLUMNS": "200", **(variables or {})}
 
 
-async def _url(process: Process, said: Path) -> str:
+async def _serving(process: Process, said: Path) -> RunningServer:
     with suppress(TimeoutError):
         async with asyncio.timeout(_STARTS_WITHIN):
             while process.returncode is None:
                 text = said.read_text(errors="replace")
-                if READY in text and (rest := text.partition(READY)[2].split()):
-                    return rest[0].rstrip(",")
+                line, ended, _ = text.partition(READY)[2].partition("\n")
+                if ended:
+                    pid = line.partition(PROCESS)[2].strip()
+                    return RunningServer(line.split()[0].rstrip(","), int(pid) if pid.isdigit() else process.pid)
                 await asyncio.sleep(0.02)
     raise MeasurementFailed(f"the server did not start{_last_words(said)}")
 

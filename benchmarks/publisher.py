@@ -1,7 +1,8 @@
 """Writes prices to the log at a steady rate: ``python -m benchmarks.publisher REDIS_URL``.
 
 It is told what to do by JSON lines on standard input: ``publish`` with ``bursts``, ``burst`` (events written together, of the
-pairs in turn) and ``rate`` (events a second). The answer says how long that took.
+pairs in turn) and ``rate`` (events a second). The answer says how long that took and, where
+the order has ``ids``, gives them.
 """
 
 import asyncio
@@ -33,19 +34,22 @@ async def obey(redis_url: str) -> None:
         invented = quotes()
         while line := await asyncio.to_thread(sys.stdin.readline):
             order = json.loads(line)
-            took = await _publish(publisher, invented, order["bursts"], order["burst"], order["rate"])
-            print(json.dumps({"took": took}), flush=True)
+            took, ids = await _publish(publisher, invented, order["bursts"], order["burst"], order["rate"])
+            print(json.dumps({"took": took, "ids": ids if order.get("ids") else []}), flush=True)
 
 
-async def _publish(publisher: Publisher, invented: Iterator[Quote], bursts: int, burst: int, rate: float) -> float:
+async def _publish(
+    publisher: Publisher, invented: Iterator[Quote], bursts: int, burst: int, rate: float
+) -> tuple[float, list[str]]:
     """Publish each burst when it is due, and be done when one more would be."""
+    ids: list[str] = []
     clock = asyncio.get_running_loop().time
     began = clock()
     for number in range(bursts):
         await asyncio.sleep(began + number * burst / rate - clock())
-        await publisher.publish([price_update(next(invented), utc_now()) for _ in range(burst)])
+        ids += await publisher.publish([price_update(next(invented), utc_now()) for _ in range(burst)])
     await asyncio.sleep(began + bursts * burst / rate - clock())
-    return clock() - began
+    return clock() - began, ids
 
 
 def _usual(pair: CurrencyPair) -> Decimal:

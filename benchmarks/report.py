@@ -1,216 +1,161 @@
-"""The figures of all rounds as medians, in a table and as JSON."""
+"""All outcomes in a table on the console, as Markdown and as JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import Machine
-from benchmarks.measure import Figures, Flow
+from benchmarks.outcome import Outcome
 from benchmarks.processes import Cores
+from benchmarks.scenarios.scenario import Scenario
 from benchmarks.subjects import Subject
 
-_TRANSPORTS = {"websocket": "Socket.IO over websocket", "sse": "Server-Sent Events"}
-_BUSY = 0.85
 _HEADINGS = (
-    "events/s in\nbursts of", "deliveries\na second", "per CPU\nsecond", "CPU µs\neach", "p50\nms", "p99\nms",
-    "KiB per\nclient", "events each\nclient got",
+    "", "load", "deliveries\na second", "CPU µs\neach", "× per CPU\nsecond", "p50\nms", "p99\nms", "KiB per\nclient", "RSS\nMiB",
+    "delivered of\nexpected",
 )  # fmt: skip
+_METHOD = (
+    "CPU is the serving process alone, all its threads, kernel time included; of nginx its worker. Latency is from the "
+    "publisher's stamp to the client's read. Memory a client is resident growth from no client to all.",
+    "“× per CPU second” is how many times as many deliveries the gateway makes of a second of CPU as that row does, each at "
+    "its own load. Events that come together go to a client of the gateway in one write, so a ratio means little without it.",
+)
 
 
-@dataclass(frozen=True)
-class Row:
-    """The medians of one server under one flow over all rounds."""
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What could not be run, and why."""
 
+    scenario: str
     subject: Subject
-    flow: Flow
-    rounds: list[Figures]
+    reason: str
 
-    def middle(self, name: str) -> float | None:
-        """The median of a figure; None where no round has it."""
-        known = [value for figures in self.rounds if (value := getattr(figures, name)) is not None]
-        return median(known) if known else None
-
-    @property
-    def per_cpu_second(self) -> float:
-        """Deliveries for a second of the server's CPU time."""
-        return 1 / median(figures.cpu_per_delivery for figures in self.rounds)
-
-    @property
-    def received(self) -> str:
-        """What the clients got of what there was, over all rounds."""
-        least = min(figures.least for figures in self.rounds)
-        most = max(figures.most for figures in self.rounds)
-        expected = self.rounds[0].expected
-        return f"all {expected:,}" if least == most == expected else f"{least:,} to {most:,} of {expected:,}"
-
-    @property
-    def sustained(self) -> bool:
-        """True where most rounds kept up."""
-        return sum(figures.sustained for figures in self.rounds) * 2 > len(self.rounds)
-
-    @property
-    def place(self) -> str:
-        """Which row this is, in words."""
-        return f"{self.subject.name}, {self.subject.transport}, {_described(self.flow)}"
-
-    @property
-    def troubles(self) -> list[str]:
-        """What a reader should know before trusting the row."""
-        troubles = []
-        if (self.middle("load_share") or 0) > _BUSY:
-            troubles.append("the clients' own core was busy, so latency and losses are partly theirs; a lower rate shows more.")
-        if (self.middle("published_in") or 0) > 1.05 * self.flow.lasts + 0.1:
-            troubles.append("the publisher did not reach the rate.")
-        if not self.sustained:
-            troubles.append("the server did not keep up; its deliveries a second are the most it can do here.")
-        if lost := sum(figures.lost for figures in self.rounds):
-            troubles.append(f"{lost} connections were lost.")
-        return troubles
+    def __str__(self) -> str:
+        return f"Not run: {self.scenario}, {self.subject.name}, {self.subject.transport}: {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that was found out, and what could not be."""
 
     machine: Machine
     cores: Cores
-    clients: int
-    measured: Sequence[Figures]
-    not_run: dict[Subject, str]
+    scenarios: Sequence[Scenario]
+    outcomes: Sequence[Outcome]
+    missing: Sequence[Missing]
 
-    @property
-    def rows(self) -> list[Row]:
-        """One for each server and flow, in the order they were first measured."""
-        rounds: dict[tuple[Subject, Flow], list[Figures]] = {}
-        for figures in self.measured:
-            rounds.setdefault((figures.subject, figures.flow), []).append(figures)
-        return [Row(subject, flow, found) for (subject, flow), found in rounds.items()]
+    def rows(self, scenario: Scenario) -> list[list[str]]:
+        """The cells of a scenario's table."""
+        found = [outcome for outcome in self.outcomes if outcome.scenario == scenario.key]
+        ours = next((outcome for outcome in found if outcome.subject.is_gateway), None)
+        return [_cells(outcome, ours) for outcome in found]
 
     def show(self, console: Console) -> None:
         """Print it all."""
-        for transport, title in _TRANSPORTS.items():
-            rows = [row for row in self.rows if row.subject.transport == transport]
-            if rows:
-                console.print(_table(f"{self.clients} clients on all 20 pairs, {title}", rows))
-                if (ratios := _ratios(rows)) is not None:
-                    console.print(ratios)
-        for line in self._notes():
+        for scenario in self.scenarios:
+            if rows := self.rows(scenario):
+                table = Table(
+                    title=f"{scenario.key}: {scenario.title}", title_justify="left", title_style="bold",
+                    box=box.SIMPLE_HEAD, pad_edge=False,
+                )  # fmt: skip
+                for number, heading in enumerate(_HEADINGS):
+                    table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number != 1)
+                for row in rows:
+                    table.add_row(*row)
+                console.print(table)
+            for line in self.notes(scenario):
+                console.print(line, markup=False)
+        for line in self.conditions():
             console.print(line, style="dim", markup=False)
 
+    def markdown(self) -> str:
+        """All of it as Markdown."""
+        headings = [heading.replace("\n", " ") for heading in _HEADINGS]
+        lines = ["# Benchmark", ""]
+        for scenario in self.scenarios:
+            lines += [f"## {scenario.key}: {scenario.title}", ""]
+            if rows := self.rows(scenario):
+                rule = ["---", "---", *["---:"] * (len(headings) - 2)]
+                lines += [f"| {' | '.join(cells)} |" for cells in (headings, rule, *rows)] + [""]
+            lines += [f"- {line}" for line in self.notes(scenario)] + [""]
+        return "\n".join([*lines, "## Conditions", "", *(f"- {line}" for line in self.conditions()), ""])
+
     def save(self, file: Path) -> None:
-        """Write it all as JSON, with every round."""
+        """Write it all as JSON."""
         report = {
             "machine": asdict(self.machine),
             "pinned": self.cores.pinned,
-            "clients": self.clients,
-            "medians": [_medians(row) for row in self.rows],
-            "rounds": [asdict(figures) for figures in self.measured],
-            "not_run": {f"{subject.name}, {subject.transport}": reason for subject, reason in self.not_run.items()},
+            "outcomes": [
+                {**asdict(outcome), "cpu_per_delivery": outcome.cpu_per_delivery, "per_cpu_second": outcome.per_cpu_second}
+                for outcome in self.outcomes
+            ],
+            "missing": [asdict(missing) for missing in self.missing],
         }
         file.write_text(json.dumps(report, indent=2) + "\n")
 
-    def _notes(self) -> list[str]:
-        measured = [*self._method(), *self._beside()] if self.measured else []
-        troubles = [f"{row.place}: {trouble}" for row in self.rows for trouble in row.troubles]
-        missing = [f"Not run: {subject.name}, {subject.transport}: {reason}" for subject, reason in self.not_run.items()]
-        return [*measured, *troubles, *missing, *self._machine()]
+    def notes(self, scenario: Scenario) -> list[str]:
+        """What belongs to a scenario and is no column: its own figures, its troubles, what could not be run."""
+        lines = []
+        for outcome in self.outcomes:
+            if outcome.scenario != scenario.key:
+                continue
+            place = f"{outcome.subject.name}, {outcome.load}"
+            if outcome.figures:
+                lines.append(f"{place}: {_listed(outcome.figures)}")
+            lines += [f"{place}: {trouble}." for trouble in outcome.troubles]
+        return lines + [str(missing) for missing in self.missing if missing.scenario == scenario.key]
 
-    def _method(self) -> list[str]:
-        """What the figures are, in words."""
-        rounds = max(len(row.rounds) for row in self.rows)
-        return [
-            f"{f'Medians of {rounds} rounds, the servers in turn' if rounds > 1 else 'One round'}. CPU is the server process "
-            "alone, all its threads, kernel time included. Latency is from the publisher's stamp to the client's read. Memory "
-            "is resident growth from no client to all.",
-            "Events published together go to each client of the gateway in one write; one by one (× 1) is its dearest case.",
-            "The server had a core of its own; clients, publisher and Valkey shared the others."
-            if self.cores.pinned
-            else "Processes were not pinned to cores: there is one core, or the system does not allow it.",
-        ]
-
-    def _beside(self) -> list[str]:
-        """What the other processes used."""
-        gateway = [row for row in self.rows if row.subject.is_gateway]
-        if not gateway:
-            return []
-        busiest = max(gateway, key=lambda row: row.flow.rate)
-        return [
-            f"Beside the gateway at {_described(busiest.flow)}, of one core each: Valkey {busiest.middle('valkey_share'):.0%}, "
-            f"publisher {busiest.middle('publisher_share'):.0%}, clients {busiest.middle('load_share'):.0%}."
-        ]
-
-    def _machine(self) -> list[str]:
+    def conditions(self) -> list[str]:
+        """How and where it was measured."""
         machine = self.machine
-        cores = "core" if machine.cores == 1 else "cores"
         versions = ", ".join(f"{name} {known}" for name, known in machine.versions.items() if known)
         return [
-            f"{machine.processor}, {machine.cores} {cores}, {machine.memory / 2**30:.1f} GiB, "
+            *_METHOD,
+            "The server had a core of its own; clients, publisher, bridge and Valkey shared the others."
+            if self.cores.pinned
+            else "Processes were not pinned to cores: there is one core, or the system does not allow it.",
+            f"{machine.processor}, {machine.cores} {'core' if machine.cores == 1 else 'cores'}, "
+            f"{machine.memory / 2**30:.1f} GiB, "
             f"{machine.kernel}, {machine.python}; load average {machine.load_average:.1f} before.",
             f"FX Gateway {machine.gateway}; {versions}.",
         ]
 
 
-def _table(title: str, rows: Sequence[Row]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        memory = row.middle("memory_per_client")
-        table.add_row(
-            row.subject.name,
-            _described(row.flow),
-            f"{row.middle('per_second'):,.0f}",
-            f"{row.per_cpu_second:,.0f}",
-            f"{1e6 / row.per_cpu_second:.2f}",
-            _milliseconds(row.middle("p50")),
-            _milliseconds(row.middle("p99")),
-            "" if memory is None else f"{memory / 1024:.0f}",
-            row.received,
-            style="bold" if row.subject.is_gateway else "",
-        )
-    return table
+def _cells(outcome: Outcome, ours: Outcome | None) -> list[str]:
+    times = ""
+    if ours is not None and ours is not outcome and ours.per_cpu_second and outcome.per_cpu_second:
+        times = f"{ours.per_cpu_second / outcome.per_cpu_second:.2f}"
+    return [
+        outcome.subject.name,
+        outcome.load,
+        _number(outcome.per_second, 1, 0),
+        _number(outcome.cpu_per_delivery, 1e6, 2),
+        times,
+        _number(outcome.p50, 1e3, 1),
+        _number(outcome.p99, 1e3, 1),
+        _number(outcome.memory, 1 / 1024, 1),
+        _number(outcome.rss, 1 / 2**20, 0),
+        _received(outcome),
+    ]
 
 
-def _ratios(rows: Sequence[Row]) -> Table | None:
-    """The gateway's deliveries for a CPU second as multiples of each peer's; None where there is nothing to compare."""
-    ours = [row for row in rows if row.subject.is_gateway]
-    peers = [row for row in rows if not row.subject.is_gateway]
-    if not ours or not peers:
-        return None
-    table = Table(
-        title="Deliveries per CPU second, the gateway against", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    table.add_column("", no_wrap=True)
-    for row in ours:
-        table.add_column(f"gateway at\n{_described(row.flow)}", justify="right", no_wrap=True)
-    for peer in peers:
-        multiples = [row.per_cpu_second / peer.per_cpu_second for row in ours]
-        table.add_row(f"{peer.subject.name} at {_described(peer.flow)}", *(f"{multiple:.1f} times" for multiple in multiples))
-    return table
+def _received(outcome: Outcome) -> str:
+    if outcome.delivered is None:
+        return ""
+    if outcome.delivered == outcome.expected:
+        return f"all {outcome.delivered:,}"
+    return f"{outcome.delivered:,} of {outcome.expected:,}"
 
 
-def _described(flow: Flow) -> str:
-    return f"{flow.rate:,g} × {flow.burst}"
+def _number(value: float | None, factor: float, places: int) -> str:
+    return "" if value is None else f"{value * factor:,.{places}f}"
 
 
-def _medians(row: Row) -> dict[str, object]:
-    names = ("per_second", "cpu_per_delivery", "memory_per_client", "p50", "p99", "least", "most", "expected")
-    return {
-        "subject": row.subject.name,
-        "transport": row.subject.transport,
-        "rate": row.flow.rate,
-        "burst": row.flow.burst,
-        "deliveries_per_cpu_second": row.per_cpu_second,
-        **{name: row.middle(name) for name in names},
-    }
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds * 1000:.1f}"
+def _listed(figures: Mapping[str, float | str]) -> str:
+    shown = (f"{name} {value if isinstance(value, str) else format(value, ',.2f')}" for name, value in figures.items())
+    return "; ".join(shown)

@@ -1,15 +1,19 @@
 """What is measured: the gateway on either transport, and its peers."""
 
 import importlib.util
+import re
+import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copy
 from urllib.parse import urlsplit
 
 from app.market.pair import DEFAULT_PAIRS
-from benchmarks.processes import PROJECT, run
+from benchmarks.bridge import BRIDGE_CORES
+from benchmarks.processes import PROJECT, Cores, run
 
 GATEWAY = "FX Gateway"
 SOCKETIO_ON_NODE = "Socket.IO on Node"
@@ -30,16 +34,31 @@ class Subject:
         """True for the gateway, False for what it is measured beside."""
         return self.name == GATEWAY
 
+    @property
+    def dialect(self) -> str:
+        """How the load speaks to it: what is neither Socket.IO nor ours follows everything on one plain path."""
+        return f"plain-{self.transport}" if self.key in ("nchan", "floor", "uvicorn") else self.transport
+
+
+GATEWAY_WEBSOCKET = Subject("gateway", GATEWAY, "websocket")
+GATEWAY_SSE = Subject("gateway", GATEWAY, "sse")
+PYTHON_SOCKETIO = Subject("python-socketio", "python-socketio emit", "websocket")
+NODE = Subject("node", SOCKETIO_ON_NODE, "websocket")
+SSE_STARLETTE = Subject("sse-starlette", "sse-starlette generators", "sse")
+NCHAN_WEBSOCKET = Subject("nchan", "nchan in nginx", "websocket")
+NCHAN_SSE = Subject("nchan", "nchan in nginx", "sse")
+FLOOR = Subject("floor", "send() in C", "websocket")
+UVICORN_WEBSOCKET = Subject("uvicorn", "uvicorn alone", "websocket")
+UVICORN_SSE = Subject("uvicorn", "uvicorn alone", "sse")
 
 SUBJECTS = (
-    Subject("gateway", GATEWAY, "websocket"),
-    Subject("python-socketio", "python-socketio emit", "websocket"),
-    Subject("node", SOCKETIO_ON_NODE, "websocket"),
-    Subject("gateway", GATEWAY, "sse"),
-    Subject("sse-starlette", "sse-starlette generators", "sse"),
-)
+    GATEWAY_WEBSOCKET, PYTHON_SOCKETIO, NODE, NCHAN_WEBSOCKET, FLOOR, UVICORN_WEBSOCKET,
+    GATEWAY_SSE, SSE_STARLETTE, NCHAN_SSE, UVICORN_SSE,
+)  # fmt: skip
 
 KEYS = tuple(dict.fromkeys(subject.key for subject in SUBJECTS))
+
+_MODULE_FOLDERS = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/nginx/modules")
 
 
 @dataclass(frozen=True)
@@ -50,19 +69,66 @@ class Launch:
     variables: dict[str, str]
 
 
-def launch(subject: Subject, redis_url: str, folder: Path, clients: int, node_folder: Path | None) -> Launch:
-    """How to start a subject on this Redis. ``node_folder`` is where ``install_node_peer`` put that peer."""
+def launch(
+    subject: Subject, redis_url: str, folder: Path, clients: int, prepared: Path, cores: Cores, settings: Mapping[str, str]
+) -> Launch:
+    """How to start a subject on this Redis. ``prepared`` is the folder of ``prepare``; ``settings`` are more of the gateway's."""
     if subject.is_gateway:
         # As users start it, but for the limits: all clients come from one address, and there may be many.
         limits = {"RATE_LIMIT_REQUESTS": "0", "WEBSOCKET_MAX_CLIENTS": str(clients + 100)}
-        variables = {"REDIS_URL": redis_url, "DATA_DIR": str(folder / "data"), **limits}
+        variables = {"REDIS_URL": redis_url, "DATA_DIR": str(folder / "data"), **limits, **settings}
         return Launch([sys.executable, "-m", "app.cli", "gateway", "--port", "0"], variables)
     if subject.name == SOCKETIO_ON_NODE:
         node = _node()
         assert node is not None
-        assert node_folder is not None
-        return Launch([str(node), str(node_folder / "server.js"), urlsplit(redis_url).path, ",".join(DEFAULT_PAIRS)], {})
+        return Launch([str(node), str(prepared / "server.js"), urlsplit(redis_url).path, ",".join(DEFAULT_PAIRS)], {})
+    if subject.key in ("nchan", "floor"):
+        program = str(prepared / "floor") if subject.key == "floor" else str(_nchan_module())
+        variables = {BRIDGE_CORES: ",".join(map(str, sorted(cores.others)))}
+        return Launch([sys.executable, "-m", "benchmarks.bridge", subject.key, redis_url, program], variables)
     return Launch([sys.executable, "-m", "benchmarks.peers", subject.key, redis_url], {})
+
+
+async def prepare(keys: Sequence[str], folder: Path) -> dict[str, str]:
+    """Make ready in a folder what has to be found, compiled or installed; the reasons, by key, where that cannot be done."""
+    missing: dict[str, str] = {}
+    if "nchan" in keys and (reason := _no_nchan()) is not None:
+        missing["nchan"] = reason
+    if "floor" in keys and (reason := await _compile_floor(folder)) is not None:
+        missing["floor"] = reason
+    if "node" in keys and (reason := await install_node_peer(folder)) is not None:
+        missing["node"] = reason
+    return missing
+
+
+def _no_nchan() -> str | None:
+    if shutil.which("nginx") is None:
+        return "there is no nginx on PATH (on Debian: apt install nginx libnginx-mod-nchan)"
+    if _nchan_module() is None:
+        return "this nginx has no module ngx_nchan_module.so (on Debian: apt install libnginx-mod-nchan)"
+    return None
+
+
+def _nchan_module() -> Path | None:
+    """Where nginx says that its modules are, or where they often are."""
+    said = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=False).stderr
+    folders = [
+        *re.findall(r"--modules-path=(\S+)", said),
+        *(f"{prefix}/modules" for prefix in re.findall(r"--prefix=(\S+)", said)),
+    ]
+    files = (Path(folder) / "ngx_nchan_module.so" for folder in (*folders, *_MODULE_FOLDERS))
+    return next((file for file in files if file.exists()), None)
+
+
+async def _compile_floor(folder: Path) -> str | None:
+    compiler = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
+    if compiler is None:
+        return "there is no C compiler"
+    if sys.platform != "linux":
+        return "it is written for Linux"
+    source = str(PROJECT / "benchmarks" / "floor.c")
+    fault = await run([compiler, "-O2", "-o", str(folder / "floor"), source], folder=folder, timeout=_INSTALLS_WITHIN)
+    return None if fault is None else f"{compiler} cannot compile it: {fault}"
 
 
 async def install_node_peer(folder: Path) -> str | None:
