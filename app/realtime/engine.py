@@ -220,7 +220,7 @@ class GatewaySocket(AsyncSocket, WireUser):  # type: ignore[misc]
         self.server.end(self, self.server.reason.TRANSPORT_CLOSE)
 
     def wire_received(self, message: str | bytes) -> None:
-        if message == _PONG:
+        if message == _PONG and self._awaits_pong:  # nearly all that a client ever sends
             self.schedule_ping()
             return
         self._received.append(message)

@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableSequence, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from app.realtime.protocols import WireHttpProtocol
+from app.realtime.protocols import LARGEST_READ, WireHttpProtocol
 
 _logger = logging.getLogger(__name__)
 
@@ -32,8 +32,7 @@ MOVES_WITHIN = 5.0
 MOST_WAITING = 1000
 """Connections that wait for room at one worker."""
 
-_LARGEST_PIECE = 65_536
-_LARGEST_MOVE = LONGEST_LINE + _LARGEST_PIECE
+_LARGEST_MOVE = LONGEST_LINE + LARGEST_READ
 _INBOX_BYTES = 1 << 20
 _MOST_AT_ONCE = 64
 _TRY_AGAIN = 0.02
@@ -193,8 +192,6 @@ class MovableHttpProtocol(WireHttpProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # What asyncio reads at once, four times this, would be more than a datagram may hold on some systems.
-        cast(Any, transport).max_size = _LARGEST_PIECE
         if self._read:
             # Here, because asyncio begins to read, and so to deliver what comes next, only after this.
             data, self._read = self._read, b""

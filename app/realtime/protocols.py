@@ -16,6 +16,9 @@ from app.realtime.wire import SCOPE_KEY, Wire
 REQUEST_WITHIN = 15.0
 """Seconds in which a request, its body included, must have arrived whole."""
 
+LARGEST_READ = 65_536
+"""Bytes that are read of a connection before others have their turn; asyncio would read four times as many."""
+
 LARGEST_HEAD = 32_768
 """Bytes of a request's target and headers together."""
 
@@ -135,7 +138,8 @@ class DetachedWebSocket(asyncio.Protocol):
         if frame.opcode in _DATA:
             if frame.opcode is not Opcode.CONT:
                 self._is_text = frame.opcode is Opcode.TEXT
-            self._parts.append(frame.data)
+            if frame.data:  # of empty ones there may be any number
+                self._parts.append(frame.data)
             if frame.fin:
                 self._hand_on()
         elif frame.opcode is Opcode.PING:
@@ -231,6 +235,8 @@ class WireHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.wire = Wire(transport)
+        with suppress(AttributeError):  # another loop's transport may not have it
+            cast(Any, transport).max_size = LARGEST_READ
         with suppress(OSError):
             # asyncio does it only for sockets that say that they are TCP; those of ``socket.create_server`` do not. Without
             # it an event waits for the client to acknowledge the last one, up to 40 ms.
