@@ -2,6 +2,7 @@
 # make test     every test, with coverage               make test ARGS="tests/market -k pair" runs some, without
 # make check    lint, format, types, coverage of the last full test run
 # make bench    benchmarks                              make bench ARGS="--help"
+# make docs     write the documentation to site/
 # make specs    write openapi/ anew from the code
 # make lock     newest versions into the lock files, from pyproject.toml and tests/clients/package.json
 # make clean    remove what was built, installed and cached; data/ stays
@@ -27,9 +28,9 @@ RUN_READY := $(VENV)/.ready-run
 TEST_READY := $(VENV)/.ready-test
 CLIENTS_READY := $(CLIENTS)/node_modules/.ready
 
-SOURCES := $(shell find app jobs tests openapi examples -name node_modules -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
+SOURCES := $(shell find app docs jobs tests openapi examples -name node_modules -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
 
-.PHONY: run test check bench specs lock clean
+.PHONY: run test check bench docs specs lock clean
 
 run: $(RUN_READY)
 	@exec $(BIN)/fx-gateway run $(ARGS)
@@ -50,6 +51,10 @@ check: $(TEST_READY)
 
 bench: $(TEST_READY)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(TEST_READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "site/index.html"
 
 specs: $(RUN_READY)
 	@$(BIN)/fx-gateway openapi
@@ -115,5 +120,5 @@ lock: $(TEST_READY)
 	@cd benchmarks/node && $(run-npm) update --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error
 
 clean:
-	rm -rf $(VENV) $(CLIENTS)/node_modules build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS)/node_modules build site *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find app jobs tests openapi benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,187 @@
+"""The reference pages, made from the code and the specifications while the documentation is built.
+
+A page says ``<!-- reference: rest -->`` where its part belongs. There is no copy of it to keep in step.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer.core
+import typer.main
+import yaml
+
+from app.cli import cli
+from app.config import Settings
+from app.market.pair import DEFAULT_PAIRS
+
+_SPECS = Path(__file__).parent.parent / "openapi"
+_MARKER = re.compile(r"^<!-- reference: (\w+) -->$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """The page with its markers replaced. mkdocs calls it for each page."""
+    return _MARKER.sub(lambda marker: _PARTS[marker[1]](), markdown)
+
+
+# ------------------------------------------------------------------ REST
+
+
+def rest() -> str:
+    """A section for each operation of openapi.json, by tag."""
+    spec = json.loads((_SPECS / "openapi.json").read_text(encoding="utf-8"))
+    by_tag: dict[str, list[str]] = {}
+    for path, operations in spec["paths"].items():
+        for method, operation in operations.items():
+            lines = list(_operation(spec, method.upper(), path, operation))
+            by_tag.setdefault(operation.get("tags", ["other"])[0], []).append("\n".join(lines))
+    return "\n\n".join("\n\n".join([f"## {tag.capitalize()}", *sections]) for tag, sections in by_tag.items())
+
+
+def _operation(spec: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### {operation['summary']} {{ #{operation['operationId']} }}"
+    yield f"\n`{method} {path}`\n"
+    yield f"{operation.get('description', '')}\n"
+    if operation.get("parameters"):
+        yield "| parameter | in | type | meaning |"
+        yield "| --- | --- | --- | --- |"
+        for parameter in operation["parameters"]:
+            name = f"`{parameter['name']}`" + (" (needed)" if parameter.get("required") else "")
+            schema = parameter.get("schema", {})
+            default = f" Default `{json.dumps(schema['default'])}`." if schema.get("default") is not None else ""
+            meaning = _cell(parameter.get("description", "")) + ("." if default else "") + default
+            kind = _type(spec, schema).removesuffix(" or null")
+            yield f"| {name} | {parameter['in']} | {kind} | {meaning} |"
+        yield ""
+    if "requestBody" in operation:
+        types = {kind: _type(spec, content.get("schema", {})) for kind, content in operation["requestBody"]["content"].items()}
+        yield "Body: " + ", ".join(f"{name} as `{kind}`" for kind, name in types.items()) + ".\n"
+    yield "| status | answer |"
+    yield "| --- | --- |"
+    for status, response in operation["responses"].items():
+        yield f"| {'any other' if status == 'default' else status} | {_cell(response['description'])} |"
+
+
+# ------------------------------------------------------------------ events
+
+
+def events() -> str:
+    """A table of fields for each message of asyncapi.yaml: first those of the server, then those of the client."""
+    spec = yaml.safe_load((_SPECS / "asyncapi.yaml").read_text(encoding="utf-8"))
+    messages = spec["components"]["messages"]
+    sent = {"send": set[str](), "receive": set[str]()}
+    for operation in spec["operations"].values():
+        for reference in operation.get("messages", []):
+            sent[operation["action"]].add(reference["$ref"].rpartition("/")[2])
+    parts = []
+    for action, title in (("send", "From the gateway"), ("receive", "From the client")):
+        parts.append(f"## {title}")
+        parts += ["\n".join(_message(spec, name, messages[name])) for name in messages if name in sent[action]]
+    return "\n\n".join(parts)
+
+
+def _message(spec: Mapping[str, Any], name: str, message: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### `{message.get('name', name)}` {{ #{name} }}"
+    for key in ("summary", "description"):
+        if message.get(key):
+            yield f"\n{message[key].strip()}"
+    payload = _resolved(spec, message.get("payload", {}))
+    if payload.get("properties"):
+        needed = set(payload.get("required", ()))
+        yield "\n| field | type | meaning |"
+        yield "| --- | --- | --- |"
+        for field, schema in payload["properties"].items():
+            optional = "" if field in needed else " (may be missing)"
+            yield f"| `{field}`{optional} | {_type(spec, schema)} | {_cell(_description(spec, schema))} |"
+
+
+# ------------------------------------------------------------------ settings and commands
+
+
+def settings() -> str:
+    """A row for each setting of ``app.config``."""
+    rows = [
+        f"| `{name.upper()}` | {_default(field.default)} | {_cell(field.description or '')} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *rows])
+
+
+def _default(value: object) -> str:
+    match value:
+        case None | ():
+            return ""
+        case tuple() if value == DEFAULT_PAIRS:
+            return "the twenty"
+        case tuple():
+            return f"`{','.join(map(str, value))}`"
+        case _:
+            return f"`{value}`"
+
+
+def commands() -> str:
+    """A section for each command of ``fx-gateway``, with its arguments and options."""
+    group = typer.main.get_command(cli)
+    assert isinstance(group, typer.core.TyperGroup)
+    return "\n\n".join("\n".join(_command(name, command)) for name, command in group.commands.items())
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    yield f"### `fx-gateway {name}` {{ #{name} }}"
+    yield f"\n{(command.help or '').strip()}\n"
+    if command.params:
+        yield "| argument or option | default | meaning |"
+        yield "| --- | --- | --- |"
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            spelled = ", ".join(f"`{part}`" for part in parameter.opts)
+        else:
+            spelled = f"`{parameter.name.upper()}`"
+        shown = parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
+        default = "needed" if parameter.required else _default(getattr(shown, "value", shown))
+        yield f"| {spelled} | {default} | {_cell(parameter.help or '')} |"
+
+
+# ------------------------------------------------------------------ schemas
+
+
+def _resolved(spec: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    while "$ref" in schema:
+        target: Any = spec
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        schema = target
+    return schema
+
+
+def _description(spec: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    return str(schema.get("description") or _resolved(spec, schema).get("description") or "")
+
+
+def _type(spec: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """The type of a value in a few words."""
+    if "$ref" in schema and "properties" in _resolved(spec, schema):
+        return str(schema["$ref"]).rpartition("/")[2]
+    schema = _resolved(spec, schema)
+    if "const" in schema:
+        return f"`{json.dumps(schema['const'])}`"
+    if "enum" in schema:
+        return " ".join(f"`{value}`" for value in schema["enum"])
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            return " or ".join(dict.fromkeys(_type(spec, part) for part in schema[key]))
+    kind = schema.get("type", "value")
+    if isinstance(kind, list):
+        return " or ".join(kind)
+    if kind == "array":
+        return f"list of {_type(spec, schema.get('items', {}))}"
+    return str(schema.get("title", "object")) if kind == "object" else str(kind)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+_PARTS = {"rest": rest, "events": events, "settings": settings, "commands": commands}
