@@ -10,7 +10,15 @@ import typer
 from rich.console import Console
 
 from app.config import Settings, load_settings
-from app.errors import ConfigurationError, DatabaseUnavailable, GatewayError, InvalidPair, LogUnavailable, SourceError
+from app.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    GatewayError,
+    InvalidPair,
+    LogUnavailable,
+    SourceError,
+    WorkersLost,
+)
 from app.market.candle import Granularity
 from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
@@ -19,7 +27,7 @@ from app.progress import import_files
 from app.specs import write_specs
 from app.standalone import run_everything
 from app.watch import watch as watch_prices
-from app.workers import WorkersLost, listeners_of, server_on
+from app.workers import listeners_of, server_on
 from jobs import alerts as alerts_job
 from jobs import feed as feed_job
 from jobs import pubsub_bridge as bridge_job

@@ -18,6 +18,7 @@ GatewayError
 ├── NotReady                      the gateway has not caught up with the log yet
 ├── LogUnavailable                Redis does not answer
 ├── DatabaseUnavailable           the database does not answer
+├── WorkersLost                   the processes that serve a port together do not stay alive
 └── SourceError                   a price source that cannot deliver
     ├── NotOffered                a pair or length of bars that a source does not have
     └── SourceRefused             one that cannot deliver for good: the token or the account is wrong, a file damaged
@@ -98,6 +99,10 @@ class LogUnavailable(GatewayError):
 
 class DatabaseUnavailable(GatewayError):
     """The database does not answer."""
+
+
+class WorkersLost(GatewayError):
+    """The workers of a gateway do not stay alive."""
 
 
 class SourceError(GatewayError):

@@ -20,7 +20,7 @@ from multiprocessing.context import SpawnProcess
 from time import monotonic
 
 from app.config import Settings
-from app.errors import ConfigurationError, GatewayError
+from app.errors import ConfigurationError, WorkersLost
 from app.main import create_app
 from app.providers.backoff import Backoff
 from app.realtime.handover import Doors, Handover, doors
@@ -36,10 +36,6 @@ MOST_DEATHS = 5
 _MINUTE = 60.0
 _STOPS_WITHIN = 10.0
 _READY = True
-
-
-class WorkersLost(GatewayError):
-    """The workers do not stay alive."""
 
 
 def listeners_of(settings: Settings) -> list[socket.socket]:
