@@ -43,7 +43,15 @@ def errors_of_the_gateway() -> list[type[GatewayError]]:
     return [thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, GatewayError)]
 
 
-INTERNAL = {GatewayError, ConfigurationError, SourceError, errors.NotOffered, errors.SourceRefused, errors.LimitExceeded}
+INTERNAL = {
+    GatewayError,
+    ConfigurationError,
+    SourceError,
+    errors.NotOffered,
+    errors.SourceRefused,
+    errors.LimitExceeded,
+    errors.WorkersLost,
+}
 
 
 @pytest.mark.parametrize("kind", errors_of_the_gateway(), ids=lambda kind: kind.__name__)
