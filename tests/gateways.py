@@ -54,7 +54,7 @@ async def gateway(redis_url: str, folder: Path, **settings: Any) -> AsyncGenerat
     )
     serving = asyncio.create_task(server.run_until_stopped())
     try:
-        await wait_until(lambda: serving.done() or ready.done(), "the gateway is ready", 30)
+        await wait_until(lambda: serving.done() or ready.done(), "the gateway is ready", 60)
         assert app.hub is not None, serving
         yield RunningGateway(await ready, app, app.hub, server)
     finally:
@@ -88,7 +88,7 @@ class GatewayProcess:
 
     async def ready_url(self) -> str:
         """Where it serves, once it says that it is ready."""
-        await wait_until(lambda: "Ready on " in self.text or self.returncode is not None, "the gateway is ready", 30)
+        await wait_until(lambda: "Ready on " in self.text or self.returncode is not None, "the gateway is ready", 60)
         assert "Ready on " in self.text, f"exit code {self.returncode}:\n{self.text}"
         return self.text.partition("Ready on ")[2].split()[0].rstrip(",")
 

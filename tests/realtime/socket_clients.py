@@ -58,7 +58,7 @@ class StockClient:
 
     async def connect(self, url: str, **options: Any) -> None:
         """Connect, or raise what the stock client raises."""
-        await self.client.connect(url, transports=self._transports, **options)
+        await self.client.connect(url, transports=self._transports, **{"wait_timeout": 10, **options})
 
     async def disconnect(self) -> None:
         """Disconnect politely."""
