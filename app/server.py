@@ -18,7 +18,7 @@ from app.realtime.protocols import WireHttpProtocol, WireWebSocketProtocol
 
 _BACKLOG = 4096
 
-_ACCEPTED_AT_ONCE = 64
+_ACCEPTED_AT_ONCE = 32
 """Connections taken in before those who are here have their turn again."""
 
 
