@@ -31,6 +31,7 @@ from app.routers import (
     cache,
     candles,
     correlations,
+    description,
     events,
     health,
     info,
@@ -97,6 +98,7 @@ def create_app(settings: Settings, redis_url: str, statistics: Statistics | None
     for endpoints in (stream, prices, health, info, sessions, events, cache, prometheus, *history):
         app.include_router(endpoints.router)
     problems.register(app)
+    description.register(app)
     app.add_middleware(RateLimitMiddleware, requests=settings.rate_limit_requests, window=settings.rate_limit_window)
     app.add_middleware(
         CORSMiddleware,

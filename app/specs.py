@@ -618,8 +618,12 @@ def _socket_channel() -> Document:
                     "type": "object",
                     "required": ["EIO", "transport"],
                     "properties": {
-                        "EIO": {"type": "string", "const": "4"},
-                        "transport": {"type": "string", "enum": ["websocket", "polling"]},
+                        "EIO": {"type": "string", "const": "4", "description": "The version of Engine.IO"},
+                        "transport": {
+                            "type": "string",
+                            "enum": ["websocket", "polling"],
+                            "description": "How the connection begins; one that polls may change to a WebSocket",
+                        },
                     },
                 },
                 "bindingVersion": "0.1.0",

@@ -77,7 +77,7 @@ class PriceUpdate(Message):
 
     id: Cursor
     instrument: PairName
-    price: Price
+    price: Price = Field(description="The new price")
     source: str = Field(
         description="Where the price comes from; `simulated` prices are invented", examples=["oanda", "simulated"]
     )
@@ -90,10 +90,10 @@ class VolatilityAlert(Message):
 
     id: Cursor
     instrument: PairName
-    volatility: float = Field(description="Annualised, as a decimal: 0.0234 is 2.34 %")
-    threshold: float
-    severity: Severity
-    message: str
+    volatility: float = Field(description="Annualised, as a decimal: 0.0234 is 2.34 %", examples=[0.0234])
+    threshold: float = Field(description="What it has passed, as a decimal likewise", examples=[0.02])
+    severity: Severity = Field(description="How serious it is")
+    message: str = Field(description="The same in words", examples=["Volatility (0.0234) exceeded threshold (0.02)"])
     timestamp: TimeText
 
 
@@ -103,10 +103,10 @@ class CorrelationAlert(Message):
     id: Cursor
     pair1: PairName
     pair2: PairName
-    correlation: float = Field(ge=-1, le=1)
-    threshold: float
-    severity: Severity
-    message: str
+    correlation: float = Field(ge=-1, le=1, description="What it is now, from -1 to 1", examples=[-0.82])
+    threshold: float = Field(description="The size of a correlation that an alert is given from", examples=[0.7])
+    severity: Severity = Field(description="How serious it is")
+    message: str = Field(description="The same in words", examples=["Correlation between EUR_USD and USD_JPY changed to -0.82"])
     timestamp: TimeText
 
 
@@ -115,12 +115,17 @@ class PriceAlert(Message):
 
     id: Cursor
     instrument: PairName
-    level_id: str = Field(description="The level, as `/api/v1/alerts/levels` names it")
+    level_id: str = Field(
+        description="The level, as `/api/v1/alerts/levels` names it", examples=["5e0e8a6c4f5b4b0f9d1c2a3b4c5d6e7f"]
+    )
     level: PriceText
     direction: Direction
     price: PriceText = Field(description="The mid that reached it")
-    severity: Severity
-    message: str
+    severity: Severity = Field(description="How serious it is")
+    message: str = Field(
+        description="What was asked for when the level was set or, where nothing was, the same in words",
+        examples=["EUR_USD rose to 1.09460, above 1.09450"],
+    )
     timestamp: TimeText
 
 
@@ -128,10 +133,10 @@ class SourceChanged(Message):
     """Prices come from another source from here on. Every client gets this, subscribed or not."""
 
     id: Cursor
-    source: str = Field(examples=["kraken"])
+    source: str = Field(description="The source from here on", examples=["kraken"])
     previous: str | None = Field(description="The source before it; null where there was none", examples=["oanda"])
     simulated: bool = Field(description="True where the prices of the new source are invented")
-    reason: str = Field(examples=["oanda is silent"])
+    reason: str = Field(description="Why it changed", examples=["oanda is silent"])
     timestamp: TimeText
 
 
@@ -139,9 +144,11 @@ class FeedStatus(Message):
     """The source of prices has fallen silent, so that prices are stale, or is there again. Every client gets this."""
 
     id: Cursor
-    source: str = Field(examples=["oanda"])
-    status: Literal["silent", "live"]
-    message: str = Field(examples=["oanda is silent"])
+    source: str = Field(description="The source it is about", examples=["oanda"])
+    status: Literal["silent", "live"] = Field(
+        description="`silent` where prices are stale from here on, `live` where they are fresh again"
+    )
+    message: str = Field(description="The same in words", examples=["oanda is silent"])
     timestamp: TimeText
 
 
@@ -149,9 +156,9 @@ class DataReady(Message):
     """New data can be fetched. Every client gets this, subscribed or not."""
 
     id: Cursor
-    data_type: DataType
-    count: int = Field(ge=0)
-    message: str
+    data_type: DataType = Field(description="What is new; each can be fetched from the REST path of its kind")
+    count: int = Field(ge=0, description="How many records are new", examples=[20])
+    message: str = Field(description="The same in words", examples=["prices data updated (20 records)"])
     timestamp: TimeText
 
 
@@ -161,7 +168,7 @@ class Gap(Message):
     after: Cursor
     before: Cursor
     missed: int | None = Field(description="How many, where that is known")
-    message: str
+    message: str = Field(description="The same in words", examples=["3 events were lost"])
     timestamp: TimeText
 
 
@@ -216,21 +223,21 @@ class RequestPrice(Message):
 class ConnectionEstablished(Message):
     """Sent when a client has connected."""
 
-    message: str
+    message: str = Field(description="A greeting", examples=["Connected to FX Data Pipeline WebSocket Server"])
     timestamp: TimeText
-    client_id: str
-    tracked_pairs: list[PairName]
-    pair_count: int
-    max_clients: int
-    active_clients: int
+    client_id: str = Field(description="The name of this connection at the gateway", examples=["Zt4kXh0aQ2b7AAAB"])
+    tracked_pairs: list[PairName] = Field(description="Every pair there are prices of")
+    pair_count: int = Field(description="How many pairs these are", examples=[2])
+    max_clients: int = Field(description="How many streaming clients this process takes", examples=[1000])
+    active_clients: int = Field(description="How many it has now, this one included", examples=[5])
 
 
 class SubscriptionConfirmed(Message):
     """Answers `subscribe`. `pairs` are those the client follows after it."""
 
-    pairs: list[PairName]
-    pair_count: int
-    subscribed_to_all: bool
+    pairs: list[PairName] = Field(description="All pairs the client follows from now on")
+    pair_count: int = Field(description="How many pairs these are", examples=[2])
+    subscribed_to_all: bool = Field(description="True where these are all tracked pairs")
     recovered: bool | None = Field(description="Whether everything after `since` follows; null without `since`")
     cursor: Cursor
     timestamp: TimeText
@@ -239,17 +246,17 @@ class SubscriptionConfirmed(Message):
 class UnsubscriptionConfirmed(Message):
     """Answers `unsubscribe`. `pairs` are those the client has left."""
 
-    pairs: list[PairName]
-    message: str
+    pairs: list[PairName] = Field(description="The pairs the client has left")
+    message: str = Field(description="The same in words", examples=["Unsubscribed from 1 pairs"])
     timestamp: TimeText
 
 
 class SubscriptionsInfo(Message):
     """Answers `get_subscriptions`."""
 
-    subscribed_pairs: list[PairName]
-    pair_count: int
-    subscribed_to_all: bool
+    subscribed_pairs: list[PairName] = Field(description="The pairs the client follows")
+    pair_count: int = Field(description="How many pairs these are", examples=[2])
+    subscribed_to_all: bool = Field(description="True where these are all tracked pairs")
     timestamp: TimeText
 
 
@@ -269,10 +276,12 @@ class PriceResponse(Change):
     """Answers `request_price`."""
 
     instrument: PairName
-    price: Price
-    source: str
+    price: Price = Field(description="The newest price")
+    source: str = Field(
+        description="Where the price comes from; `simulated` prices are invented", examples=["oanda", "simulated"]
+    )
     kind: Kind = QuoteKind.QUOTED
-    age_ms: int = Field(ge=0, description="Milliseconds since the price's own time")
+    age_ms: int = Field(ge=0, description="Milliseconds since the price's own time", examples=[4087])
     stale: bool = Field(description="True where the market is open and no news has come for too long")
     id: Cursor
     timestamp: TimeText
@@ -281,17 +290,21 @@ class PriceResponse(Change):
 class ListedPrice(Change, Price):
     """A price in a list of all."""
 
-    source: str
+    source: str = Field(
+        description="Where the price comes from; `simulated` prices are invented", examples=["oanda", "simulated"]
+    )
     kind: Kind = QuoteKind.QUOTED
-    age_ms: int = Field(ge=0, description="Milliseconds since the price's own time")
+    age_ms: int = Field(ge=0, description="Milliseconds since the price's own time", examples=[4087])
     stale: bool = Field(description="True where the market is open and no news has come for too long")
 
 
 class AllPricesResponse(Message):
     """Answers `request_all_prices`."""
 
-    prices: dict[PairName, ListedPrice]
-    pair_count: int
+    prices: dict[PairName, ListedPrice] = Field(
+        description="The newest price of every pair that has one, by the name of the pair"
+    )
+    pair_count: int = Field(description="How many pairs these are", examples=[20])
     cursor: Cursor
     timestamp: TimeText
 
@@ -299,21 +312,21 @@ class AllPricesResponse(Message):
 class RecorderLag(Message):
     """How far the recorder is behind the log; what it lags by is in no history yet."""
 
-    behind_events: int = Field(ge=0, description="Events of the log that are not in the database yet")
-    behind_ms: int = Field(ge=0, description="Milliseconds of the log that are not in the database yet")
-    lost_events: int = Field(ge=0, description="Events that the log no longer held when the recorder came to them")
+    behind_events: int = Field(ge=0, description="Events of the log that are not in the database yet", examples=[12])
+    behind_ms: int = Field(ge=0, description="Milliseconds of the log that are not in the database yet", examples=[240])
+    lost_events: int = Field(ge=0, description="Events that the log no longer held when the recorder came to them", examples=[0])
 
 
 class ServerStats(Message):
     """Answers `get_server_stats`. Clients and what was sent to them are counted over all workers of this gateway."""
 
     timestamp: TimeText
-    active_clients: int
-    max_clients: int
-    total_subscriptions: int
-    average_subs_per_client: float
-    tracked_pairs: int
-    cache: dict[str, dict[str, str | int | bool]]
+    active_clients: int = Field(description="Streaming clients of this process", examples=[42])
+    max_clients: int = Field(description="How many it takes", examples=[1000])
+    total_subscriptions: int = Field(description="Pairs that clients follow, those of all clients added up", examples=[156])
+    average_subs_per_client: float = Field(description="The same for one client on average", examples=[3.71])
+    tracked_pairs: int = Field(description="How many pairs there are prices of", examples=[20])
+    cache: dict[str, dict[str, str | int | bool]] = Field(description="The state of Redis, as `/api/v1/cache/stats` has it")
     recorder: RecorderLag | None = Field(description="As the recorder last said; null where none has been heard")
     workers: int = Field(description="Processes that serve this port together")
     clients_by_transport: dict[str, int] = Field(description="Clients by `websocket`, `polling` and `sse`")
@@ -334,15 +347,17 @@ class Pong(Message):
 class Problem(Message):
     """What every error event carries: `subscription_error`, `unsubscription_error`, `price_error`, `server_error`."""
 
-    error: str
-    message: str
+    error: str = Field(description="What went wrong this time", examples=["Invalid instrument: INVALID_USD"])
+    message: str = Field(
+        description="What a client can make of it", examples=["Not a currency pair, or not one that this gateway tracks"]
+    )
 
 
 class StreamOpened(Message):
     """The first event of an event stream."""
 
     recovered: bool | None = Field(description="Whether everything after the given cursor follows; null without one")
-    pairs: list[PairName]
+    pairs: list[PairName] = Field(description="The pairs of the stream")
     cursor: Cursor
     timestamp: TimeText
 
@@ -459,8 +474,8 @@ class PublishVolatilityAlert(Message):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     instrument: SpelledPair
-    volatility: Number
-    threshold: Number
+    volatility: Number = Field(description="Annualised, as a decimal", examples=[0.0234])
+    threshold: Number = Field(description="What it has passed", examples=[0.02])
     severity: Severity = "warning"
     message: Words | None = None
     timestamp: Moment | None = None
@@ -474,7 +489,7 @@ class PublishCorrelationAlert(Message):
     pair1: SpelledPair
     pair2: SpelledPair
     correlation: Annotated[float, Field(strict=True, ge=-1, le=1)]
-    threshold: Number
+    threshold: Number = Field(description="The size of a correlation that an alert is given from", examples=[0.7])
     severity: Severity = "info"
     message: Words | None = None
     timestamp: Moment | None = None

@@ -33,19 +33,19 @@ _SEVERITIES = frozenset(get_args(Severity))
 class PastVolatilityAlert(VolatilityAlert):
     """A `volatility_alert` of the past."""
 
-    type: Literal["volatility_alert"]
+    type: Literal["volatility_alert"] = Field(description="The name of its event")
 
 
 class PastCorrelationAlert(CorrelationAlert):
     """A `correlation_alert` of the past."""
 
-    type: Literal["correlation_alert"]
+    type: Literal["correlation_alert"] = Field(description="The name of its event")
 
 
 class PastPriceAlert(PriceAlert):
     """A `price_alert` of the past."""
 
-    type: Literal["price_alert"]
+    type: Literal["price_alert"] = Field(description="The name of its event")
 
 
 PastAlert = Annotated[PastVolatilityAlert | PastCorrelationAlert | PastPriceAlert, Field(discriminator="type")]
@@ -54,7 +54,7 @@ PastAlert = Annotated[PastVolatilityAlert | PastCorrelationAlert | PastPriceAler
 class PastAlerts(Message):
     """Alerts, the newest first."""
 
-    count: int
+    count: int = Field(description="How many alerts these are", examples=[1])
     alerts: list[PastAlert] = Field(description="As the streams carried them, each with its type")
     next: Cursor | None = Field(description="Give this as `before` for the older ones; null where there are none")
 

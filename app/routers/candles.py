@@ -58,7 +58,7 @@ class Bar(Message):
     bid: BarPrices | None = Field(None, description="Left out where `price` has no B")
     mid: BarPrices | None = Field(None, description="Left out where `price` has no M")
     ask: BarPrices | None = Field(None, description="Left out where `price` has no A")
-    volume: int = Field(description="How many prices it was made of; 0 where its source does not say")
+    volume: int = Field(description="How many prices it was made of; 0 where its source does not say", examples=[1432])
     source: str = Field(description="Where its prices come from; `simulated` ones are invented", examples=["oanda"])
     trading_day: date | None = Field(
         None, description="The date on which it ends in New York; left out for bars that are shorter than a day"
@@ -70,8 +70,8 @@ class Bars(Message):
 
     instrument: PairName
     granularity: Granularity
-    count: int
-    candles: list[Bar]
+    count: int = Field(description="How many bars these are", examples=[24])
+    candles: list[Bar] = Field(description="The oldest first")
     next: TimeText | None = Field(
         description="Give this as `start_time` to go on: to the next page or, where no `start_time` was given, to the bars "
         "after these, beginning with the last one if it is not complete. Null where all bars of the time asked for are here"

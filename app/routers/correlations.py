@@ -57,8 +57,8 @@ class PairCorrelation(Message):
 
     pair1: PairName
     pair2: PairName
-    correlation: float = Field(ge=-1, le=1, description="ρ of log returns")
-    observations: int = Field(description="Returns that both pairs have in common")
+    correlation: float = Field(ge=-1, le=1, description="ρ of log returns", examples=[0.7342])
+    observations: int = Field(description="Returns that both pairs have in common", examples=[99])
     granularity: Granularity
     window: int = Field(description="How many of the last bars of each pair were used", examples=[_WINDOW])
     method: Method

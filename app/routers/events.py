@@ -46,7 +46,9 @@ class LoggedEvent(Message):
 
     id: Cursor | None = Field(description="Null for a gap, which is no place to go on from")
     type: EventType
-    data: PriceUpdate | VolatilityAlert | CorrelationAlert | PriceAlert | DataReady | SourceChanged | FeedStatus | Gap
+    data: PriceUpdate | VolatilityAlert | CorrelationAlert | PriceAlert | DataReady | SourceChanged | FeedStatus | Gap = Field(
+        description="The payload, as the streams carry it: the type says which"
+    )
 
 
 class EventPage(Message):
@@ -60,7 +62,7 @@ class EventPage(Message):
 class PublishedIds(Message):
     """The ids of the published events, in the order they were given."""
 
-    ids: list[Cursor]
+    ids: list[Cursor] = Field(description="One of each event")
 
 
 @router.get(

@@ -28,8 +28,8 @@ Connected = Literal["connected", "disconnected"]
 class Services(Message):
     """The state of what the gateway depends on."""
 
-    redis: Connected
-    database: Connected
+    redis: Connected = Field(description="Whether Redis answers")
+    database: Connected = Field(description="Whether the database answers")
     feed: Literal["live", "stale", "none"] = Field(
         description="`live` while any price is fresh, `stale` where none is, `none` where there never was one"
     )
@@ -38,12 +38,12 @@ class Services(Message):
 class Health(Message):
     """The state of the gateway."""
 
-    status: Literal["healthy", "unhealthy"]
-    service: str = Field(examples=["WebSocket Server"])
+    status: Literal["healthy", "unhealthy"] = Field(description="`unhealthy` where Redis or the database does not answer")
+    service: str = Field(description="The name of the service", examples=["WebSocket Server"])
     timestamp: TimeText
-    active_clients: int = Field(description="Streaming clients, of all workers that serve this port")
-    max_clients: int = Field(description="As many as all workers together serve at once")
-    services: Services
+    active_clients: int = Field(description="Streaming clients, of all workers that serve this port", examples=[5])
+    max_clients: int = Field(description="As many as all workers together serve at once", examples=[1000])
+    services: Services = Field(description="What the gateway depends on")
     source: str = Field(description="Where prices come from", examples=["oanda", "simulated"])
     simulated: bool | None = Field(description="True where prices are invented; null where that is not known yet")
     sources: dict[str, str] = Field(
@@ -57,14 +57,14 @@ class Health(Message):
 class Liveness(Message):
     """That the process answers."""
 
-    status: Literal["alive"]
-    reasons: list[str]
+    status: Literal["alive"] = Field(description="Always `alive`: a process that is not does not answer")
+    reasons: list[str] = Field(description="Always empty; there for the likeness of `/health/ready`")
 
 
 class Readiness(Message):
     """Whether the gateway should get clients."""
 
-    status: Literal["ready", "not ready"]
+    status: Literal["ready", "not ready"] = Field(description="`not ready` where there is any reason")
     reasons: list[str] = Field(description="Why not; empty where it is ready", examples=[["Redis does not answer"]])
 
 

@@ -15,33 +15,33 @@ _API_VERSION = "1.0.0"
 class CacheTtls(Message):
     """How long what is cached in Redis lives."""
 
-    prices: str = Field(examples=["300s"])
-    metrics: str = Field(examples=["3600s"])
-    correlation: str = Field(examples=["86400s"])
+    prices: str = Field(description="The newest prices", examples=["300s"])
+    metrics: str = Field(description="What the hourly job measures", examples=["3600s"])
+    correlation: str = Field(description="What the daily job computes", examples=["86400s"])
 
 
 class RateLimit(Message):
     """How often a client may ask."""
 
     requests: int = Field(description="Requests in a window; 0 sets no limit", examples=[100])
-    window_seconds: float = Field(examples=[60])
+    window_seconds: float = Field(description="The length of a window in seconds", examples=[60])
 
 
 class Info(Message):
     """What this gateway serves."""
 
-    api_version: str = Field(examples=[_API_VERSION])
-    service: str = Field(examples=["FX Gateway"])
-    tracked_pairs: list[PairName]
-    pair_count: int
-    cache_ttls: CacheTtls
+    api_version: str = Field(description="The version of the REST interface", examples=[_API_VERSION])
+    service: str = Field(description="The name of the service", examples=["FX Gateway"])
+    tracked_pairs: list[PairName] = Field(description="Every pair there are prices of")
+    pair_count: int = Field(description="How many pairs these are", examples=[20])
+    cache_ttls: CacheTtls = Field(description="How long what is cached lives")
     data_retention: str = Field(description="How long history is kept", examples=["365d"])
     source: str = Field(description="Where prices come from", examples=["oanda", "simulated"])
     sources: list[str] = Field(
         description="Every source that is configured, the most preferred first", examples=[["oanda", "kraken"]]
     )
     simulated: bool | None = Field(description="True where prices are invented; null where that is not known yet")
-    rate_limit: RateLimit
+    rate_limit: RateLimit = Field(description="How often a client may ask")
     endpoints: dict[str, str] = Field(
         description="Paths by the names of their operations", examples=[{"get_current_price": "/api/v1/prices/current"}]
     )

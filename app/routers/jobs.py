@@ -18,20 +18,20 @@ router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 class Run(Message):
     """A run of a job."""
 
-    id: int
-    job: str = Field(examples=["hourly"])
+    id: int = Field(description="The number of the run", examples=[42])
+    job: str = Field(description="The name of the job", examples=["hourly"])
     started: TimeText
     ended: TimeText | None = Field(description="Null while it runs")
     status: JobStatus = Field(description="`partial` where some of it failed")
-    records: int = Field(description="How many things it made")
+    records: int = Field(description="How many things it made", examples=[20])
     error: str | None = Field(description="What went wrong")
 
 
 class Runs(Message):
     """The last runs, the newest first."""
 
-    count: int
-    runs: list[Run]
+    count: int = Field(description="How many runs these are", examples=[1])
+    runs: list[Run] = Field(description="The newest first")
 
 
 @router.get("", operation_id="get_jobs", summary="Last runs of the jobs", responses=responses(400, 429, 503))

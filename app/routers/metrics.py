@@ -5,7 +5,7 @@ import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from app.errors import DatabaseUnavailable, LogUnavailable, NoData
 from app.market.candle import Granularity
@@ -28,15 +28,15 @@ class AllMetrics(Message):
     """The newest measures of every pair that has some."""
 
     timestamp: TimeText
-    pair_count: int
-    metrics: dict[PairName, PairMetrics]
+    pair_count: int = Field(description="How many pairs these are", examples=[20])
+    metrics: dict[PairName, PairMetrics] = Field(description="The measures of each pair, by its name")
 
 
 class MetricsOfPair(Message):
     """The measures of a pair."""
 
     instrument: PairName
-    metrics: PairMetrics
+    metrics: PairMetrics = Field(description="What was measured")
 
 
 @router.get(

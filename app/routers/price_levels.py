@@ -104,7 +104,7 @@ class NewPriceLevel(Message):
     instrument: SpelledPair
     direction: Direction = Field(description="`above` waits for a mid at the level or above it, `below` likewise")
     level: Level
-    severity: Severity = "info"
+    severity: Severity = Field("info", description="How serious the alert is to be")
     message: LevelMessage | None = Field(None, description="What the alert is to say; without it, what happened")
     repeat: StrictBool = Field(
         False, description="Wait again once the price has come back; else the level is done after one alert"
@@ -117,25 +117,25 @@ class NewPriceLevel(Message):
 class ListedLevel(Message):
     """A price level, and how far it has come."""
 
-    id: str = Field(examples=["5e0e8a6c4f5b4b0f9d1c2a3b4c5d6e7f"])
+    id: str = Field(description="What names the level", examples=["5e0e8a6c4f5b4b0f9d1c2a3b4c5d6e7f"])
     instrument: PairName
     direction: Direction
     level: PriceText
-    severity: Severity
-    message: str | None
-    repeat: bool
-    cooldown_seconds: int
-    created: TimeText
+    severity: Severity = Field(description="How serious its alerts are")
+    message: str | None = Field(description="What its alerts say; null where they say what happened", examples=["Below 150"])
+    repeat: bool = Field(description="True where it waits again once the price has come back")
+    cooldown_seconds: int = Field(description="Between two alerts of it lie so many seconds at least", examples=[3600])
+    created: TimeText = Field(description="When it was set: RFC 3339, UTC")
     armed: bool = Field(description="True while it waits for its price")
-    triggered: int = Field(description="How many alerts it has given")
-    last_triggered: TimeText | None
+    triggered: int = Field(description="How many alerts it has given", examples=[0])
+    last_triggered: TimeText | None = Field(description="When it gave its last alert; null where it has given none")
 
 
 class ListedLevels(Message):
     """Price levels, the oldest first."""
 
-    count: int
-    levels: list[ListedLevel]
+    count: int = Field(description="How many levels these are", examples=[1])
+    levels: list[ListedLevel] = Field(description="The oldest first")
 
 
 async def may_set_levels(
@@ -146,12 +146,34 @@ async def may_set_levels(
         check_token(credentials, gateway.alert_tokens)
 
 
-def _described_body() -> dict[str, Any]:
-    """The body for OpenAPI, which cannot derive it: the endpoint reads it itself, within bounds."""
+def described_schemas() -> dict[str, Any]:
+    """The schema that the body of a new level refers to, by its name in the OpenAPI document."""
     schema = NewPriceLevel.model_json_schema(ref_template="#/components/schemas/{model}")
     del schema["$defs"]  # what they define is in the document by way of the answers
-    example = {"instrument": "EUR_USD", "direction": "above", "level": "1.09450", "severity": "warning"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
+    return {NewPriceLevel.__name__: schema}
+
+
+def _described_body() -> dict[str, Any]:
+    """The body for OpenAPI, which cannot derive it: the endpoint reads it itself, within bounds."""
+    schema = {"$ref": f"#/components/schemas/{NewPriceLevel.__name__}"}
+    examples = {
+        "once": {
+            "summary": "Tell once",
+            "value": {"instrument": "EUR_USD", "direction": "above", "level": "1.09450", "severity": "warning"},
+        },
+        "again": {
+            "summary": "Tell every time, but not more often than once an hour",
+            "value": {
+                "instrument": "USD_JPY",
+                "direction": "below",
+                "level": "150.000",
+                "message": "Below 150",
+                "repeat": True,
+                "cooldown_seconds": 3600,
+            },
+        },
+    }
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "examples": examples}}}}
 
 
 LevelId = Annotated[str, Path(description="The id of a level", examples=["5e0e8a6c4f5b4b0f9d1c2a3b4c5d6e7f"])]

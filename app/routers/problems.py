@@ -161,6 +161,20 @@ def problem_response(error: GatewayError, request: Request) -> Response:
     return _problem(kind, request, str(error), message=_message(kind, error), index=index, headers=_headers(error))
 
 
+def problem_body(error: GatewayError | HTTPException | None, path: str) -> dict[str, Any]:
+    """What a client that asks for a path is told of an error; None stands for one that nobody expected."""
+    request = Request({"type": "http", "method": "GET", "path": path, "headers": []})
+    match error:
+        case None:
+            answer = _problem(_INTERNAL, request, _INTERNAL.message)
+        case HTTPException():
+            answer = _http_problem(error, request)
+        case GatewayError():
+            answer = problem_response(error, request)
+    body: dict[str, Any] = orjson.loads(answer.body)
+    return body
+
+
 def refused_event_stream(error: GatewayError) -> Response:
     """A refusal that a browser's EventSource survives: one error event, and advice when to come back."""
     problem = Problem(error=str(error), message=_message(_kind(error), error))
@@ -235,6 +249,10 @@ async def _answer_invalid_values(request: Request, error: Exception) -> Response
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     """What the framework answers by itself: no such path, no such method."""
     assert isinstance(error, HTTPException)
+    return _http_problem(error, request)
+
+
+def _http_problem(error: HTTPException, request: Request) -> Response:
     phrase = HTTPStatus(error.status_code).phrase
     detail = f"{request.method} is not answered here" if error.status_code == 405 else str(error.detail)
     kind = Kind(error.status_code, phrase, "See /api/v1/info for what there is" if error.status_code == 404 else phrase)

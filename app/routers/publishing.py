@@ -1,11 +1,13 @@
 """Who may publish events over REST, and what they send."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import orjson
 from fastapi import Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from app.errors import Forbidden, InvalidRequest
 from app.market.pair import TrackedPairs
@@ -23,6 +25,14 @@ from app.routers.tokens import check_token
 
 MOST_AT_ONCE = 1000
 """How many events one body may hold."""
+
+_SCHEMAS = "#/components/schemas/{model}"
+_MODELS: Mapping[EventType, type[BaseModel]] = {
+    EventType.PRICE_UPDATE: PublishPrice,
+    EventType.VOLATILITY_ALERT: PublishVolatilityAlert,
+    EventType.CORRELATION_ALERT: PublishCorrelationAlert,
+    EventType.DATA_READY: PublishDataReady,
+}
 
 _bearer = HTTPBearer(auto_error=False, description="A token with the right to publish")
 
@@ -61,39 +71,43 @@ def _draft(item: object, pairs: TrackedPairs, index: int | None) -> Draft:
 
 def described_body() -> dict[str, Any]:
     """The body for OpenAPI, which cannot derive it: the endpoint reads it itself, within bounds."""
-    models: dict[EventType, type[BaseModel]] = {
-        EventType.PRICE_UPDATE: PublishPrice,
-        EventType.VOLATILITY_ALERT: PublishVolatilityAlert,
-        EventType.CORRELATION_ALERT: PublishCorrelationAlert,
-        EventType.DATA_READY: PublishDataReady,
-    }
-    one = {"oneOf": [_described_event(type, model) for type, model in models.items()]}
+    one = _ref("NewEvent")
     several = {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_AT_ONCE}
     price = {"type": "price_update", "data": {"instrument": "EUR_USD", "price": {"bid": "1.09450", "ask": "1.09470"}}}
     news = {"type": "data_ready", "data": {"data_type": "candles", "count": 20}}
-    examples = {"one": {"value": price}, "several": {"value": [price, news]}}
+    examples = {
+        "one": {"summary": "One event", "value": price},
+        "several": {"summary": "Several, all of them or none", "value": [price, news]},
+    }
     content = {"application/json": {"schema": {"anyOf": [one, several]}, "examples": examples}}
     return {"requestBody": {"required": True, "content": content}}
 
 
+def described_schemas() -> dict[str, Any]:
+    """The schemas that the body refers to, by their names in the OpenAPI document."""
+    _, definitions = models_json_schema([(model, "validation") for model in _MODELS.values()], ref_template=_SCHEMAS)
+    events = {f"New{_camel(type)}": _described_event(type, model) for type, model in _MODELS.items()}
+    mapping = {type.value: _ref(f"New{_camel(type)}")["$ref"] for type in _MODELS}
+    new_event = {
+        "description": "An event to publish, by its type",
+        "oneOf": [{"$ref": reference} for reference in mapping.values()],
+        "discriminator": {"propertyName": "type", "mapping": mapping},
+    }
+    return {**definitions["$defs"], **events, "NewEvent": new_event}
+
+
 def _described_event(type: EventType, model: type[BaseModel]) -> dict[str, Any]:
     return {
-        "title": type.value,
+        "description": f"A `{type.value}` to publish",
         "type": "object",
         "required": ["type", "data"],
-        "properties": {"type": {"const": type.value}, "data": _self_contained(model.model_json_schema())},
+        "properties": {"type": {"type": "string", "const": type.value}, "data": _ref(model.__name__)},
     }
 
 
-def _self_contained(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema with its definitions put where they are referred to: in OpenAPI a reference is to the whole document."""
-    definitions = schema.pop("$defs", {})
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": _SCHEMAS.format(model=name)}
 
-    def resolved(part: Any) -> Any:
-        if isinstance(part, dict) and "$ref" in part:
-            return resolved(definitions[part["$ref"].rpartition("/")[2]])
-        if isinstance(part, dict):
-            return {name: resolved(value) for name, value in part.items()}
-        return [resolved(item) for item in part] if isinstance(part, list) else part
 
-    return {name: resolved(value) for name, value in schema.items()}
+def _camel(type: EventType) -> str:
+    return type.value.title().replace("_", "")

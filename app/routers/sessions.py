@@ -37,8 +37,8 @@ class ListedSession(Message):
         "market opens later, as for Sydney on some Mondays"
     )
     closes_at: TimeText = Field(description="End of the hours that begin at `opens_at`, itself not included")
-    is_open: bool
-    description: str = Field(examples=[SESSIONS[2].description])
+    is_open: bool = Field(description="True between `opens_at` and `closes_at`")
+    description: str = Field(description="The session in words", examples=[SESSIONS[2].description])
 
 
 class SessionOverlap(Message):
@@ -61,7 +61,7 @@ class Sessions(Message):
         description="True from Sunday 17:00 to Friday 17:00 in New York, but for the trading days that end there on "
         "25 December and 1 January"
     )
-    sessions: list[ListedSession]
+    sessions: list[ListedSession] = Field(description="Every session, in the order of the day")
     overlaps: list[SessionOverlap] = Field(
         description="Those of the current trading day or, while the market is closed, of the next; the earliest first"
     )

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import errors
 from app.errors import ConfigurationError, GatewayError, LogUnavailable, SourceError, TooManyRequests
+from app.routers import description
 from app.routers.bodies import InvalidBody
 from app.routers.problems import ProblemDetails, refused_event_stream, register, responses
 from tests.routers.running import Rest, application, assert_problem, client
@@ -228,7 +229,9 @@ def test_the_responses_of_an_operation() -> None:
 
 
 async def test_the_description_is_whole(api: Rest) -> None:
-    document = application(api.gateway).openapi()
+    app = application(api.gateway)
+    description.register(app)
+    document = app.openapi()
     assert "ProblemDetails" in document["components"]["schemas"]
     assert "HTTPValidationError" not in document["components"]["schemas"]
     for reference in references(document):
