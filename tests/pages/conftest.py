@@ -1,0 +1,105 @@
+"""The dashboard in a real browser, on gateways of the tests' own."""
+
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from app.realtime.log import EventLog, Publisher, open_redis
+from app.routers.pages import BUILT
+
+_PROJECT = Path(__file__).parent.parent.parent
+
+_WITHIN = 20_000
+
+OpenPage = Callable[..., AbstractAsyncContextManager[Page]]
+"""Opens a page: its size, its colours (``light`` or ``dark``) and whether motion is reduced."""
+
+Record = Callable[[str, object], None]
+"""Keeps a figure with the results of the run."""
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    """The pages as the build step has made them."""
+    assert (BUILT / "index.html").is_file(), "the pages are not built: make test builds them"
+    return BUILT
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script that finds what keeps people from using a page."""
+    return (_PROJECT / "web" / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where pictures of this run are kept."""
+    folder = _PROJECT / "build" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(chromium: Path) -> AsyncIterator[Browser]:
+    """A browser for all tests of a module."""
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        try:
+            yield running
+        finally:
+            await running.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def open_page(browser: Browser, built: Path) -> OpenPage:
+    """Pages that remember nothing of each other. What their scripts did not catch, or the policy forbade, fails the test."""
+
+    @asynccontextmanager
+    async def opened(
+        width: int = 1440, height: int = 900, scheme: str = "light", motion: str = "no-preference"
+    ) -> AsyncIterator[Page]:
+        context = await browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if scheme == "dark" else "light",
+            reduced_motion="reduce" if motion == "reduce" else "no-preference",
+        )
+        page = await context.new_page()
+        page.set_default_timeout(_WITHIN)
+        expect.set_options(timeout=_WITHIN)
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if _is_fault(message.type, message.text) else None)
+        try:
+            yield page
+        finally:
+            await context.close()
+        assert faults == []
+
+    return opened
+
+
+def _is_fault(kind: str, text: str) -> bool:
+    """Whether the page is at fault. A browser also reports connections that the tests themselves cut or bar."""
+    connection = ("net::ERR_", "WebSocket connection to", "status of 404", "EventSource's response")
+    return kind in ("error", "warning") and not any(words in text for words in connection)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that remains the test's own while its gateway is stopped: bound, never listened to."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def publisher(valkey_url: str) -> AsyncIterator[Publisher]:
+    """Writes to the log, whether a gateway runs or not."""
+    async with open_redis(valkey_url) as redis:
+        yield EventLog(redis).publisher()

@@ -1,0 +1,105 @@
+"""What the dashboard shows, and how it is used: in Chromium, on a gateway that answers."""
+
+import asyncio
+import json
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+from playwright.async_api import Route, expect
+
+from app.market.pair import DEFAULT_PAIRS
+from app.realtime.log import Publisher
+from tests.examples.news import price
+from tests.gateways import gateway
+from tests.pages.conftest import OpenPage, Record
+from tests.pages.dashboard import bid, cells, is_live
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_HZ = 20
+_SECONDS = 3
+
+
+async def test_all_pairs_are_shown_at_once_with_bid_ask_and_spread(
+    open_page: OpenPage, publisher: Publisher, valkey_url: str, tmp_path: Path, screenshots: Path, record_property: Record
+) -> None:
+    await publisher.publish([price(pair, number, "simulated") for number, pair in enumerate(DEFAULT_PAIRS)])
+    async with gateway(valkey_url, tmp_path) as running, open_page() as page:
+        begun = perf_counter()
+        await page.goto(running.url)
+        await expect(bid(page, "EUR_USD")).to_have_text("1.10000")
+        seconds = perf_counter() - begun
+        record_property("seconds_to_first_price", round(seconds, 3))
+        assert seconds < 10  # one second on a machine that does nothing else
+        await expect(page.locator("#prices tr")).to_have_count(20)
+        for place, text in enumerate(["1.10000", "1.10020", "2.0", "–"]):
+            await expect(cells(page, "EUR_USD").nth(place)).to_have_text(text)
+        await expect(bid(page, "USD_JPY")).to_have_text("1.102")
+        await expect(page.get_by_text("Simulated data", exact=True)).to_be_visible()
+        await expect(page.locator(".connection")).to_contain_text("Live WebSocket")
+        await expect(page.locator("#latency")).to_contain_text("ms")
+        await page.screenshot(path=screenshots / "wide.png", full_page=True)
+
+
+async def test_a_change_is_shown_as_it_comes_and_flashes_in_its_direction(
+    open_page: OpenPage, publisher: Publisher, valkey_url: str, tmp_path: Path
+) -> None:
+    await publisher.publish([price("EUR_USD", 5)])
+    async with gateway(valkey_url, tmp_path) as running, open_page() as page:
+        await page.goto(running.url)
+        await is_live(page, "WebSocket")
+        await expect(page.get_by_text("Simulated data", exact=True)).to_be_hidden()
+        for number, direction in ((6, "up"), (4, "down")):
+            watched = asyncio.ensure_future(page.wait_for_selector(f'tr[data-pair="EUR_USD"][data-flash="{direction}"]'))
+            await publisher.publish([price("EUR_USD", number)])
+            await watched
+            await expect(bid(page, "EUR_USD")).to_have_text(f"1.10{number}00")
+        await expect(page.locator("tr[data-flash]")).to_have_count(0)
+
+
+async def test_a_stale_price_is_grey_and_says_so_until_a_new_one_comes(
+    open_page: OpenPage, publisher: Publisher, valkey_url: str, tmp_path: Path, screenshots: Path
+) -> None:
+    await publisher.publish([price("EUR_USD", 1), price("GBP_USD", 1)])
+    async with gateway(valkey_url, tmp_path) as running, open_page() as page:
+        await page.route("**/api/v1/prices/all", _all_stale)
+        await page.goto(running.url)
+        row = page.locator('tr[data-pair="EUR_USD"]')
+        await expect(row).to_have_class("selected stale")
+        await expect(row.locator(".note")).to_have_text("stale")
+        await is_live(page, "WebSocket")
+        await page.screenshot(path=screenshots / "stale.png")
+        await page.unroute("**/api/v1/prices/all")
+        await publisher.publish([price("EUR_USD", 2)])
+        await expect(row).to_have_class("selected")
+        await expect(row.locator(".note")).to_be_empty()
+
+
+async def test_a_pair_is_chosen_by_keys_by_mouse_and_by_the_address(open_page: OpenPage, valkey_url: str, tmp_path: Path) -> None:
+    async with gateway(valkey_url, tmp_path) as running, open_page() as page:
+        await page.goto(f"{running.url}/#USD_JPY")
+        chosen = page.locator("#selected-pair")
+        await expect(chosen).to_have_text("USD/JPY")
+        await page.locator("#prices [tabindex='0']").focus()
+        await page.keyboard.press("ArrowDown")
+        await expect(chosen).to_have_text("USD/JPY")
+        await page.keyboard.press("Enter")
+        await expect(chosen).to_have_text("USD/CAD")
+        assert page.url.endswith("#USD_CAD")
+        await page.keyboard.press("End")
+        await page.keyboard.press("Space")
+        await expect(chosen).to_have_text("GBP/CAD")
+        await cells(page, "EUR_GBP").nth(1).click()
+        await expect(chosen).to_have_text("EUR/GBP")
+        await expect(page.locator("[aria-current]")).to_have_text("EUR/GBP")
+        await page.goto(f"{running.url}/#AUD_NZD")
+        await expect(chosen).to_have_text("AUD/NZD")
+
+
+async def _all_stale(route: Route) -> None:
+    answer = await route.fetch()
+    body = await answer.json()
+    for listed in body["prices"].values():
+        listed["stale"] = True
+    await route.fulfill(response=answer, body=json.dumps(body))

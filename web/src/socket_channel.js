@@ -1,0 +1,77 @@
+// @ts-check
+import { io } from "socket.io-client";
+
+const CONNECT_WITHIN = 4000;
+const ANSWER_WITHIN = 4000;
+const SETTLED_AFTER = 1000;
+const MEASURE_EVERY = 5000;
+const EVENTS = ["price_update", "volatility_alert", "correlation_alert", "price_alert", "data_ready", "source_changed", "feed_status", "gap"];
+
+/**
+ * Socket.IO over one transport: opens once, and once it is lost it stays so. See `Channel` in connection.js for the hooks.
+ */
+export class SocketChannel {
+  /** @param {"websocket"|"polling"} transport @param {string|null} since @param {import("./connection.js").Hooks} hooks */
+  constructor(transport, since, hooks) {
+    this.transport = transport;
+    this._hooks = hooks;
+    this._over = false;
+    this._socket = io({ transports: [transport], reconnection: false, forceNew: true, timeout: CONNECT_WITHIN });
+    this._timer = setTimeout(() => this._lose("no answer in time"), CONNECT_WITHIN);
+    this._socket.on("connect", () => this._subscribe(since));
+    this._socket.on("subscription_confirmed", ({ recovered }) => this._open(recovered));
+    this._socket.on("connect_error", (error) => this._lose(error.message, "data" in error));
+    // A connection that ends before it has begun is no error to the library.
+    this._socket.io.engine?.once("close", (reason) => this._lose(reason));
+    this._socket.on("disconnect", (reason) => this._lose(reason));
+    for (const error of ["subscription_error", "server_error"])
+      this._socket.on(error, (problem) => !this._opened && this._lose(problem.error, true, error === "subscription_error"));
+    this._socket.on("pong", ({ cursor }) => this._measured(cursor));
+    for (const name of EVENTS) this._socket.on(name, (event) => this._over || hooks.event(name, event, event.id ?? null));
+  }
+
+  /** Ask for a sign of life; without one in time the channel is lost. */
+  check() {
+    if (!this._opened || this._asked) return;
+    this._asked = performance.now();
+    this._timer = setTimeout(() => this._lose("no answer in time"), ANSWER_WITHIN);
+    this._socket.emit("ping");
+  }
+
+  close() {
+    this._over = true;
+    clearTimeout(this._timer);
+    clearTimeout(this._first);
+    clearInterval(this._measuring);
+    this._socket.disconnect();
+  }
+
+  _subscribe(since) {
+    this._socket.emit("subscribe", since ? { pairs: "*", since } : { pairs: "*" });
+  }
+
+  _open(recovered) {
+    if (this._over || this._opened) return;
+    clearTimeout(this._timer);
+    this._opened = true;
+    this._hooks.opened(recovered);
+    // Not at once: what is replayed first would be measured too.
+    this._first = setTimeout(() => this.check(), SETTLED_AFTER);
+    this._measuring = setInterval(() => this.check(), MEASURE_EVERY);
+  }
+
+  _measured(cursor) {
+    if (this._over || !this._asked) return;
+    clearTimeout(this._timer);
+    this._hooks.latency(performance.now() - this._asked);
+    this._asked = 0;
+    this._hooks.cursor(cursor);
+  }
+
+  /** @param {string} reason @param {boolean} [refused] @param {boolean} [unusable] */
+  _lose(reason, refused = false, unusable = false) {
+    if (this._over) return;
+    this.close();
+    this._hooks.lost({ reason, refused, unusable });
+  }
+}

@@ -1,0 +1,208 @@
+// @ts-check
+import { Connection } from "./connection.js";
+import { isAfter } from "./cursor.js";
+import { minus, percent, pips } from "./decimal.js";
+
+/**
+ * @typedef {{
+ *   bid: string, ask: string, mid: string, spread: string, time: string, source: string, kind: string, prevClose: string|null,
+ *   change: string|null, change_pct: number|null, direction: ""|"up"|"down", stale: boolean, id: string|null
+ * }} ShownPrice
+ * Prices and the change are text as the gateway writes them, the spread is in pips, the time RFC 3339 in UTC.
+ */
+
+const REFRESH_EVERY = 15_000;
+const SOON = 1000;
+const REMEMBERED = 90;
+const ALERTS = new Set(["volatility_alert", "correlation_alert", "price_alert"]);
+
+/**
+ * What the page knows. Topics: `prices` (a Set of pairs, at most once a frame), `alert`, `data_ready`, `connection`, `latency`,
+ * `selected`, `source`, `pairs`.
+ */
+export class Store {
+  /** @type {string[]} */
+  pairs = [];
+  selected = "";
+  /** @type {{name: string, simulated: boolean|null}} */
+  source = { name: "", simulated: null };
+
+  /** @param {{get: (path: string, params?: object) => Promise<any>}} api */
+  constructor(api) {
+    this._api = api;
+    /** @type {Map<string, ShownPrice>} */
+    this._prices = new Map();
+    /** @type {Map<string, number[]>} */
+    this._history = new Map();
+    /** @type {Map<string, Set<(value: any) => void>>} */
+    this._listeners = new Map();
+    /** @type {Set<string>} */
+    this._changed = new Set();
+    this._frame = 0;
+    this._connection = new Connection(
+      (type, data, id) => this._take(type, data, id),
+      (status) => this._connected(status),
+      (latency) => this._emit("latency", latency),
+    );
+  }
+
+  /** State, transport, latency in milliseconds, and whether the last resume missed nothing. */
+  get connection() {
+    return this._connection.status;
+  }
+
+  /** Whether any price shown is invented. */
+  get simulated() {
+    return this.source.simulated === true || [...this._prices.values()].some(({ source }) => source === "simulated");
+  }
+
+  /** The newest price, if there was one. @param {string} pair @returns {ShownPrice|undefined} */
+  price(pair) {
+    return this._prices.get(pair);
+  }
+
+  /** Recent mids, oldest first, for drawing. @param {string} pair @returns {number[]} */
+  history(pair) {
+    return this._history.get(pair) ?? [];
+  }
+
+  /** Hear of a topic. Gives what ends it. @param {string} topic @param {(value: any) => void} listener */
+  on(topic, listener) {
+    const listeners = this._listeners.get(topic) ?? new Set();
+    this._listeners.set(topic, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  /** Make a pair the one that the panels show, and the address one that leads to it. @param {string} pair */
+  select(pair) {
+    if (pair === this.selected || !this.pairs.includes(pair)) return;
+    this.selected = pair;
+    if (pairInAddress() !== pair) history.replaceState(null, "", `#${pair}`);
+    this._emit("selected", pair);
+  }
+
+  /** The first state, then the stream. Gives when there are pairs to show; the gateway may be away for a while. */
+  async start() {
+    this._connection.start();
+    window.addEventListener("hashchange", () => this.select(pairInAddress()));
+    setInterval(() => document.hidden || this.reload(), REFRESH_EVERY);
+    document.addEventListener("visibilitychange", () => document.hidden || this.reload());
+    this.reload();
+    await this._introduce();
+  }
+
+  /** Everything that the stream does not say, and what it may have missed. */
+  async reload() {
+    await Promise.allSettled([
+      this._api.get("/api/v1/prices/all").then((answer) => this._takeAll(answer)),
+      this._api.get("/health").then(({ source, simulated }) => this._takeSource(source, simulated)),
+    ]);
+  }
+
+  async _introduce() {
+    const { tracked_pairs, source, simulated } = await this._answer("/api/v1/info");
+    this._takeSource(source, simulated);
+    this._takePairs(tracked_pairs);
+  }
+
+  /** What a path answers, as soon as it does. */
+  async _answer(path) {
+    for (let pause = 500; ; pause = Math.min(2 * pause, 8000))
+      try {
+        return await this._api.get(path);
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, pause));
+      }
+  }
+
+  /** The first prices are shown before it is known which pairs there are beside them. */
+  _takePairs(pairs) {
+    this.pairs = pairs;
+    const asked = pairInAddress();
+    if (pairs.includes(asked)) this.selected = asked;
+    else if (!pairs.includes(this.selected)) this.selected = pairs[0] ?? "";
+    this._emit("pairs", pairs);
+    for (const pair of this._prices.keys()) this._touch(pair);
+  }
+
+  _take(type, event, id) {
+    if (type === "price_update") this._takePrice(event, id);
+    else if (ALERTS.has(type)) this._emit("alert", { ...event, type });
+    else if (type === "data_ready") this._emit("data_ready", event);
+    else if (type === "source_changed") this._takeSource(event.source, event.simulated);
+    else if (type === "feed_status") this._takeFeed(event);
+    else if (type === "gap") {
+      this.reload();
+      this._emit("connection", { ...this.connection, recovered: false });
+    }
+  }
+
+  _takePrice({ instrument, price, source, kind = "quoted" }, id) {
+    const before = this._prices.get(instrument);
+    const prevClose = before?.prevClose ?? null;
+    this._put(instrument, shown({ ...price, source, kind, prevClose, stale: false, id: id ?? before?.id ?? null }, before));
+  }
+
+  _takeAll({ prices, cursor }) {
+    if (!this.pairs.length) this._takePairs(Object.keys(prices));
+    for (const [pair, listed] of Object.entries(prices)) {
+      const before = this._prices.get(pair);
+      // What the stream has brought meanwhile is newer than this answer, but only the answer knows the day.
+      const newest = before?.id && isAfter(before.id, cursor) ? before : { kind: "quoted", ...listed, id: before?.id ?? null };
+      this._put(pair, shown({ ...newest, prevClose: listed.prev_close ?? null }, before));
+    }
+  }
+
+  _takeFeed({ source, status }) {
+    if (status === "silent")
+      for (const [pair, price] of this._prices) if (price.source === source) this._put(pair, { ...price, stale: true });
+    setTimeout(() => this.reload(), SOON);
+  }
+
+  _takeSource(name, simulated) {
+    if (name === this.source.name && simulated === this.source.simulated) return;
+    this.source = { name, simulated };
+    this._emit("source", this.source);
+  }
+
+  _put(pair, price) {
+    const before = this._prices.get(pair);
+    this._prices.set(pair, price);
+    if (before?.mid !== price.mid || before.time !== price.time) {
+      const mids = this._history.get(pair) ?? [];
+      this._history.set(pair, mids);
+      mids.push(Number(price.mid));
+      if (mids.length > REMEMBERED) mids.shift();
+    }
+    this._touch(pair);
+  }
+
+  _touch(pair) {
+    this._changed.add(pair);
+    this._frame ||= requestAnimationFrame(() => {
+      const changed = this._changed;
+      this._changed = new Set();
+      this._frame = 0;
+      this._emit("prices", changed);
+    });
+  }
+
+  _connected(status) {
+    if (status.state === "live" && status.recovered === false) this.reload();
+    this._emit("connection", status);
+  }
+
+  _emit(topic, value) {
+    for (const listener of this._listeners.get(topic) ?? []) listener(value);
+  }
+}
+
+function shown({ bid, ask, mid, time, source, kind, prevClose, stale, id }, before) {
+  const change = prevClose === null ? null : minus(mid, prevClose);
+  const moved = before ? Number(mid) - Number(before.mid) : 0;
+  const direction = moved > 0 ? "up" : moved < 0 ? "down" : (before?.direction ?? "");
+  const change_pct = percent(change, prevClose);
+  return { bid, ask, mid, spread: pips(bid, ask), time, source, kind, prevClose, change, change_pct, direction, stale, id };
+}
+
+const pairInAddress = () => location.hash.slice(1).toUpperCase().replace("/", "_");

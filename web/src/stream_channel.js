@@ -1,0 +1,74 @@
+// @ts-check
+import { momentOf } from "./cursor.js";
+
+const OPEN_WITHIN = 4000;
+const SILENT_AFTER = 40_000;
+const ASLEEP_AFTER = 18_000;
+const SETTLED_AFTER = 1000;
+const TELL_EVERY = 2000;
+const EVENTS = ["price_update", "volatility_alert", "correlation_alert", "price_alert", "data_ready", "source_changed", "feed_status", "gap"];
+
+/**
+ * Server-Sent Events: opens once, and once it is lost it stays so. See `Channel` in connection.js for the hooks.
+ */
+export class StreamChannel {
+  transport = "eventsource";
+
+  /** @param {string|null} since @param {import("./connection.js").Hooks} hooks */
+  constructor(since, hooks) {
+    this._hooks = hooks;
+    this._over = false;
+    this._told = 0;
+    this._source = new EventSource(`/stream?${new URLSearchParams({ pairs: "*", ...(since && { last_event_id: since }) })}`);
+    this._timer = setTimeout(() => this._lose("nothing came in time"), OPEN_WITHIN);
+    this._source.onerror = () => this._lose("the stream broke off");
+    this._listen("stream_opened", ({ recovered }) => {
+      this._openedAt = performance.now();
+      hooks.opened(recovered);
+    });
+    this._listen("heartbeat", ({ cursor }) => hooks.cursor(cursor));
+    this._listen("server_error", ({ error }) => this._lose(error, true));
+    for (const name of EVENTS)
+      this._listen(name, (event, id) => {
+        this._tellAge(id);
+        hooks.event(name, event, id);
+      });
+  }
+
+  /** After sleep nobody knows whether the connection still stands. It sends a heartbeat now and then; without one it is lost. */
+  check() {
+    if (this._openedAt && performance.now() - this._heard > ASLEEP_AFTER) this._lose("silent");
+  }
+
+  close() {
+    this._over = true;
+    clearTimeout(this._timer);
+    this._source.close();
+  }
+
+  _listen(name, listener) {
+    this._source.addEventListener(name, ({ data }) => {
+      if (this._over) return;
+      this._heard = performance.now();
+      const event = JSON.parse(data);
+      listener(event, event.id ?? null);
+      if (this._over || !this._openedAt) return;
+      clearTimeout(this._timer);
+      this._timer = setTimeout(() => this._lose("silent"), SILENT_AFTER);
+    });
+  }
+
+  /** How old the newest event is. What is replayed comes first, and is as old as it should be. */
+  _tellAge(id) {
+    const now = performance.now();
+    if (!id || now - this._openedAt < SETTLED_AFTER || now - this._told < TELL_EVERY) return;
+    this._told = now;
+    this._hooks.latency(Math.max(0, Date.now() - momentOf(id)));
+  }
+
+  _lose(reason, refused = false) {
+    if (this._over) return;
+    this.close();
+    this._hooks.lost({ reason, refused, unusable: false });
+  }
+}
