@@ -1,0 +1,40 @@
+"""Programs that are run over the specifications: generators, compilers, linters, and the clients that come of them."""
+
+import asyncio
+import os
+from pathlib import Path
+from subprocess import PIPE, STDOUT
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parent.parent
+OPENAPI = PROJECT / "openapi" / "openapi.json"
+ASYNCAPI = PROJECT / "openapi" / "asyncapi.yaml"
+PROGRAMS = HERE / "programs"
+PACKAGES = HERE / "node_modules"
+
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+async def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    """What a command prints, on both streams. Raises AssertionError with it where the command fails."""
+    inherited = {name: value for name, value in os.environ.items() if name in _INHERITED}
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command), cwd=cwd, env={**inherited, "NO_COLOR": "1", **environment}, stdout=PIPE, stderr=STDOUT
+    )
+    try:
+        async with asyncio.timeout(60):
+            printed, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    text = printed.decode()
+    assert process.returncode == 0, f"{command[0]} ended with {process.returncode}:\n{text}"
+    return text
+
+
+def script(package: str, path: str) -> Path:
+    """A script of an installed npm package."""
+    file = PACKAGES / package / path
+    assert file.is_file(), f"{file} is missing: make test installs it"
+    return file
