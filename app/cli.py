@@ -234,6 +234,7 @@ def _announce(settings: Settings, url: str, redis_url: str, simulated: bool | No
     database = "SQLite" if settings.database_address.startswith("sqlite") else "PostgreSQL"
     out = Console(highlight=False, soft_wrap=True)
     out.print(f"[bold]FX Gateway[/bold] serves {len(settings.tracked_pairs)} pairs from {source[simulated]}")
+    out.print(f"  dashboard     {url}/, reference {url}/docs")
     out.print(f"  REST          {url}/api/v1/prices/all")
     out.print(f"  event stream  curl -N {url}/stream/{settings.tracked_pairs[0]}")
     out.print(f"  Socket.IO     {url}")

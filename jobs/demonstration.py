@@ -31,7 +31,8 @@ async def fill(settings: Settings, database: Database) -> int:
     empty = [pair for pair in pairs if pair not in newest or newest[pair][-1].time < now - _MONTH]
     if not empty:
         return 0
-    history = await asyncio.to_thread(demonstration_candles, empty, now, _MONTH.days, settings.simulated_seed)
+    quotes_an_hour = settings.simulated_rate * 3600 / len(pairs)
+    history = await asyncio.to_thread(demonstration_candles, empty, now, _MONTH.days, settings.simulated_seed, quotes_an_hour)
     bars = [bar for of_pair in history.values() for bar in of_pair]
     made = await candles.write(bars)
     for pair, of_pair in history.items():

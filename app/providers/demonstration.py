@@ -27,14 +27,15 @@ _Points: TypeAlias = NDArray[np.int64]
 
 
 def demonstration_candles(
-    pairs: Iterable[CurrencyPair], now: datetime, days: int = 30, seed: int = 1
+    pairs: Iterable[CurrencyPair], now: datetime, days: int = 30, seed: int = 1, quotes_an_hour: float = _STEPS_AN_HOUR
 ) -> dict[CurrencyPair, list[Candle]]:
     """H1 bars, complete and in order, of every open hour of the last ``days`` days that is over at ``now``, which is aware.
 
     The last reference rates of the ECB lie a trading day apart, the newest at the end of the last bar, where the simulated walk
     starts. Between them every currency moves against the euro along a Brownian bridge, by the covariance of the last 260 days,
     in steps of five minutes; each pair is a cross of two of them, so that pairs agree with each other within rounding. A bar
-    is of twelve quotes, with the usual spread. The same arguments give the same bars, of source ``simulated``.
+    is of twelve quotes, with the usual spread; as its volume it has about as many as the simulated source makes in an hour,
+    which is what the bars that follow are counted in. The same arguments give the same bars, of source ``simulated``.
 
     Raises SourceError for a currency of which the ECB has too few recent rates, and for a negative seed.
     """
@@ -47,13 +48,15 @@ def demonstration_candles(
     random = np.random.default_rng(seed)
     path = _path(codes, len(hours) * _STEPS_AN_HOUR, random)
     candles = {}
-    for pair in pairs:
+    # A bar was made by a quote at least. Its own generator leaves the prices as they are.
+    volumes = np.maximum(1, np.random.default_rng([seed, 1]).poisson(quotes_an_hour, (len(pairs), len(hours))))
+    for pair, counts in zip(pairs, volumes.tolist(), strict=True):
         mids = np.exp(path[:, codes.index(listed(pair.quote))] - path[:, codes.index(listed(pair.base))])
         halves = usual_spread(pair, float(mids[-1])) / 2 * random.uniform(0.8, 1.2, len(mids))
         points = 10.0**pair.precision
         # Rounded away from each other, bid and ask never meet.
         bids, asks = np.floor((mids - halves) * points).astype(np.int64), np.ceil((mids + halves) * points).astype(np.int64)
-        candles[pair] = _candles(pair, hours, bids, asks)
+        candles[pair] = _candles(pair, hours, bids, asks, counts)
     return candles
 
 
@@ -86,13 +89,13 @@ def _path(codes: Sequence[str], points: int, random: np.random.Generator) -> _Fl
     return path[-points:]
 
 
-def _candles(pair: CurrencyPair, hours: Sequence[datetime], bids: _Points, asks: _Points) -> list[Candle]:
+def _candles(pair: CurrencyPair, hours: Sequence[datetime], bids: _Points, asks: _Points, counts: Sequence[int]) -> list[Candle]:
     """A bar for each hour from the quotes of all of them, in whole points."""
     # Twice the mid is a whole number of points too.
     sides = zip(_bars(bids, pair, 1), _bars(bids + asks, pair, 2), _bars(asks, pair, 1), strict=True)
     return [
-        Candle(pair, Granularity.H1, hour, bid, mid, ask, volume=_STEPS_AN_HOUR, complete=True, source=_SOURCE)
-        for hour, (bid, mid, ask) in zip(hours, sides, strict=True)
+        Candle(pair, Granularity.H1, hour, bid, mid, ask, volume=count, complete=True, source=_SOURCE)
+        for hour, (bid, mid, ask), count in zip(hours, sides, counts, strict=True)
     ]
 
 

@@ -55,12 +55,12 @@ async def test_the_switch_of_colours_wins_over_the_system_and_is_kept(
     async with gateway(valkey_url, tmp_path) as running, open_page(scheme="light") as page:
         await page.goto(running.url)
         switch = page.locator("#theme")
-        for word, colour in (("Light", "rgb(243, 245, 248)"), ("Dark", "rgb(12, 17, 24)")):
+        for word, colour in (("Theme: light", "rgb(243, 245, 248)"), ("Theme: dark", "rgb(12, 17, 24)")):
             await switch.click()
             await expect(switch).to_have_text(word)
             await expect(page.locator("body")).to_have_css("background-color", colour)
         await page.reload()
-        await expect(switch).to_have_text("Dark")
+        await expect(switch).to_have_text("Theme: dark")
         await expect(page.locator("body")).to_have_css("background-color", "rgb(12, 17, 24)")
 
 

@@ -45,9 +45,20 @@ def test_there_is_a_bar_for_every_open_hour_that_is_over(candles: dict[str, list
     assert candles.keys() == set(DEFAULT_PAIRS)
     for name, bars in candles.items():
         assert [bar.time for bar in bars] == expected
-        assert {(bar.pair.name, bar.granularity, bar.complete, bar.source, bar.volume) for bar in bars} == {
-            (name, Granularity.H1, True, "simulated", 12)
+        assert {(bar.pair.name, bar.granularity, bar.complete, bar.source) for bar in bars} == {
+            (name, Granularity.H1, True, "simulated")
         }
+
+
+def test_bars_have_about_as_many_quotes_as_the_simulated_source_makes() -> None:
+    [bars] = demonstration_candles(TrackedPairs(["EUR_USD"]), _NOW, quotes_an_hour=3600).values()
+    volumes = [bar.volume for bar in bars]
+    assert len(set(volumes)) > 100
+    assert 3590 < sum(volumes) / len(volumes) < 3610
+    assert 3300 < min(volumes) < 3600 < max(volumes) < 3900
+    [few] = demonstration_candles(TrackedPairs(["EUR_USD"]), _NOW, quotes_an_hour=0.1).values()
+    assert min(bar.volume for bar in few) == 1
+    assert [bar.mid for bar in few] == [bar.mid for bar in bars]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,11 @@ import { marked } from "marked";
 import { escaped } from "./page.mjs";
 import { last, values } from "./types.mjs";
 
-const CHANNELS = { socketio: "Socket.IO", stream_pairs: "Event stream of several pairs", stream_pair: "Event stream of one pair" };
+const CHANNELS = {
+  socketio: "Socket.IO",
+  stream_pairs: "Event stream of several pairs",
+  stream_pair: "Event stream of one pair",
+};
 
 /** The body of the page as HTML. */
 export function eventPage(document) {
@@ -21,14 +25,20 @@ export function eventPage(document) {
   const shown = new Set(spoken.filter(([, { payload }]) => payload).map(([, { payload }]) => last(payload.$ref)));
   const parts = Object.entries(components.schemas).filter(([name]) => !shown.has(name));
   const groups = [
-    ["Requests", "What a client sends. A request of Socket.IO is answered by an event, and by an acknowledgement where one is asked for.", asked],
+    [
+      "Requests",
+      "What a client sends. A request of Socket.IO is answered by an event, and by an acknowledgement where one is asked for.",
+      asked,
+    ],
     ["Events", "What the gateway sends: news of the log, and answers to requests.", told],
     ["Errors", "What the gateway sends where it refuses something. All of them have the same payload.", errors],
   ];
   return `<div class="columns">
 <nav class="contents" aria-label="On this page">
 <ul><li><a href="#about">About</a></li></ul>
-<h2>Channels</h2><ul>${Object.keys(CHANNELS).map((name) => `<li><a href="#${name}">${CHANNELS[name]}</a></li>`).join("")}</ul>
+<h2>Channels</h2><ul>${Object.keys(CHANNELS)
+    .map((name) => `<li><a href="#${name}">${CHANNELS[name]}</a></li>`)
+    .join("")}</ul>
 ${groups.map(([title, , entries]) => `<h2>${title}</h2><ul>${entries.map(([name]) => `<li>${link(name)}</li>`).join("")}</ul>`).join("\n")}
 <h2>Types</h2><ul>${parts.map(([name]) => `<li>${link(name)}</li>`).join("")}</ul>
 </nav>
@@ -37,9 +47,15 @@ ${groups.map(([title, , entries]) => `<h2>${title}</h2><ul>${entries.map(([name]
 <p class="quiet">Version ${escaped(info.version)}. This page is made from the <a href="/docs/asyncapi.yaml">AsyncAPI document</a>;
 the same payloads as <a href="/docs/events.d.ts">TypeScript types</a>. The REST interface is at <a href="/docs">/docs</a>.</p>
 ${marked.parse(info.description)}</section>
-${Object.keys(CHANNELS).map((name) => channel(name, channels[name], document)).join("\n")}
-${groups.map(([title, text, entries]) => `<section id="${title.toLowerCase()}"><h2>${title}</h2><p>${text}</p>
-${entries.map(([name, message]) => entry(name, message, document)).join("\n")}</section>`).join("\n")}
+${Object.keys(CHANNELS)
+  .map((name) => channel(name, channels[name], document))
+  .join("\n")}
+${groups
+  .map(
+    ([title, text, entries]) => `<section id="${title.toLowerCase()}"><h2>${title}</h2><p>${text}</p>
+${entries.map(([name, message]) => entry(name, message, document)).join("\n")}</section>`,
+  )
+  .join("\n")}
 <section id="types"><h2>Types</h2><p>What payloads are made of.</p>
 ${parts.map(([name, schema]) => `<article id="${name}"><h3><code>${name}</code></h3>${schemaText(schema, document)}</article>`).join("\n")}
 </section>
@@ -60,11 +76,24 @@ function channel(name, { address, description, servers, parameters, bindings }, 
   return `<section id="${name}"><h2>${CHANNELS[name]}</h2>
 <p class="address">${hosts.map(({ protocol, host }) => `<code>${escaped(protocol)}://${escaped(host)}${escaped(address)}</code>`).join(" or ")}</p>
 ${marked.parse(description)}
-${rows.length ? `<h3>Parameters</h3>${table(["Parameter", "In", "Type", "Meaning"], rows.map(([key, place, schema, required]) => [
-    `<code>${escaped(key)}</code>${required ? ' <span class="must">required</span>' : ""}`, place, typeText(schema), meaning(schema)]))}` : ""}
+${
+  rows.length
+    ? `<h3>Parameters</h3>${table(
+        ["Parameter", "In", "Type", "Meaning"],
+        rows.map(([key, place, schema, required]) => [
+          `<code>${escaped(key)}</code>${required ? ' <span class="must">required</span>' : ""}`,
+          place,
+          typeText(schema),
+          meaning(schema),
+        ]),
+      )}`
+    : ""
+}
 <h3>What a client asks</h3>
-${table(["Request", "Answered by", "Refused by", "What it does"], asks.map((each) => [
-    `${link(last(each.messages[0].$ref))}`, ...replies(each), inline(each.description)]))}
+${table(
+  ["Request", "Answered by", "Refused by", "What it does"],
+  asks.map((each) => [`${link(last(each.messages[0].$ref))}`, ...replies(each), inline(each.description)]),
+)}
 <h3>What the gateway sends</h3>
 <ul class="events">${gets.map((each) => `<li>${link(each)} ${inline(document.components.messages[each].summary)}</li>`).join("")}</ul>
 </section>`;
@@ -97,14 +126,22 @@ function same(one, other) {
 
 function members(schema) {
   const required = new Set(schema.required);
-  return table(["Member", "Type", "Meaning"], Object.entries(schema.properties).map(([name, inner]) => [
-    `<code>${escaped(name)}</code>${required.has(name) ? "" : ' <span class="may">may be missing</span>'}`, typeText(inner), meaning(inner),
-  ]));
+  return table(
+    ["Member", "Type", "Meaning"],
+    Object.entries(schema.properties).map(([name, inner]) => [
+      `<code>${escaped(name)}</code>${required.has(name) ? "" : ' <span class="may">may be missing</span>'}`,
+      typeText(inner),
+      meaning(inner),
+    ]),
+  );
 }
 
 function meaning(schema) {
   const bounds = [
-    ["minimum", "at least"], ["exclusiveMinimum", "more than"], ["maximum", "at most"], ["exclusiveMaximum", "less than"],
+    ["minimum", "at least"],
+    ["exclusiveMinimum", "more than"],
+    ["maximum", "at most"],
+    ["exclusiveMaximum", "less than"],
   ].flatMap(([key, words]) => {
     const found = [schema, ...(schema.anyOf ?? [])].find((each) => key in each);
     return found ? [`${words} ${found[key]}`] : [];
@@ -112,8 +149,12 @@ function meaning(schema) {
   const example = schema.examples?.[0] ?? schema.anyOf?.find((each) => each.examples)?.examples[0];
   const said = schema.description ?? schema.anyOf?.find((each) => each.description)?.description;
   const parts = [said ? inline(said) : "", bounds.length ? `<span class="quiet">${bounds.join(", ")}</span>` : ""];
-  if (schema.default !== undefined && schema.default !== null) parts.push(`<span class="quiet">default <code>${escaped(JSON.stringify(schema.default))}</code></span>`);
-  if (example !== undefined) parts.push(`<span class="quiet">e.g. <code>${escaped(typeof example === "string" ? example : JSON.stringify(example))}</code></span>`);
+  if (schema.default !== undefined && schema.default !== null)
+    parts.push(`<span class="quiet">default <code>${escaped(JSON.stringify(schema.default))}</code></span>`);
+  if (example !== undefined)
+    parts.push(
+      `<span class="quiet">e.g. <code>${escaped(typeof example === "string" ? example : JSON.stringify(example))}</code></span>`,
+    );
   return parts.filter(Boolean).join("; ");
 }
 

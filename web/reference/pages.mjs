@@ -31,7 +31,11 @@ export async function referencePages(putHashed) {
     "asyncapi.yaml": source,
     "events.d.ts": eventTypes(asyncapi),
     "docs.html": page({
-      title: "REST (Swagger UI)", current: "/docs", styles: [swaggerStyles, styles], scripts: [swagger, swaggerStart], body: rest,
+      title: "REST (Swagger UI)",
+      current: "/docs",
+      styles: [swaggerStyles, styles],
+      scripts: [swagger, swaggerStart],
+      body: rest,
     }),
     "redoc.html": page({ title: "REST (Redoc)", current: "/redoc", styles: [styles], scripts: [redoc, redocStart], body: rest }),
     "events.html": page({ title: "Events", current: "/docs/events", styles: [styles], scripts: [], body: eventPage(asyncapi) }),

@@ -32,11 +32,17 @@ function sides(document, messages) {
   const sent = of("send", "socketio").map((each) => last(each.messages[0].$ref));
   const streamed = of("send", "stream_pairs").flatMap((each) => each.messages.map((message) => last(message.$ref)));
   return [
-    block("What the gateway sends over Socket.IO, by the name of the event.", "ServerEvents", sent.map((name) =>
-      member(messages[name].summary, `${name}: (payload: ${payload(name)}) => void;`))),
+    block(
+      "What the gateway sends over Socket.IO, by the name of the event.",
+      "ServerEvents",
+      sent.map((name) => member(messages[name].summary, `${name}: (payload: ${payload(name)}) => void;`)),
+    ),
     block("What a client sends over Socket.IO, by the name of the event.", "ClientEvents", received),
-    block("What event streams carry, by the name of the event; the data is the payload as JSON.", "StreamEvents",
-      streamed.map((name) => member(messages[name].summary, `${name}: ${payload(name)};`))),
+    block(
+      "What event streams carry, by the name of the event; the data is the payload as JSON.",
+      "StreamEvents",
+      streamed.map((name) => member(messages[name].summary, `${name}: ${payload(name)};`)),
+    ),
   ];
 }
 
@@ -56,9 +62,12 @@ export function type(schema, indent = "") {
   const either = schema.anyOf ?? schema.oneOf;
   if (either) return [...new Set(either.map((each) => type(each, indent)))].join(" | ");
   switch (schema.type) {
-    case "string": case "boolean": case "null":
+    case "string":
+    case "boolean":
+    case "null":
       return schema.type;
-    case "integer": case "number":
+    case "integer":
+    case "number":
       return "number";
     case "array": {
       const items = type(schema.items, indent);

@@ -3,7 +3,7 @@
 const STATES = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", offline: "Offline" };
 const TRANSPORTS = { websocket: "WebSocket", eventsource: "EventSource", polling: "Polling" };
 const SCHEMES = ["auto", "light", "dark"];
-const SCHEME_NAMES = { auto: "Auto", light: "Light", dark: "Dark" };
+const SCHEME_NAMES = { auto: "auto", light: "light", dark: "dark" };
 
 /** What stands at the top: source, connection and the switch of colours. */
 export class Header {
@@ -47,7 +47,7 @@ export class Header {
     this._transport.textContent = transport ? TRANSPORTS[transport] : "";
     this._reason.textContent =
       state === "live"
-        ? { true: "Resumed, nothing missed", false: "Reloaded: some updates were missed" }[String(recovered)] ?? ""
+        ? ({ true: "Resumed, nothing missed", false: "Reloaded: some updates were missed" }[String(recovered)] ?? "")
         : state === "connecting"
           ? reason
           : `${reason}. Prices below are the last ones received.`;
@@ -82,8 +82,7 @@ export class Header {
   }
 
   _showScheme() {
-    this._theme.textContent = SCHEME_NAMES[this._scheme()];
-    this._theme.setAttribute("aria-label", `Colours: ${SCHEME_NAMES[this._scheme()]}`);
+    this._theme.textContent = `Theme: ${SCHEME_NAMES[this._scheme()]}`;
   }
 }
 

@@ -30,7 +30,8 @@ export class PriceTable {
 
   _build(pairs) {
     const rows = new Map(pairs.map((pair) => [pair, this._rows.get(pair) ?? new Row(pair)]));
-    if ([...rows.keys()].join() !== [...this._rows.keys()].join()) this._body.replaceChildren(...[...rows.values()].map(({ element }) => element));
+    if ([...rows.keys()].join() !== [...this._rows.keys()].join())
+      this._body.replaceChildren(...[...rows.values()].map(({ element }) => element));
     this._rows = rows;
     this._mark();
   }
@@ -49,7 +50,8 @@ export class PriceTable {
 
   _draw() {
     if (document.hidden) return;
-    for (const pair of this._undrawn) this._rows.get(pair)?.draw(this._store.history(pair), this._store.price(pair)?.direction ?? "");
+    for (const pair of this._undrawn)
+      this._rows.get(pair)?.draw(this._store.history(pair), this._store.price(pair)?.direction ?? "");
     this._undrawn.clear();
   }
 
@@ -113,7 +115,10 @@ class Row {
     this.bid.show(price.bid);
     this.ask.show(price.ask);
     write(this.spread, price.spread);
-    write(this.change, price.change_pct === null ? "–" : `${price.change_pct < 0 ? "−" : "+"}${Math.abs(price.change_pct).toFixed(2)}%`);
+    write(
+      this.change,
+      price.change_pct === null ? "–" : `${price.change_pct < 0 ? "−" : "+"}${Math.abs(price.change_pct).toFixed(2)}%`,
+    );
     this.change.dataset.sign = price.change_pct ? (price.change_pct > 0 ? "up" : "down") : "";
     write(this.time, price.time.slice(11, 19));
     if (this.element.classList.contains("stale") !== price.stale) this.element.classList.toggle("stale", price.stale);

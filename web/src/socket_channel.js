@@ -5,7 +5,16 @@ const CONNECT_WITHIN = 4000;
 const ANSWER_WITHIN = 4000;
 const SETTLED_AFTER = 1000;
 const MEASURE_EVERY = 5000;
-const EVENTS = ["price_update", "volatility_alert", "correlation_alert", "price_alert", "data_ready", "source_changed", "feed_status", "gap"];
+const EVENTS = [
+  "price_update",
+  "volatility_alert",
+  "correlation_alert",
+  "price_alert",
+  "data_ready",
+  "source_changed",
+  "feed_status",
+  "gap",
+];
 
 /**
  * Socket.IO over one transport: opens once, and once it is lost it stays so. See `Channel` in connection.js for the hooks.

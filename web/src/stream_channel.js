@@ -6,7 +6,16 @@ const SILENT_AFTER = 40_000;
 const ASLEEP_AFTER = 18_000;
 const SETTLED_AFTER = 1000;
 const TELL_EVERY = 2000;
-const EVENTS = ["price_update", "volatility_alert", "correlation_alert", "price_alert", "data_ready", "source_changed", "feed_status", "gap"];
+const EVENTS = [
+  "price_update",
+  "volatility_alert",
+  "correlation_alert",
+  "price_alert",
+  "data_ready",
+  "source_changed",
+  "feed_status",
+  "gap",
+];
 
 /**
  * Server-Sent Events: opens once, and once it is lost it stays so. See `Channel` in connection.js for the hooks.

@@ -1,8 +1,10 @@
 // @ts-check
 import "./alerts.css";
+import { Again } from "../again.js";
 import { choice, make, spoken, utc } from "./elements.js";
 
 const MOST = 500;
+const NONE = "No alerts yet. Those of volatility and correlation come by themselves, those of a price once a level is set.";
 const TYPES = { volatility_alert: "Volatility", correlation_alert: "Correlation", price_alert: "Price level" };
 
 /** Alerts of now and of the past. Gives what takes the panel away again. @param {HTMLElement} element */
@@ -13,14 +15,34 @@ export function mount(element, { store, api }) {
 
 class AlertsPanel {
   constructor(element, store, api) {
-    Object.assign(this, { store, api, live: [], past: [], next: null, turn: 0, frame: 0 });
-    this.severity = choice("Severity", [["", "All severities"], ["info", "Info"], ["warning", "Warning"], ["critical", "Critical"]]);
+    this.api = api;
+    /** @type {any[]} those that came while the page was open, and those asked for, each the newest first */
+    this.live = [];
+    /** @type {any[]} */
+    this.past = [];
+    /** @type {string|null} where older ones begin */
+    this.next = null;
+    this.turn = 0;
+    this.frame = 0;
+    this.again = new Again(() => this.reload());
+    this.severity = choice("Severity", [
+      ["", "All severities"],
+      ["info", "Info"],
+      ["warning", "Warning"],
+      ["critical", "Critical"],
+    ]);
     this.type = choice("Type", [["", "All types"], ...Object.entries(TYPES)]);
     this.pair = choice("Pair", [["", "All pairs"], ...[...store.pairs].map((name) => [name, spoken(name)])]);
     this.list = make("ol", { class: "alerts-list" });
     this.empty = make("p", { class: "alerts-empty" }, "Loading alerts…");
     this.more = make("button", { type: "button", hidden: "" }, "Older alerts");
-    this.box = make("div", { class: "alerts-box", tabindex: "0", role: "region", "aria-label": "List of alerts" }, this.list, this.empty, this.more);
+    this.box = make(
+      "div",
+      { class: "alerts-box", tabindex: "0", role: "region", "aria-label": "List of alerts" },
+      this.list,
+      this.empty,
+      this.more,
+    );
     // Only what is critical is read out by itself: everything else would talk over the reader.
     this.spoken = make("p", { class: "alerts-spoken", "aria-live": "assertive" });
     this.root = make("div", {}, make("div", { class: "alerts-bar" }, this.severity, this.type, this.pair), this.box, this.spoken);
@@ -29,7 +51,7 @@ class AlertsPanel {
     this.more.addEventListener("click", () => this._older());
     this.stops = [
       store.on("alert", (alert) => this._come(alert)),
-      store.on("connection", ({ recovered } = {}) => {
+      store.on("connection", ({ recovered }) => {
         if (recovered === false && this.recovered !== false) this.reload();
         this.recovered = recovered;
       }),
@@ -49,6 +71,7 @@ class AlertsPanel {
 
   unmount() {
     this.turn++;
+    this.again.stop();
     cancelAnimationFrame(this.frame);
     for (const stop of this.stops) stop();
     this.root.remove();
@@ -67,9 +90,11 @@ class AlertsPanel {
       this.past.push(...alerts);
       this.next = next;
       this.problem = "";
+      this.again.stop();
     } catch (error) {
       if (turn !== this.turn) return;
       this.problem = `Past alerts could not be loaded: ${error.message}`;
+      this.again.failed();
     }
     this._render();
   }
@@ -84,6 +109,10 @@ class AlertsPanel {
         this.frame = 0;
         this._render();
       });
+  }
+
+  _filtered() {
+    return [this.severity, this.type, this.pair].some(({ value }) => value);
   }
 
   _fits(alert) {
@@ -115,7 +144,7 @@ class AlertsPanel {
       if (this.list.children[at] !== item) this.list.insertBefore(item, this.list.children[at] ?? null);
     });
     if (scrollTop > 0 && top?.isConnected && scrollHeight) this.box.scrollTop = scrollTop + top.offsetTop - before;
-    this.empty.textContent = this.problem || (this.severity.value || this.type.value || this.pair.value ? "No alerts fit the filter." : "No alerts yet.");
+    this.empty.textContent = this.problem || (this._filtered() ? "No alerts fit the filter." : NONE);
     this.empty.hidden = shown.length > 0 && !this.problem;
     this.more.hidden = !this.next || shown.length >= MOST;
   }

@@ -4,7 +4,15 @@
 export const MOST_BARS = 5000;
 const PAGE = 300;
 const MINUTE = 60_000;
-const LENGTHS = { M1: MINUTE, M5: 5 * MINUTE, M15: 15 * MINUTE, H1: 60 * MINUTE, H4: 240 * MINUTE, D: 1440 * MINUTE, W: 10080 * MINUTE };
+const LENGTHS = {
+  M1: MINUTE,
+  M5: 5 * MINUTE,
+  M15: 15 * MINUTE,
+  H1: 60 * MINUTE,
+  H4: 240 * MINUTE,
+  D: 1440 * MINUTE,
+  W: 10080 * MINUTE,
+};
 const ALIGNED = new Set(["M1", "M5", "M15", "H1"]);
 
 /**
@@ -74,7 +82,16 @@ export class Bars {
     last.complete = true;
     const length = LENGTHS[this.granularity];
     const { mid } = price;
-    this.list.push({ time: time - (time % length), o: mid, h: mid, l: mid, c: mid, volume: 1, source: price.source ?? last.source, complete: false });
+    this.list.push({
+      time: time - (time % length),
+      o: mid,
+      h: mid,
+      l: mid,
+      c: mid,
+      volume: 1,
+      source: price.source ?? last.source,
+      complete: false,
+    });
     if (this.list.length > MOST_BARS) this.list.shift();
     return true;
   }
@@ -93,7 +110,13 @@ export class Bars {
       if (error?.status === 404) return [];
       throw error;
     }
-    return answer.candles.map(({ time, mid, volume, source, complete }) => ({ time: Date.parse(time), ...mid, volume, source, complete }));
+    return answer.candles.map(({ time, mid, volume, source, complete }) => ({
+      time: Date.parse(time),
+      ...mid,
+      volume,
+      source,
+      complete,
+    }));
   }
 }
 
@@ -101,5 +124,11 @@ const higher = (one, other) => (Number(other) > Number(one) ? other : one);
 const lower = (one, other) => (Number(other) < Number(one) ? other : one);
 
 function joined(stored, seen) {
-  return { ...stored, h: higher(stored.h, seen.h), l: lower(stored.l, seen.l), c: seen.c, volume: Math.max(stored.volume, seen.volume) };
+  return {
+    ...stored,
+    h: higher(stored.h, seen.h),
+    l: lower(stored.l, seen.l),
+    c: seen.c,
+    volume: Math.max(stored.volume, seen.volume),
+  };
 }

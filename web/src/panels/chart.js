@@ -1,6 +1,15 @@
 // @ts-check
 import "./chart.css";
-import { CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, LineSeries, LineStyle, createChart } from "lightweight-charts";
+import {
+  CandlestickSeries,
+  ColorType,
+  CrosshairMode,
+  HistogramSeries,
+  LineSeries,
+  LineStyle,
+  createChart,
+} from "lightweight-charts";
+import { Again } from "../again.js";
 import { bollinger, sma } from "./averages.js";
 import { Bars } from "./bars.js";
 import { choice, make, spoken, utc } from "./elements.js";
@@ -20,7 +29,17 @@ export function mount(element, { store, api }) {
 
 class ChartPanel {
   constructor(element, store, api) {
-    Object.assign(this, { element, store, api, granularity: "H1", frame: 0, turn: 0, loading: false, lines: [], alive: true });
+    this.element = element;
+    this.store = store;
+    this.api = api;
+    this.granularity = "H1";
+    this.frame = 0;
+    this.turn = 0;
+    this.loading = false;
+    this.alive = true;
+    /** @type {import("lightweight-charts").IPriceLine[]} those of the levels */
+    this.lines = [];
+    this.again = new Again(() => this.open());
     /** @type {Bars} */
     this.bars = new Bars(api, store.selected, this.granularity);
     this._build();
@@ -41,11 +60,14 @@ class ChartPanel {
     try {
       await bars.load();
       if (turn !== this.turn) return;
+      this.again.stop();
       this._scale();
       this._show(true);
       await this._levels();
     } catch (error) {
-      if (turn === this.turn) this._say(`The bars could not be loaded: ${error.message}`);
+      if (turn !== this.turn) return;
+      this._say(`The bars could not be loaded: ${error.message}`);
+      this.again.failed();
     } finally {
       if (turn === this.turn) {
         this.loading = false;
@@ -57,6 +79,7 @@ class ChartPanel {
   unmount() {
     this.alive = false;
     this.turn++;
+    this.again.stop();
     cancelAnimationFrame(this.frame);
     clearInterval(this.timer);
     for (const stop of this.stops) stop();
@@ -66,7 +89,11 @@ class ChartPanel {
 
   _build() {
     this.buttons = GRANULARITIES.map((name) => {
-      const button = make("button", { type: "button", "aria-pressed": String(name === this.granularity), "data-granularity": name }, name);
+      const button = make(
+        "button",
+        { type: "button", "aria-pressed": String(name === this.granularity), "data-granularity": name },
+        name,
+      );
       button.addEventListener("click", () => {
         this.granularity = name;
         for (const each of this.buttons) each.setAttribute("aria-pressed", String(each === button));
@@ -74,17 +101,38 @@ class ChartPanel {
       });
       return button;
     });
-    this.overlay = choice("Overlays", [["both", "SMA and bands"], ["sma", "SMA 15/30/50"], ["bands", "Bollinger 20/2"], ["none", "No overlays"]]);
+    this.overlay = choice("Overlays", [
+      ["both", "SMA and bands"],
+      ["sma", "SMA 15/30/50"],
+      ["bands", "Bollinger 20/2"],
+      ["none", "No overlays"],
+    ]);
     this.overlay.addEventListener("change", () => this._show(false));
-    this.badge = make("span", { class: "chart-simulated", hidden: "" }, "Simulated bars");
+    this.badge = make("span", { class: "badge chart-simulated", hidden: "" }, "Simulated bars");
     this.legend = make("p", { class: "chart-legend" });
-    this.key = make("p", { class: "chart-key" }, ...MEANS.map((period) => sample(`SMA ${period}`, COLOURS[period])), sample("Bollinger 20/2", COLOURS.bands));
+    this.key = make(
+      "p",
+      { class: "chart-key" },
+      ...MEANS.map((period) => sample(`SMA ${period}`, COLOURS[period])),
+      sample("Bollinger 20/2", COLOURS.bands),
+    );
     this.canvas = make("div", { class: "chart-canvas", "aria-hidden": "true" });
     this.state = make("p", { class: "chart-state", role: "status" });
     this.words = make("p", { class: "chart-words" });
     this.span = make("p", { class: "chart-span" });
     this.rows = make("tbody");
-    const heads = ["Start, UTC", "Open", "High", "Low", "Close", "Ticks", ...MEANS.map((n) => `SMA ${n}`), "Upper band", "Lower band", "Source"];
+    const heads = [
+      "Start, UTC",
+      "Open",
+      "High",
+      "Low",
+      "Close",
+      "Ticks",
+      ...MEANS.map((n) => `SMA ${n}`),
+      "Upper band",
+      "Lower band",
+      "Source",
+    ];
     this.table = make(
       "details",
       { class: "chart-table" },
@@ -92,7 +140,12 @@ class ChartPanel {
       make(
         "div",
         { class: "chart-scroll", tabindex: "0", role: "region", "aria-label": "Figures of the newest bars" },
-        make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))), this.rows),
+        make(
+          "table",
+          {},
+          make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
+          this.rows,
+        ),
       ),
     );
     this.table.addEventListener("toggle", () => this._tabulate());
@@ -124,14 +177,27 @@ class ChartPanel {
       autoSize: true,
       layout: { attributionLogo: false, fontSize: 11 },
       crosshair: { mode: CrosshairMode.Normal },
+      rightPriceScale: { scaleMargins: { top: 0.06, bottom: 0.2 } },
       timeScale: { timeVisible: true, secondsVisible: false, rightOffset: 4 },
       handleScroll: { vertTouchDrag: false },
     });
     this.candles = this.chart.addSeries(CandlestickSeries, { borderVisible: false });
-    this.volume = this.chart.addSeries(HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false });
-    this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.85, bottom: 0 } });
+    this.volume = this.chart.addSeries(HistogramSeries, {
+      priceScaleId: "volume",
+      priceFormat: { type: "volume" },
+      lastValueVisible: false,
+      priceLineVisible: false,
+    });
+    this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
     const line = (color, style = LineStyle.Solid) =>
-      this.chart.addSeries(LineSeries, { color, lineWidth: 1, lineStyle: style, lastValueVisible: false, priceLineVisible: false, crosshairMarkerVisible: false });
+      this.chart.addSeries(LineSeries, {
+        color,
+        lineWidth: 1,
+        lineStyle: style,
+        lastValueVisible: false,
+        priceLineVisible: false,
+        crosshairMarkerVisible: false,
+      });
     this.means = MEANS.map((period) => ({ period, series: line(COLOURS[period]) }));
     this.upper = line(COLOURS.bands, LineStyle.Dashed);
     this.lower = line(COLOURS.bands, LineStyle.Dashed);
@@ -163,7 +229,7 @@ class ChartPanel {
       this.store.on("selected", () => this.open()),
       this.store.on("prices", (pairs) => pairs.has(this.bars.pair) && this._schedule()),
       this.store.on("alert", (alert) => alert.type === "price_alert" && this._levels()),
-      this.store.on("connection", ({ recovered } = {}) => recovered === false && this._refresh()),
+      this.store.on("connection", ({ recovered }) => recovered === false && this._refresh()),
     ];
   }
 
@@ -242,7 +308,8 @@ class ChartPanel {
   _scale() {
     const decimals = this.bars.list.at(-1)?.c.split(".")[1]?.length ?? 5;
     const priceFormat = { type: /** @type {const} */ ("price"), precision: decimals, minMove: 10 ** -decimals };
-    for (const series of [this.candles, this.upper, this.lower, ...this.means.map((mean) => mean.series)]) series.applyOptions({ priceFormat });
+    for (const series of [this.candles, this.upper, this.lower, ...this.means.map((mean) => mean.series)])
+      series.applyOptions({ priceFormat });
     this.decimals = decimals;
   }
 
@@ -273,7 +340,9 @@ class ChartPanel {
     const figures = overlays(part);
     const wanted = this.overlay.value;
     const put = (series, value, shown) => {
-      const points = part.map((bar, at) => ({ time: bar.time / 1000, value: value(figures[at]) })).filter((point) => point.value !== null);
+      const points = part
+        .map((bar, at) => ({ time: moment(bar), value: value(figures[at]) }))
+        .filter((point) => point.value !== null);
       if (!shown) series.setData([]);
       else if (from) points.length && series.update(points.at(-1));
       else series.setData(points);
@@ -311,25 +380,45 @@ class ChartPanel {
     const text = (value) => (value === null || value === undefined ? "–" : value.toFixed(this.decimals + 1));
     const rows = part.map((bar, at) => {
       const figure = figures[at];
-      const cells = [bar.o, bar.h, bar.l, bar.c, String(bar.volume || "–"), ...MEANS.map((n) => text(figure[n])), text(figure.bands?.upper), text(figure.bands?.lower), bar.source];
-      return make("tr", { "data-complete": String(bar.complete) }, make("th", { scope: "row" }, utc(bar.time).slice(0, 16)), ...cells.map((cell) => make("td", {}, cell)));
+      const cells = [
+        bar.o,
+        bar.h,
+        bar.l,
+        bar.c,
+        String(bar.volume || "–"),
+        ...MEANS.map((n) => text(figure[n])),
+        text(figure.bands?.upper),
+        text(figure.bands?.lower),
+        bar.source,
+      ];
+      return make(
+        "tr",
+        { "data-complete": String(bar.complete) },
+        make("th", { scope: "row" }, utc(bar.time).slice(0, 16)),
+        ...cells.map((cell) => make("td", {}, cell)),
+      );
     });
     this.rows.replaceChildren(...rows.slice(-TABLE_ROWS).reverse());
   }
 
   _candle(bar) {
-    return { time: bar.time / 1000, open: Number(bar.o), high: Number(bar.h), low: Number(bar.l), close: Number(bar.c) };
+    return { time: moment(bar), open: Number(bar.o), high: Number(bar.h), low: Number(bar.l), close: Number(bar.c) };
   }
 
   _ticks(bar) {
     const colour = Number(bar.c) >= Number(bar.o) ? this.colours.up : this.colours.down;
-    return { time: bar.time / 1000, value: bar.volume, color: faint(colour) };
+    return { time: moment(bar), value: bar.volume, color: faint(colour) };
   }
 
   _theme() {
     const style = getComputedStyle(document.documentElement);
     const read = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
-    const colours = { up: read("--up", "#0a7d4f"), down: read("--down", "#c62828"), accent: read("--accent", "#1f5fd0"), muted: read("--muted", "#5b6573") };
+    const colours = {
+      up: read("--up", "#0a7d4f"),
+      down: read("--down", "#c62828"),
+      accent: read("--accent", "#1f5fd0"),
+      muted: read("--muted", "#5b6573"),
+    };
     this.colours = colours;
     this.chart.applyOptions({
       layout: { background: { type: ColorType.Solid, color: read("--panel", "#ffffff") }, textColor: colours.muted },
@@ -337,7 +426,12 @@ class ChartPanel {
       rightPriceScale: { borderColor: read("--line", "#dfe3e8") },
       timeScale: { borderColor: read("--line", "#dfe3e8") },
     });
-    this.candles.applyOptions({ upColor: colours.up, downColor: colours.down, wickUpColor: colours.up, wickDownColor: colours.down });
+    this.candles.applyOptions({
+      upColor: colours.up,
+      downColor: colours.down,
+      wickUpColor: colours.up,
+      wickDownColor: colours.down,
+    });
   }
 
   _say(text) {
@@ -345,6 +439,9 @@ class ChartPanel {
     this.state.hidden = !text;
   }
 }
+
+/** The start of a bar, as the library takes it. @param {import("./bars.js").Bar} bar */
+const moment = (bar) => /** @type {import("lightweight-charts").UTCTimestamp} */ (bar.time / 1000);
 
 /** For each bar `{15, 30, 50, bands}`. @param {import("./bars.js").Bar[]} bars */
 function overlays(bars) {

@@ -1,5 +1,6 @@
 // @ts-check
 import "./heatmap.css";
+import { Again } from "../again.js";
 import { choice, make, spoken, utc } from "./elements.js";
 
 const BLUE = [33, 90, 168];
@@ -9,11 +10,21 @@ const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRi
 
 /** Correlations of all pairs. Gives what takes the panel away again. @param {HTMLElement} element */
 export function mount(element, { store, api }) {
-  const length = choice("Bars", [["", "Daily measure"], ["H1", "H1 bars"], ["H4", "H4 bars"], ["D", "D bars"]]);
-  const window = choice("Window", [["50", "50 bars"], ["100", "100 bars"], ["200", "200 bars"], ["500", "500 bars"]]);
-  window.value = "100";
-  window.disabled = true;
-  const badge = make("span", { class: "heatmap-simulated", hidden: "" }, "Simulated");
+  const length = choice("Bars", [
+    ["", "Daily measure"],
+    ["H1", "H1 bars"],
+    ["H4", "H4 bars"],
+    ["D", "D bars"],
+  ]);
+  const span = choice("Window", [
+    ["50", "50 bars"],
+    ["100", "100 bars"],
+    ["200", "200 bars"],
+    ["500", "500 bars"],
+  ]);
+  span.value = "100";
+  span.disabled = true;
+  const badge = make("span", { class: "badge heatmap-simulated", hidden: "" }, "Simulated");
   const detail = make("p", { class: "heatmap-detail", role: "status" }, "Loading correlations…");
   const facts = make("p", { class: "heatmap-facts" });
   const head = make("thead");
@@ -21,29 +32,36 @@ export function mount(element, { store, api }) {
   const caption = make("caption", {}, "Correlation of log returns: blue −1, white 0, red +1");
   const table = make("table", { class: "heatmap" }, caption, head, body);
   const box = make("div", { class: "heatmap-box", hidden: "" }, table);
-  const root = make("div", {}, make("div", { class: "heatmap-bar" }, length, window, badge), box, detail, facts);
+  const root = make("div", {}, make("div", { class: "heatmap-bar" }, length, span, badge), box, detail, facts);
   element.append(root);
 
+  const again = new Again(load);
   let turn = 0;
   let answer = null;
   let place = [0, 0];
 
   async function load() {
     const mine = ++turn;
-    window.disabled = !length.value;
-    const params = length.value ? { granularity: length.value, window: window.value } : {};
+    span.disabled = !length.value;
+    const params = length.value ? { granularity: length.value, window: span.value } : {};
     try {
       const found = await api.get("/api/v1/correlation/matrix", params);
-      if (mine === turn) show(found);
+      if (mine !== turn) return;
+      again.stop();
+      show(found);
     } catch (error) {
       if (mine !== turn) return;
+      if (error.status !== 404) again.failed();
       answer = null;
       head.replaceChildren();
       body.replaceChildren();
       box.hidden = true;
       badge.hidden = true;
       facts.textContent = "";
-      detail.textContent = error.status === 404 ? "There are no correlations yet: they need a history of bars." : `The correlations could not be loaded: ${error.message}`;
+      detail.textContent =
+        error.status === 404
+          ? "There are no correlations yet: they need a history of bars."
+          : `The correlations could not be loaded: ${error.message}`;
     }
   }
 
@@ -53,10 +71,17 @@ export function mount(element, { store, api }) {
     box.hidden = false;
     badge.hidden = !found.simulated;
     place = place.map((at) => Math.min(at, names.length - 1));
-    head.replaceChildren(make("tr", {}, make("td"), ...names.map((name) => make("th", { scope: "col" }, make("span", {}, spoken(name))))));
+    head.replaceChildren(
+      make("tr", {}, make("td"), ...names.map((name) => make("th", { scope: "col" }, make("span", {}, spoken(name))))),
+    );
     body.replaceChildren(
       ...names.map((row, down) =>
-        make("tr", {}, make("th", { scope: "row" }, spoken(row)), ...names.map((column, right) => cell(found, row, column, down, right))),
+        make(
+          "tr",
+          {},
+          make("th", { scope: "row" }, spoken(row)),
+          ...names.map((column, right) => cell(found, row, column, down, right)),
+        ),
       ),
     );
     facts.textContent = `${found.window} ${found.granularity} bars to ${utc(found.end)}${found.simulated ? ", simulated" : ""}`;
@@ -66,7 +91,11 @@ export function mount(element, { store, api }) {
   function cell(found, row, column, down, right) {
     const value = found.matrix[row][column];
     const own = down === place[0] && right === place[1];
-    const made = make("td", { tabindex: own ? "0" : "-1", "data-pair": row, "data-with": column }, value === null ? "–" : written(value));
+    const made = make(
+      "td",
+      { tabindex: own ? "0" : "-1", "data-pair": row, "data-with": column },
+      value === null ? "–" : written(value),
+    );
     if (value === null) return made;
     const colour = shade(value);
     made.style.backgroundColor = `rgb(${colour.join(" ")})`;
@@ -105,7 +134,7 @@ export function mount(element, { store, api }) {
   }
 
   length.addEventListener("change", load);
-  window.addEventListener("change", load);
+  span.addEventListener("change", load);
   body.addEventListener("pointerover", tell);
   body.addEventListener("focusin", settle);
   body.addEventListener("keydown", move);
@@ -113,12 +142,17 @@ export function mount(element, { store, api }) {
   load();
   return () => {
     turn++;
+    again.stop();
     stop();
     root.remove();
   };
 }
 
-const written = (value) => value.toFixed(2).replace("-", "−");
+const written = (value) =>
+  value
+    .toFixed(2)
+    .replace(/^-0\.00$/, "0.00")
+    .replace("-", "−");
 
 function shade(value) {
   const end = value < 0 ? BLUE : RED;
@@ -128,6 +162,8 @@ function shade(value) {
 
 /** How light a colour is to the eye, from 0 to 1, as contrast is reckoned with. */
 function luminance(colour) {
-  const [red, green, blue] = colour.map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+  const [red, green, blue] = colour.map((part) =>
+    part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4,
+  );
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }

@@ -1,5 +1,6 @@
 // @ts-check
 import "./levels.css";
+import { Again } from "../again.js";
 import { choice, make, spoken } from "./elements.js";
 
 const PATH = "/api/v1/alerts/levels";
@@ -14,11 +15,25 @@ export function mount(element, { store, api }) {
 
 class LevelsPanel {
   constructor(element, store, api) {
-    Object.assign(this, { store, api, alive: true });
-    this.instrument = choice("Pair", [...store.pairs].map((name) => [name, spoken(name)]));
-    this.direction = choice("Direction", [["above", "at or above"], ["below", "at or below"]]);
+    this.store = store;
+    this.api = api;
+    this.alive = true;
+    this.timer = 0;
+    this.again = new Again(() => this.load());
+    this.instrument = choice(
+      "Pair",
+      [...store.pairs].map((name) => [name, spoken(name)]),
+    );
+    this.direction = choice("Direction", [
+      ["above", "at or above"],
+      ["below", "at or below"],
+    ]);
     this.level = make("input", { inputmode: "decimal", autocomplete: "off", required: "", size: "9" });
-    this.severity = choice("Severity", [["info", "Info"], ["warning", "Warning"], ["critical", "Critical"]]);
+    this.severity = choice("Severity", [
+      ["info", "Info"],
+      ["warning", "Warning"],
+      ["critical", "Critical"],
+    ]);
     this.message = make("input", { maxlength: "200", autocomplete: "off" });
     this.repeat = make("input", { type: "checkbox" });
     this.cooldown_seconds = make("input", { inputmode: "numeric", autocomplete: "off", size: "6", value: "3600" });
@@ -49,7 +64,10 @@ class LevelsPanel {
     this.root = make("div", {}, this.form, this.state, this.list);
     element.append(this.root);
     this._select();
-    this.stops = [store.on("selected", () => this._select()), store.on("alert", (alert) => alert.type === "price_alert" && this._later())];
+    this.stops = [
+      store.on("selected", () => this._select()),
+      store.on("alert", (alert) => alert.type === "price_alert" && this._later()),
+    ];
     this.load();
   }
 
@@ -57,14 +75,20 @@ class LevelsPanel {
   async load() {
     try {
       const { levels } = await this.api.get(PATH);
-      if (this.alive) this._show(levels);
+      if (!this.alive) return;
+      this.again.stop();
+      this._show(levels);
     } catch (error) {
-      if (this.alive) this.state.textContent = `The levels could not be loaded: ${error.message}`;
+      if (!this.alive) return;
+      this.again.failed();
+      this.state.hidden = false;
+      this.state.textContent = `The levels could not be loaded: ${error.message}`;
     }
   }
 
   unmount() {
     this.alive = false;
+    this.again.stop();
     clearTimeout(this.timer);
     for (const stop of this.stops) stop();
     this.root.remove();
@@ -73,7 +97,7 @@ class LevelsPanel {
   /** After an alert, once for all that come together. */
   _later() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.load(), AT_ONCE);
+    this.timer = window.setTimeout(() => this.load(), AT_ONCE);
   }
 
   _field(name, text) {
@@ -129,7 +153,7 @@ class LevelsPanel {
       if (!/^\d+$/.test(pause)) return this._mark("cooldown_seconds", "A whole number of seconds is needed");
       body.cooldown_seconds = Number(pause);
     }
-    if (await this._send("POST", PATH, body)) {
+    if (await this._send((headers) => this.api.post(PATH, body, headers))) {
       this.level.value = "";
       this.message.value = "";
       this.level.focus();
@@ -138,26 +162,17 @@ class LevelsPanel {
 
   async _delete(id) {
     this._clear();
-    await this._send("DELETE", `${PATH}/${id}`);
+    await this._send((headers) => this.api.del(`${PATH}/${id}`, headers));
     this.level.focus();
   }
 
-  /** True where it was done; else what is wrong is shown. */
-  async _send(method, path, body) {
-    const headers = new Headers();
-    if (body) headers.set("Content-Type", "application/json");
-    if (this.token.value) headers.set("Authorization", `Bearer ${this.token.value}`);
+  /** True where it was done; else what is wrong is shown. @param {(headers: Record<string, string>) => Promise<any>} ask */
+  async _send(ask) {
     this.set.disabled = true;
     try {
-      const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
-      if (!this.alive) return false;
-      if (!answer.ok) {
-        const problem = await answer.json().catch(() => ({}));
-        this._refused(answer.status, problem.error ?? problem.message ?? answer.statusText);
-        return false;
-      }
-    } catch {
-      this.problem.textContent = "The gateway does not answer.";
+      await ask(this.token.value ? { Authorization: `Bearer ${this.token.value}` } : {});
+    } catch (error) {
+      if (this.alive) this._refused(error.status, error.message);
       return false;
     } finally {
       this.set.disabled = false;

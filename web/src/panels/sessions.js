@@ -12,7 +12,11 @@ const AGAIN = 10 * 60_000;
 /** Sessions on a day's clock. Gives what takes the panel away again. @param {HTMLElement} element */
 export function mount(element, { api }) {
   const state = make("p", { class: "sessions-state" }, "Loading sessions…");
-  const clock = draw("svg", { class: "sessions-clock", viewBox: `0 0 ${LEFT + WIDTH + 12} ${TOP + 4 * ROW + 6}`, "aria-hidden": "true" });
+  const clock = draw("svg", {
+    class: "sessions-clock",
+    viewBox: `0 0 ${LEFT + WIDTH + 12} ${TOP + 4 * ROW + 6}`,
+    "aria-hidden": "true",
+  });
   const list = make("ul", { class: "sessions-list" });
   const overlaps = make("p", { class: "sessions-overlaps" });
   const root = make("div", {}, state, clock, list, overlaps);
@@ -55,12 +59,35 @@ export function mount(element, { api }) {
     }
     for (const overlap of answer.overlaps)
       for (const [from, to] of pieces(overlap.starts_at, overlap.ends_at))
-        clock.append(draw("rect", { x: from, width: to - from, y: TOP - 4, height: answer.sessions.length * ROW + 4, class: "sessions-overlap" }));
+        clock.append(
+          draw("rect", {
+            x: from,
+            width: to - from,
+            y: TOP - 4,
+            height: answer.sessions.length * ROW + 4,
+            class: "sessions-overlap",
+          }),
+        );
     answer.sessions.forEach((session, at) => {
       const y = TOP + at * ROW;
-      clock.append(draw("text", { x: LEFT - 8, y: y + 15, "text-anchor": "end", class: session.is_open ? "sessions-open" : "" }, session.name));
+      clock.append(
+        draw(
+          "text",
+          { x: LEFT - 8, y: y + 15, "text-anchor": "end", class: session.is_open ? "sessions-open" : "" },
+          session.name,
+        ),
+      );
       for (const [from, to] of pieces(session.opens_at, session.closes_at))
-        clock.append(draw("rect", { x: from, width: to - from, y: y + 4, height: ROW - 9, rx: 3, class: session.is_open ? "sessions-hours sessions-on" : "sessions-hours" }));
+        clock.append(
+          draw("rect", {
+            x: from,
+            width: to - from,
+            y: y + 4,
+            height: ROW - 9,
+            rx: 3,
+            class: session.is_open ? "sessions-hours sessions-on" : "sessions-hours",
+          }),
+        );
     });
     now = draw("line", { y1: TOP - 6, y2: TOP + answer.sessions.length * ROW + 2, class: "sessions-now" });
     clock.append(now);
@@ -68,7 +95,19 @@ export function mount(element, { api }) {
       const local = make("span", { class: "sessions-local" });
       const until = make("span", { class: "sessions-until" });
       const word = make("strong", {}, session.is_open ? "open" : "closed");
-      return { session, local, until, item: make("li", { "data-open": String(session.is_open) }, make("span", { class: "sessions-name" }, session.name), word, local, until) };
+      return {
+        session,
+        local,
+        until,
+        item: make(
+          "li",
+          { "data-open": String(session.is_open) },
+          make("span", { class: "sessions-name" }, session.name),
+          word,
+          local,
+          until,
+        ),
+      };
     });
     list.replaceChildren(...ticking.map(({ item }) => item));
     overlaps.textContent = answer.overlaps.length
@@ -95,10 +134,13 @@ export function mount(element, { api }) {
       : `${utc} · Market closed for the weekend or a holiday`;
     for (const { session, local, until } of ticking) {
       const edge = session.is_open ? session.closes_at : session.opens_at;
-      local.textContent = `${new Intl.DateTimeFormat("en-GB", { timeZone: session.timezone, weekday: "short", hour: "2-digit", minute: "2-digit" }).format(at)} local, hours ${session.start_time}–${session.end_time}`;
+      local.textContent = `${new Intl.DateTimeFormat("en-GB", { timeZone: session.timezone, weekday: "short", hour: "2-digit", minute: "2-digit" }).format(at)} · ${session.start_time}–${session.end_time} local`;
       until.textContent = `${session.is_open ? "closes" : "opens"} in ${span(Date.parse(edge) - at)}`;
     }
-    const edges = [...answer.sessions.flatMap(({ opens_at, closes_at }) => [opens_at, closes_at]), ...answer.overlaps.flatMap(({ starts_at, ends_at }) => [starts_at, ends_at])];
+    const edges = [
+      ...answer.sessions.flatMap(({ opens_at, closes_at }) => [opens_at, closes_at]),
+      ...answer.overlaps.flatMap(({ starts_at, ends_at }) => [starts_at, ends_at]),
+    ];
     const passed = edges.some((edge) => Date.parse(edge) <= at && Date.parse(edge) > Date.parse(answer.timestamp));
     if (!asking && Date.now() - fetched > (passed ? 2000 : AGAIN)) load();
   }
@@ -117,7 +159,12 @@ function pieces(start, end) {
   const from = (Date.parse(start) % DAY) / DAY;
   const to = from + (Date.parse(end) - Date.parse(start)) / DAY;
   const x = (part) => LEFT + part * WIDTH;
-  return to <= 1 ? [[x(from), x(to)]] : [[x(from), x(1)], [x(0), x(to - 1)]];
+  return to <= 1
+    ? [[x(from), x(to)]]
+    : [
+        [x(from), x(1)],
+        [x(0), x(to - 1)],
+      ];
 }
 
 const hours = (time) => new Date(time).toISOString().slice(11, 16);
