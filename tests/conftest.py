@@ -1,6 +1,5 @@
 """Fixtures for every test: real servers, real browsers, real data."""
 
-import asyncio.constants
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,12 +11,6 @@ import pytest
 from tests.private_valkey import PrivateValkey
 
 _PROJECT = Path(__file__).parent.parent
-
-
-def pytest_configure() -> None:
-    # In debug mode asyncio remembers for every callback and future where it was made. One frame of it says enough, and ten
-    # take a third of the suite's time.
-    vars(asyncio.constants)["DEBUG_STACK_DEPTH"] = 1
 
 
 @pytest.fixture(scope="session")
