@@ -71,6 +71,7 @@ NOT_RUN: list[tuple[str, str, Callable[[str], None]]] = [
     ("git clone ", "its address is the reader's", _clone),
     ("cd ", "goes with the command before", _nothing),
     ("make ", "installs packages from the network", _make),
+    ("pip install ", "installs packages from the network", _nothing),
     ("npm install ", "installs packages from the network", _nothing),
     ("docker compose ", "there is no Docker where tests run", _compose),
     ("docker build ", "there is no Docker where tests run", _paths),

