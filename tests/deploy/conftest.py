@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import postgres_server, postgres_url
+from tests.untraced import untraced
 
-__all__ = ["commands", "postgres_server", "postgres_url"]
+__all__ = ["commands", "postgres_server", "postgres_url", "untraced"]
 
 
 @pytest.fixture(scope="session")

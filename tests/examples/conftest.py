@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.realtime.log import EventLog, Publisher, open_redis
+from tests.untraced import untraced
+
+__all__ = ["untraced"]
 
 _PROJECT = Path(__file__).parent.parent.parent
 

@@ -11,6 +11,9 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from app.realtime.log import EventLog, Publisher, open_redis
 from app.routers.pages import BUILT
+from tests.untraced import untraced
+
+__all__ = ["untraced"]
 
 _PROJECT = Path(__file__).parent.parent.parent
 

@@ -10,7 +10,9 @@ import pytest
 from fastapi import FastAPI
 
 from app.routers import pages, problems
-from tests.pages.conftest import Record
+from tests.pages.conftest import Record, built
+
+__all__ = ["built"]
 
 _AS_BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Encoding": "gzip, deflate, br"}
 _MOST_BYTES = 400_000

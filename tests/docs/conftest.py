@@ -1,0 +1,5 @@
+"""Pages are tried out as their readers do it."""
+
+from tests.untraced import untraced
+
+__all__ = ["untraced"]
