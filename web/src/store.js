@@ -87,16 +87,22 @@ export class Store {
     window.addEventListener("hashchange", () => this.select(pairInAddress()));
     setInterval(() => document.hidden || this.reload(), REFRESH_EVERY);
     document.addEventListener("visibilitychange", () => document.hidden || this.reload());
-    this.reload();
+    this._askPrices().catch(() => {}); // the next reload asks again
     await this._introduce();
   }
 
   /** Everything that the stream does not say, and what it may have missed. */
   async reload() {
-    await Promise.allSettled([
-      this._api.get("/api/v1/prices/all").then((answer) => this._takeAll(answer)),
-      this._api.get("/health").then(({ source, simulated }) => this._takeSource(source, simulated)),
-    ]);
+    await Promise.allSettled([this._askPrices(), this._askSource()]);
+  }
+
+  async _askPrices() {
+    this._takeAll(await this._api.get("/api/v1/prices/all"));
+  }
+
+  async _askSource() {
+    const { source, simulated } = await this._api.get("/api/v1/info");
+    this._takeSource(source, simulated);
   }
 
   async _introduce() {
