@@ -118,6 +118,8 @@ async def test_a_new_sqlite_file_that_another_process_is_making_is_waited_for(sq
 
 async def test_a_sqlite_file_that_cannot_be_written_is_unavailable(sqlite_url: str, tmp_path: Path) -> None:
     (tmp_path / "gateway.db").mkdir()
+    threads = threading.active_count()
     async with open_database(sqlite_url) as database:
         with pytest.raises(DatabaseUnavailable):
             await database.migrate()
+    await wait_until(lambda: threading.active_count() <= threads, "the driver's thread has ended")
