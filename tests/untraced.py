@@ -1,6 +1,7 @@
-"""Tests of the whole, which other tests have measured line by line: tracing would only slow their clients down."""
+"""Tests of the whole and of much data, whose lines other tests have measured: tracing would only slow them down."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import coverage
 import pytest
@@ -8,7 +9,20 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="module")
 def untraced() -> Iterator[None]:
-    """Nothing of this module's tests counts for the coverage, in this process; they take half the time."""
+    """Nothing that this module's tests do in this process counts for the coverage; they take half the time."""
+    with _no_tracing():
+        yield
+
+
+@pytest.fixture
+def untraced_test() -> Iterator[None]:
+    """The same for one test."""
+    with _no_tracing():
+        yield
+
+
+@contextmanager
+def _no_tracing() -> Iterator[None]:
     tracing = coverage.Coverage.current()
     if tracing is None:
         yield

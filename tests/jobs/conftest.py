@@ -9,6 +9,7 @@ from tests.postgres import (
     postgres_url,
     sqlite_url,
 )
+from tests.untraced import untraced_test
 
 __all__ = [
     "_postgres_that_stops",
@@ -18,4 +19,5 @@ __all__ = [
     "postgres_server",
     "postgres_url",
     "sqlite_url",
+    "untraced_test",
 ]

@@ -85,6 +85,7 @@ async def test_measures_and_the_matrix_can_be_computed_of_it(database_url: str, 
         assert (matrix.simulated, matrix.window) == (True, CORRELATION_WINDOW)
 
 
+@pytest.mark.usefixtures("untraced_test")
 async def test_the_pairs_of_the_default_list_take_a_few_seconds_at_most(database: Database, tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path)
     began = time.process_time()

@@ -103,6 +103,7 @@ async def test_a_file_of_nothing_but_untracked_pairs_stores_nothing(database: Da
     assert (imported.changed, imported.larger, imported.series, imported.untracked) == (0, 0, {}, Counter(USD_JPY=9))
 
 
+@pytest.mark.usefixtures("untraced_test")
 async def test_how_far_it_is_in_a_long_file_is_told_on_the_way(sqlite_url: str, tmp_path: Path) -> None:
     file = _file(tmp_path / "bars.csv", hours(EUR_USD, _END, 11_000))
     told: list[int] = []
@@ -116,6 +117,7 @@ async def test_how_far_it_is_in_a_long_file_is_told_on_the_way(sqlite_url: str, 
     assert told[-1] == file.rows == 11_000
 
 
+@pytest.mark.usefixtures("untraced_test")
 async def test_a_file_that_is_damaged_in_the_middle_is_an_error_and_what_came_before_is_stored(
     database: Database, tmp_path: Path
 ) -> None:

@@ -263,6 +263,7 @@ async def test_hours_that_were_fetched_count_in_longer_bars(valkey_url: str, sql
             assert (bar.volume, bar.bid.open, bar.bid.close) == (2, Decimal("1.2"), Decimal("1.10000"))
 
 
+@pytest.mark.usefixtures("untraced_test")
 async def test_two_real_days_make_the_minutes_that_oanda_made(valkey_url: str, database: Database, fx_data: Path) -> None:
     """Of both days' minutes those of one are known from OANDA itself; the other day's are compared with its ticks."""
     folder = fx_data / "oanda"
