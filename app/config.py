@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     alert_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Bearer tokens that may set and delete price levels, comma separated; anyone may without one"
     )
+    admin_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Bearer tokens that open the operator page at `/admin`, comma separated; it is closed without one"
+    )
     log_level: LogLevel = Field("info", description="`debug`, `info`, `warning` or `error`")
 
     @field_validator(
@@ -134,6 +137,7 @@ class Settings(BaseSettings):
         "replay_files",
         "publish_tokens",
         "alert_tokens",
+        "admin_tokens",
         mode="before",
     )
     @classmethod
@@ -176,7 +180,7 @@ class Settings(BaseSettings):
             raise ValueError("redis://, rediss:// or unix:// is needed")
         return url
 
-    @field_validator("publish_tokens", "alert_tokens")
+    @field_validator("publish_tokens", "alert_tokens", "admin_tokens")
     @classmethod
     def _tokens(cls, tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(len(token.get_secret_value()) < 16 for token in tokens):

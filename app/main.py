@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from functools import partial
 from time import monotonic
 
 from fastapi import FastAPI
@@ -17,15 +19,18 @@ from app.market.candle import Granularity
 from app.market.pair import TrackedPairs
 from app.market.volatility import BARS_PER_YEAR
 from app.providers.backoff import Backoff
+from app.realtime.board import Place
 from app.realtime.cache import Cache
 from app.realtime.hub import Hub
 from app.realtime.limit import RequestLimit
 from app.realtime.log import EventLog, open_redis
+from app.realtime.report import Reports
 from app.realtime.sockets import SocketServer
 from app.realtime.statistics import Statistics
 from app.realtime.subscription import Bounds
 from app.realtime.view import PriceView
 from app.routers import (
+    admin,
     alerts,
     best_pairs,
     cache,
@@ -56,6 +61,7 @@ from app.storage.job_runs import JobRuns
 from app.storage.metrics import Metrics
 from app.storage.price_levels import PriceLevels
 from app.trading_days import keep_trading_days
+from jobs.scheduler import ScheduledJob, scheduled_jobs
 
 _logger = logging.getLogger(__name__)
 
@@ -75,10 +81,17 @@ class GatewayApp(FastAPI):
             self.hub.stop()
 
 
-def create_app(settings: Settings, redis_url: str, statistics: Statistics | None = None, worker: str = "") -> GatewayApp:
+def create_app(
+    settings: Settings,
+    redis_url: str,
+    statistics: Statistics | None = None,
+    worker: str = "",
+    place: Place | None = None,
+) -> GatewayApp:
     """The gateway on a Redis and the database of the settings. Nothing is opened before its lifespan begins.
 
-    Where several processes serve one port, ``worker`` is the number of this one and ``statistics`` its row in their table.
+    Where several processes serve one port, ``worker`` is the number of this one, ``statistics`` its row in their table
+    and ``place`` its place on their board.
     """
     origins = Origins(settings.cors_allowed_origins)
     app = GatewayApp(
@@ -87,7 +100,7 @@ def create_app(settings: Settings, redis_url: str, statistics: Statistics | None
         description="Foreign-exchange prices and alerts. The same events, under the same ids, come over Socket.IO, over "
         "Server-Sent Events (`/stream`) and over REST (`/api/v1/events`).",
         license_info={"name": "MIT", "identifier": "MIT"},
-        lifespan=_lifespan(settings, redis_url, origins, statistics, worker),
+        lifespan=_lifespan(settings, redis_url, origins, statistics, worker, place),
         docs_url=None,
         redoc_url=None,
     )
@@ -96,9 +109,9 @@ def create_app(settings: Settings, redis_url: str, statistics: Statistics | None
     app.add_route("/api/v1/prices/all", prices.get_all_prices, methods=["GET"], include_in_schema=False)
     history = (candles, metrics, correlations, best_pairs, alerts, price_levels, jobs)
     # Whoever is asked most stands first: the framework looks at one after the other.
-    for endpoints in (stream, prices, health, info, sessions, events, cache, prometheus, *history):
+    for endpoints in (stream, prices, health, info, sessions, events, cache, prometheus, *history, admin):
         app.include_router(endpoints.router)
-    app.include_router(pages.router())
+    app.include_router(pages.router(operator=bool(settings.admin_tokens)))
     problems.register(app)
     description.register(app)
     app.add_middleware(RateLimitMiddleware, requests=settings.rate_limit_requests, window=settings.rate_limit_window)
@@ -120,7 +133,7 @@ def create_app(settings: Settings, redis_url: str, statistics: Statistics | None
 
 
 def _lifespan(  # type: ignore[no-untyped-def]
-    settings: Settings, redis_url: str, origins: Origins, statistics: Statistics | None, worker: str
+    settings: Settings, redis_url: str, origins: Origins, statistics: Statistics | None, worker: str, place: Place | None
 ):
     @asynccontextmanager
     async def lifespan(app: GatewayApp) -> AsyncGenerator[None]:
@@ -143,6 +156,7 @@ def _lifespan(  # type: ignore[no-untyped-def]
                 heartbeat_interval=settings.heartbeat_interval,
                 statistics=statistics,
             )
+            reports = Reports(hub, place)
             price_view = PriceView(hub, settings.stale_after)
             redis_cache = Cache(redis, pairs)
             sockets = SocketServer(
@@ -159,6 +173,7 @@ def _lifespan(  # type: ignore[no-untyped-def]
             app.hub = hub
             app.state.gateway = Gateway(
                 hub=hub,
+                reports=reports,
                 prices=price_view,
                 cache=redis_cache,
                 publisher=log.publisher(),
@@ -170,16 +185,19 @@ def _lifespan(  # type: ignore[no-untyped-def]
                 alerts=Alerts(database),
                 price_levels=PriceLevels(database),
                 job_runs=JobRuns(database),
+                jobs_due=partial(_due, scheduled_jobs(settings)),
                 annualization=_bars_per_year(settings.annualization),
                 sources=settings.source,
                 rate_limit_requests=settings.rate_limit_requests,
                 rate_limit_window=settings.rate_limit_window,
                 publish_tokens=tuple(token.get_secret_value().encode() for token in settings.publish_tokens),
                 alert_tokens=tuple(token.get_secret_value().encode() for token in settings.alert_tokens),
+                admin_tokens=tuple(token.get_secret_value().encode() for token in settings.admin_tokens),
             )
             # Before the endpoints, for whom the framework looks long; five thousand clients may come at once.
             app.router.routes.insert(0, Mount("/socket.io", sockets.asgi))
             await stack.enter_async_context(_running(hub))
+            await stack.enter_async_context(_reporting(reports))
             await stack.enter_async_context(_keeping_days(price_view, Candles(database), pairs, migrated))
             yield
 
@@ -275,6 +293,24 @@ async def _keeping_days(
         task.remove_done_callback(_stop_process_where_failed)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _reporting(reports: Reports) -> AsyncGenerator[None]:
+    """The reports on this process's clients, made while an operator looks."""
+    task = asyncio.create_task(reports.run(), name="reports")
+    task.add_done_callback(_stop_process_where_failed)
+    try:
+        yield
+    finally:
+        task.remove_done_callback(_stop_process_where_failed)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _due(jobs: Sequence[ScheduledJob], now: datetime) -> dict[str, datetime]:
+    """When each job is due next after an aware time, by its name."""
+    return {job.name: job.next_due(now) for job in jobs}
 
 
 def _stop_process_where_failed(task: "asyncio.Task[None]") -> None:

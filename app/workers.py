@@ -23,7 +23,9 @@ from app.config import Settings
 from app.errors import ConfigurationError, WorkersLost
 from app.main import create_app
 from app.providers.backoff import Backoff
+from app.realtime.board import Board, Memory
 from app.realtime.handover import Doors, Handover, doors
+from app.realtime.report import Report
 from app.realtime.statistics import StatisticsTable
 from app.server import GatewayServer, listen, listen_together, url_of
 from jobs.process import WRONG_SETTING, run_process
@@ -73,6 +75,8 @@ class Assignment:
     doors: Doors
     numbers: MutableSequence[float]
     """The memory of the statistics, shared by all workers."""
+    board: Memory
+    """The memory of their reports, shared likewise."""
     link: Connection
     """Takes ``True`` once requests are answered, or else why they never will be; it ends with the process that started this."""
 
@@ -92,6 +96,9 @@ class Workers:
         self._announce: Callable[[str], None] | None = ready
         self._url = url_of(listeners[0])
         self._numbers: MutableSequence[float] = context.RawArray("d", StatisticsTable.size(len(listeners)))
+        capacity = Report.capacity(len(settings.tracked_pairs))
+        self._board: Memory = context.RawArray("B", Board.size(len(listeners), capacity))
+        Board(self._board, len(listeners)).start()
         self._adopts: MutableSequence[int] = context.RawArray("b", len(listeners))
         self._doors = doors(len(listeners), self._adopts)
         self._served: set[int] = set()
@@ -145,7 +152,7 @@ class Workers:
         here, there = self._context.Pipe()
         with there:
             listener, ways = self._listeners[number - 1], self._doors[number - 1]
-            assignment = Assignment(self._settings, self._redis_url, listener, ways, self._numbers, there)
+            assignment = Assignment(self._settings, self._redis_url, listener, ways, self._numbers, self._board, there)
             process = self._context.Process(target=serve, args=(assignment,), name=f"worker {number}", daemon=True)
             # A terminal's Ctrl+C reaches the workers too, which are told by this process. They inherit that it is blocked; the
             # tracker, which multiprocessing starts with the first process, would unblock it, so it is started before.
@@ -189,6 +196,7 @@ class Workers:
         """Clear away what a dead worker had. Raises ConfigurationError or WorkersLost where it is not to be replaced."""
         self._adopts[number - 1] = 0
         StatisticsTable(self._numbers, len(self._listeners)).row(number - 1)  # which has no clients from here on
+        Board(self._board, len(self._listeners)).clear(number - 1)
         if self._announce is not None:
             raise ConfigurationError(said) if said else WorkersLost(f"worker {number} ended with {how} before it could serve")
         _logger.critical("worker %d has ended with %s%s and is started again", number, how, f" ({said})" if said else "")
@@ -228,9 +236,11 @@ def _tell(link: Connection, message: object) -> None:
 
 async def _serve(assignment: Assignment) -> None:
     loop, settings, worker = asyncio.get_running_loop(), assignment.settings, assignment.doors.worker
-    table = StatisticsTable(assignment.numbers, len(assignment.doors.outlets))
+    workers = len(assignment.doors.outlets)
+    row = StatisticsTable(assignment.numbers, workers).row(worker - 1)
+    place = Board(assignment.board, workers).place(worker - 1)
     server = GatewayServer(
-        create_app(settings, assignment.redis_url, statistics=table.row(worker - 1), worker=str(worker)),
+        create_app(settings, assignment.redis_url, statistics=row, worker=str(worker), place=place),
         assignment.listener,
         shutdown_timeout=settings.shutdown_timeout,
         forwarded_allow_ips=settings.forwarded_allow_ips,

@@ -239,8 +239,8 @@ def test_a_file_that_is_no_text_is_a_configuration_error(tmp_path: Path) -> None
 # --------------------------------------------------------------------- secrets
 
 _SECRETS = (
-    "redis_url", "redis_password", "database_url", "db_password", "publish_tokens", "alert_tokens", "oanda_token",
-    "notify_info", "notify_warning", "notify_critical",
+    "redis_url", "redis_password", "database_url", "db_password", "publish_tokens", "alert_tokens", "admin_tokens",
+    "oanda_token", "notify_info", "notify_warning", "notify_critical",
 )  # fmt: skip
 
 
@@ -252,6 +252,7 @@ def test_whatever_may_hold_a_password_is_a_secret() -> None:
         db_password="s3cret",
         publish_tokens="s3cret-of-sixteen",
         alert_tokens="s3cret-of-sixteen",
+        admin_tokens="s3cret-of-sixteen",
         oanda_token="s3cret",
         notify_info="json://s3cret.example",
         notify_warning="json://s3cret.example",

@@ -44,13 +44,13 @@ MAY_NOT_IMPORT = {
 # The modules of app.realtime: each may import those of the lines above its own.
 REALTIME = """
     event  limit  wire
-    frames  messages  log  book  outbox  ring  pacer  signs  statistics
+    frames  messages  log  book  outbox  ring  pacer  signs  statistics  board
     subscription  publication  figures  channels  protocols
     cache  handover
     audience  follower
     replay
     hub
-    engine  view
+    engine  view  report
     sse  sockets  exposition
 """
 

@@ -70,7 +70,7 @@ class Audience:
             piece = self.framing.join([frames[event] for event in events])
             ways, transport = list(self._direct.values()), next(iter(self._direct)).transport
             write_to_all(ways, piece)
-            self._statistics.deliver(transport, len(events), len(ways))
+            self._statistics.deliver(transport, len(events), len(ways), len(piece))
             if not held_back:
                 self._statistics.time(transport, events, len(ways))
         for client in waiting:

@@ -58,6 +58,7 @@ class _HubCollector(Collector):
         yield self._counters(
             "fx_deliveries", "Events handed to clients, each counted for each client.", "transport", lambda row: row.deliveries
         )
+        yield self._counter("fx_sent_bytes", "Bytes in which events and answers went to streaming clients.", lambda row: row.sent)
         latency = HistogramMetricFamily(
             "fx_delivery_latency_seconds",
             "Time from the entry of an event into the log until it is handed to a client, by delivery.",
@@ -96,6 +97,9 @@ class _HubCollector(Collector):
         yield self._by_worker(CounterMetricFamily, "fx_process_cpu_seconds", "Processor time used.", lambda row: row.cpu)
         yield self._by_worker(
             GaugeMetricFamily, "fx_process_resident_memory_bytes", "Memory that is resident.", lambda row: row.memory
+        )
+        yield self._by_worker(
+            GaugeMetricFamily, "fx_event_loop_lag_seconds", "How late the event loop was last.", lambda row: row.loop_lag
         )
 
     def _feed(self) -> Iterator[Metric]:

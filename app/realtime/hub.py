@@ -114,8 +114,10 @@ class Hub:
     async def _keep_house(self) -> None:
         heartbeat_at = self._clock() + self._heartbeat_interval
         while True:
-            await asyncio.sleep(min(1.0, self._heartbeat_interval))
+            due = self._clock() + min(1.0, self._heartbeat_interval)
+            await asyncio.sleep(due - self._clock())
             now = self._clock()
+            self.statistics.loop_lag.set(max(0.0, now - due))
             self._look_after(now)
             self.statistics.take_process()
             if now >= heartbeat_at:
@@ -234,6 +236,7 @@ class Hub:
             client.leave()
             statistics.refused[Refusal.FULL].add()
             raise TooManyClients(f"Max clients reached: this gateway serves {self.max_clients} at once")
+        client.since = self._clock()
         statistics.connections[client.transport].add()
         statistics.subscriptions.add(len(client.interest.pairs))
         client.on_cut = lambda reason: self.cut(client, reason)
@@ -284,6 +287,15 @@ class Hub:
     def position_of(self, client: Subscription) -> str:
         """The cursor a client stands at: the hub's own, or an older one where events still wait for it."""
         return client.position if client.replaying or client.has_waiting_events else self.cursor
+
+    def events_since(self, cursor: str) -> int | None:
+        """How many events of the log this process has read after a cursor; None where it does not remember that far back."""
+        seq = self._ring.seq(cursor)
+        return None if seq is None else max(0, self.seq - seq)
+
+    def event_rate(self) -> float:
+        """Events of the log a second, over the last ten seconds or as far back as this process remembers."""
+        return self._ring.rate(time.time())
 
     # ---------------------------------------------------------- subscriptions
 

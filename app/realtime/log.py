@@ -180,6 +180,16 @@ class EventLog:
         entries = await ask(self._redis.xrevrange(_STREAM, count=1))
         return entries[0][0].decode() if entries else ORIGIN
 
+    async def size(self) -> tuple[int, int | None]:
+        """How many entries the log holds, and the bytes that they take, None where Redis does not tell. Raises LogUnavailable."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.xlen(_STREAM)
+            pipeline.memory_usage(_STREAM)
+            length, used = await ask(pipeline.execute(raise_on_error=False))
+        if isinstance(length, Exception):
+            raise LogUnavailable(f"Redis does not answer: {type(length).__name__}") from length
+        return length, used if isinstance(used, int) else None
+
     async def starts_at_the_beginning(self) -> bool:
         """True while nothing was ever trimmed, so that ORIGIN can be resumed from. Raises LogUnavailable."""
         entries = await ask(self._redis.xrange(_STREAM, count=1))

@@ -1,7 +1,7 @@
 """The ring: the most recent events in memory, from which most clients resume without touching the log."""
 
 from collections import deque
-from itertools import islice
+from itertools import islice, takewhile
 
 from app.realtime.event import ORIGIN, Event
 
@@ -47,6 +47,14 @@ class Ring:
     def seq(self, cursor: str) -> int | None:
         """The sequence number of a cursor the ring holds, None for any other."""
         return self._seq.get(cursor)
+
+    def rate(self, now: float, seconds: float = 10) -> float:
+        """Events a second over the last ``seconds``, or over the time that the ring reaches back; ``now`` is in Unix seconds."""
+        start = (now - seconds) * 1000
+        recent = [event.order[0] for event in takewhile(lambda event: event.order[0] > start, reversed(self._events))]
+        if len(recent) == self._size:
+            seconds = max(0.001, now - recent[-1] / 1000)
+        return len(recent) / seconds
 
     def _forget_oldest(self) -> None:
         # The cursor before the forgotten event goes with it: what follows that cursor is no longer complete.

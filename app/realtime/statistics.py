@@ -134,13 +134,14 @@ class Statistics:
 
     Gauges: ``clients`` by transport, ``subscriptions`` (pairs, summed over clients), ``lagging`` clients, ``buffered`` bytes
     that wait for clients, ``log_lag`` (seconds that the newest event was old when it was read), ``log_behind`` (events that the
-    log was ahead of this process when it was last compared) and ``memory`` (resident bytes).
+    log was ahead of this process when it was last compared), ``memory`` (resident bytes) and ``loop_lag`` (seconds by which the
+    event loop was late when it last had to be on time).
 
     Counters: ``connections`` by transport, ``refused`` and ``cut_off`` by reason, ``conflated`` prices, ``read`` events,
-    ``batches`` of them by size, ``gaps``, ``deliveries`` (events written or fetched, past ones too) by transport, ``latency`` by
-    transport (seconds from an event's id to its delivery, of each delivery of an event that came after the client followed),
-    ``price_age`` (seconds from the market time of a batch's newest price until the batch was written), ``resumes`` by outcome
-    and ``cpu`` seconds.
+    ``batches`` of them by size, ``gaps``, ``deliveries`` (events written or fetched, past ones too) by transport, the ``sent``
+    bytes in which they and the answers went to clients, ``latency`` by transport (seconds from an event's id to its delivery, of
+    each delivery of an event that came after the client followed), ``price_age`` (seconds from the market time of a batch's
+    newest price until the batch was written), ``resumes`` by outcome and ``cpu`` seconds.
 
     Each is a ``Number`` or ``Histogram``, or a mapping to them from the value of its label.
     """
@@ -158,6 +159,7 @@ class Statistics:
         self.log_lag = self._number()
         self.log_behind = self._number()
         self.memory = self._number()
+        self.loop_lag = self._number()
         self._end_of_gauges = self._next
         self.connections = self._by(Transport)
         self.refused = self._by(Refusal)
@@ -167,6 +169,7 @@ class Statistics:
         self.batches = self._histogram(BATCHES)
         self.gaps = self._number()
         self.deliveries = self._by(Transport)
+        self.sent = self._number()
         self.latency = {transport.value: self._histogram(LATENCIES) for transport in Transport}
         self.price_age = self._histogram(AGES)
         self.resumes = self._by(Resume)
@@ -203,9 +206,10 @@ class Statistics:
         """The newest price of a batch has been handed out; its market time is ``at``, in Unix seconds."""
         self.price_age.observe(max(0.0, time() - at))
 
-    def deliver(self, transport: str, events: int, clients: int) -> None:
-        """So many events have been handed to each of so many clients."""
+    def deliver(self, transport: str, events: int, clients: int, size: int) -> None:
+        """So many events have been handed to each of so many clients, in ``size`` bytes."""
         self.deliveries[transport].add(events * clients)
+        self.sent.add(size * clients)
 
     def time(self, transport: str, events: Sequence[Event], clients: int) -> None:
         """These events, in the order of the log, have just been handed to each of so many clients as they happened."""

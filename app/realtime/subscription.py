@@ -54,12 +54,13 @@ class Subscription:
     A *direct* client has ``write``: its bytes go to the connection at once, and only while the connection reports itself
     full does an outbox exist. Any other client has ``wake``: it takes from its outbox when it can. ``end`` ends the
     connection at once, with the reason; ``finish`` ends it politely, because the gateway stops. ``on_cut`` is who ends it and
-    takes note, from when the client is served.
+    takes note, from when the client is served, which is ``since``, by the monotonic clock.
     """
 
     __slots__ = (
         "_drained", "_outbox", "_statistics", "_transport", "bounds", "closed", "conflated", "end", "finish", "framing",
-        "interest", "joined", "lagging_since", "name", "on_cut", "paused", "position", "replaying", "seen", "wake", "write",
+        "interest", "joined", "lagging_since", "name", "on_cut", "paused", "position", "replaying", "seen", "since", "wake",
+        "write",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +87,7 @@ class Subscription:
         self.interest = NOTHING_YET
         self.position = ORIGIN
         self.seen = self.joined = (0, 0)
+        self.since = 0.0
         self.replaying = False
         self.paused = False
         self.closed = False
@@ -167,7 +169,9 @@ class Subscription:
         """Send a frame of this transport after all that was sent before."""
         if self.takes_now:
             assert self.write is not None
-            self.write(self.framing.join([frame]))
+            piece = self.framing.join([frame])
+            self.write(piece)
+            self._sent(len(piece), 0)
         else:
             self.outbox.put_message(frame)
             self._waiting_grew()
@@ -178,9 +182,9 @@ class Subscription:
             return
         if self.takes_now:
             assert self.write is not None
-            self.write(self.framing.join([self.framing.event(event) for event in events]))
-            if self._statistics is not None:
-                self._statistics.deliver(self._transport, len(events), 1)
+            piece = self.framing.join([self.framing.event(event) for event in events])
+            self.write(piece)
+            self._sent(len(piece), len(events))
         elif self.write is not None:
             self.keep(events)
         else:
@@ -202,7 +206,7 @@ class Subscription:
         """Everything that waits, as frames in order, for a client that comes to fetch it."""
         frames, events = self._unpack()
         if self.write is None:
-            self._count(events)
+            self._count(events, sum(map(len, frames)))
         return frames
 
     def flush(self) -> None:
@@ -210,8 +214,9 @@ class Subscription:
         frames, events = self._unpack()
         self._outbox = None
         if frames and self.write is not None:
-            self.write(self.framing.join(frames))
-            self._count(events)
+            piece = self.framing.join(frames)
+            self.write(piece)
+            self._count(events, len(piece))
 
     def become_direct(self, framing: Framing, wrap: Wrap, write: Write, transport: str) -> None:
         """Go on over a connection that bytes can be written to, after what waited for the old one, wrapped for the new one."""
@@ -220,8 +225,9 @@ class Subscription:
         self.framing, self.write, self.wake, self.transport = framing, write, None, transport
         self.lagging_since = None
         if waiting:
-            write(b"".join(map(wrap, waiting)))
-            self._count(events)
+            piece = b"".join(map(wrap, waiting))
+            write(piece)
+            self._count(events, len(piece))
 
     def forget(self, dropped: frozenset[str]) -> None:
         """Drop what waits of pairs the client has just left."""
@@ -255,10 +261,15 @@ class Subscription:
         self.notify_drained()
         return messages + [self.framing.event(event) for event in events], events
 
-    def _count(self, events: Sequence[Event]) -> None:
-        """Events that had waited are delivered. What came before the client followed is past, and took no time."""
+    def _sent(self, size: int, events: int) -> None:
+        """So many events, and answers, are on their way in so many bytes."""
+        if self._statistics is not None:
+            self._statistics.deliver(self._transport, events, 1, size)
+
+    def _count(self, events: Sequence[Event], size: int) -> None:
+        """What had waited is on its way. Events from before the client followed are past, and took no time."""
+        self._sent(size, len(events))
         if events and self._statistics is not None:
-            self._statistics.deliver(self._transport, len(events), 1)
             live = [event for event in events if event.order > self.joined]
             self._statistics.time(self._transport, live, 1)
 

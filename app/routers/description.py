@@ -25,6 +25,7 @@ from app.errors import (
     Unauthorized,
 )
 from app.routers import price_levels, publishing
+from app.routers.admin import CLOSED
 from app.routers.bodies import InvalidBody
 from app.routers.problems import problem_body
 
@@ -43,6 +44,7 @@ _GROUPS = {
     "jobs": "What ran in the background, when, and how it ended.",
     "cache": "What the Redis behind the gateway holds.",
     "health": "For operators, load balancers and whoever restarts processes.",
+    "admin": "What the gateway does now, for whoever runs it. The operator page at `/admin` shows it.",
     "info": "The gateway about itself: version, pairs, endpoints.",
 }
 
@@ -119,6 +121,8 @@ def _refusals(status: str, operation: dict[str, Any]) -> Iterator[GatewayError |
                 yield InvalidRequest("category: Input should be 'hedging', 'diversification', 'moderate' or 'high_correlation'")
         case "401":
             yield Unauthorized("A bearer token is needed")
+        case "403" if group == "admin":
+            yield Forbidden(CLOSED)
         case "403":
             yield Forbidden("Publishing is not allowed: this gateway has no publish tokens")
         case "404" if group == "prices":

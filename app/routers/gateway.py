@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, Request
@@ -14,6 +15,7 @@ from app.market.source import INVENTED
 from app.realtime.cache import Cache
 from app.realtime.hub import Hub
 from app.realtime.log import Publisher
+from app.realtime.report import Reports
 from app.realtime.view import PriceView
 from app.routers.deadline import within
 from app.storage.alerts import Alerts
@@ -35,10 +37,12 @@ class Gateway:
     ``database_ping`` raises where the database does not answer, and ``migrated`` says whether its tables are up to date yet.
     ``sources``, the most preferred first, and ``simulated`` are what is configured; a feed in another process may say
     otherwise, see ``shown_source``.
+    ``jobs_due`` gives for an aware time when each job is due next, by its name.
     ``annualization`` is how many bars of a length a year has. Times are in seconds.
     """
 
     hub: Hub
+    reports: Reports
     prices: PriceView
     cache: Cache
     publisher: Publisher
@@ -50,11 +54,13 @@ class Gateway:
     alerts: Alerts
     price_levels: PriceLevels
     job_runs: JobRuns
+    jobs_due: Callable[[datetime], Mapping[str, datetime]] = lambda now: {}
     annualization: Mapping[Granularity, float]
     sources: tuple[str, ...]
     simulated: bool | None = None
     publish_tokens: tuple[bytes, ...] = field(repr=False)
     alert_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    admin_tokens: tuple[bytes, ...] = field(default=(), repr=False)
     rate_limit_requests: int
     rate_limit_window: float
     metrics_ttl: int = 3600

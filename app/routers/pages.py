@@ -9,11 +9,19 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from app.errors import NotFound
+from app.routers.admin import CLOSED
 
 BUILT = Path(__file__).parent.parent / "pages"
 """Where the build step puts the pages."""
 
-_PAGES = {"/": "index.html", "/docs": "docs.html", "/docs/events": "events.html", "/redoc": "redoc.html"}
+_OPERATOR_PAGE = "admin.html"
+_PAGES = {
+    "/": "index.html",
+    "/docs": "docs.html",
+    "/docs/events": "events.html",
+    "/redoc": "redoc.html",
+    "/admin": _OPERATOR_PAGE,
+}
 _DOCUMENTS = {"/docs/asyncapi.yaml": "asyncapi.yaml", "/docs/events.d.ts": "events.d.ts"}
 
 _TYPES = {
@@ -40,6 +48,8 @@ _STYLES = {
 }
 
 _UNBUILT = "The pages are not built. In a clone of the project `make run` builds them; everything else works without them.\n"
+
+_CLOSED = f"{CLOSED}.\n"
 
 _WORDS = """\
 FX Gateway
@@ -81,13 +91,17 @@ def read_parts(folder: Path) -> dict[str, Part]:
     }
 
 
-def router(folder: Path = BUILT) -> APIRouter:
-    """The pages in this folder. They are read now: what is not there yet is not served."""
+def router(folder: Path = BUILT, *, operator: bool = False) -> APIRouter:
+    """The pages in this folder. They are read now: what is not there yet is not served.
+
+    The one for operators is refused unless ``operator`` is true: without tokens it could show nothing.
+    """
     routes = APIRouter(include_in_schema=False)
     parts = read_parts(folder)
     assets = parts.keys() - {*_PAGES.values(), *_DOCUMENTS.values()}
     for path, name in _PAGES.items():
-        routes.add_api_route(path, _page(name, parts.get(name)), methods=["GET", "HEAD"])
+        page = _closed if name == _OPERATOR_PAGE and not operator else _page(name, parts.get(name))
+        routes.add_api_route(path, page, methods=["GET", "HEAD"])
     for path, name in _DOCUMENTS.items():
         routes.add_api_route(path, _document(parts.get(name)), methods=["GET", "HEAD"])
 
@@ -124,6 +138,11 @@ def _document(part: Part | None) -> Callable[[Request], Awaitable[Response]]:
         return _unbuilt() if part is None else part.response(request, {"Cache-Control": "no-cache"})
 
     return document
+
+
+async def _closed() -> Response:
+    """Why there is nothing to see."""
+    return PlainTextResponse(_CLOSED, 403, headers={**_SECURITY, "Cache-Control": "no-store"})
 
 
 def _unbuilt() -> Response:

@@ -13,11 +13,11 @@ from app.errors import TooManyRequests
 from app.realtime.limit import RequestLimit
 from app.routers.problems import problem_response
 
-_PREFIX = "/api/"
+_PREFIXES = ("/api/", "/admin/")
 
 
 class RateLimitMiddleware:
-    """At most ``requests`` in ``window`` seconds from each address to paths under ``/api/``; 0 requests set no limit.
+    """At most ``requests`` in ``window`` seconds from each address to what is under ``/api/`` or ``/admin/``; 0 sets no limit.
 
     The headers are those of draft-ietf-httpapi-ratelimit-headers and the older ``X-RateLimit`` ones, whose ``Reset`` is
     the Unix time at which the window ends.
@@ -41,7 +41,7 @@ class RateLimitMiddleware:
         self._limits: OrderedDict[str, RequestLimit] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._requests or scope["type"] != "http" or not _route_path(scope).startswith(_PREFIX):
+        if not self._requests or scope["type"] != "http" or not _route_path(scope).startswith(_PREFIXES):
             await self._app(scope, receive, send)
             return
         limit = self._limit_of(scope["client"][0] if scope.get("client") else "")

@@ -25,7 +25,7 @@ from tests.databases import on_postgres, postgres_of
 from tests.gateways import QUIET, RunningGateway, gateway
 from tests.waiting import wait_until
 
-TOKEN = "a token with the right to publish"
+TOKEN = "a token with the right to publish and to look on"
 PAIRS = ("EUR_USD", "GBP_USD", "USD_JPY", "EUR_JPY")
 LEVEL = {"instrument": "EUR_USD", "direction": "above", "level": "1.50000", "severity": "warning"}
 
@@ -35,7 +35,9 @@ async def furnished(redis_url: str, folder: Path, **changed: Any) -> AsyncGenera
     """A gateway of four pairs, with a month of bars, the figures of both jobs, an alert of each type and a price level."""
     if on_postgres():
         changed.setdefault("database_url", await postgres_of(folder))
-    settings = Settings(**{**QUIET, "data_dir": folder, "tracked_pairs": PAIRS, "publish_tokens": (TOKEN,), **changed})
+    settings = Settings(
+        **{**QUIET, "data_dir": folder, "tracked_pairs": PAIRS, "publish_tokens": (TOKEN,), "admin_tokens": (TOKEN,), **changed}
+    )
     async with open_context(settings, redis_url) as context:
         await fill(settings, context.database)
         await run_hourly(context, utc_now(), 0)

@@ -55,13 +55,15 @@ _ANSWERS: Mapping[str, str] = {
     _EVENTS: "events.*.id events.*.type events.*.data next",
     "/api/v1/alerts": "count alerts.*.id alerts.*.type alerts.*.severity alerts.*.message next",
     "/api/v1/alerts/levels": "count levels.*.id levels.*.instrument levels.*.direction levels.*.level",
+    "/admin/state": "timestamp gateway.version gateway.workers.*.reports clients.total clients.by_transport.sse laggards"
+    " subscriptions.EUR_USD log.cursor log.length recorder feed.status jobs.runs.*.job jobs.due.hourly totals.*",
     "/api/v1/jobs": "count runs.*.job runs.*.started runs.*.ended runs.*.status runs.*.records runs.*.error",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", _ANSWERS)
 def test_an_answer_has_the_members_of_the_contract(path: str, each_furnished_url: str) -> None:
-    response = httpx.get(f"{each_furnished_url}{path}")
+    response = httpx.get(f"{each_furnished_url}{path}", headers=_BEARER)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/json"
     for member in _ANSWERS[path].split():
@@ -89,7 +91,10 @@ def test_every_operation_that_only_reads_is_in_the_contract() -> None:
 
 
 async def test_what_is_not_there_yet_is_a_404(valkey_url: str, tmp_path: Path) -> None:
-    async with gateway(valkey_url, tmp_path) as running, httpx.AsyncClient(base_url=running.url) as client:
+    async with (
+        gateway(valkey_url, tmp_path, admin_tokens=(TOKEN,)) as running,
+        httpx.AsyncClient(base_url=running.url, headers=_BEARER) as client,
+    ):
         empty = {path for path in _ANSWERS if (await client.get(path)).status_code != 200}
         assert empty == {
             path

@@ -93,6 +93,16 @@ def test_an_empty_ring_is_at_the_beginning() -> None:
     assert ring.seq(cursor(1)) is None
 
 
+def test_the_rate_is_that_of_the_last_seconds_or_of_as_many_as_are_held() -> None:
+    ring, first = Ring(5), 1_764_000_000.001
+    assert ring.rate(first) == 0
+    for number in range(5):
+        ring.append(price_event(1 + number * 1000))
+    assert ring.rate(first + 4, seconds=2.5) == 3 / 2.5
+    assert ring.rate(first + 4) == 5 / 4
+    assert ring.rate(first + 100) == 0
+
+
 def test_the_beginning_is_held_while_nothing_has_been_evicted() -> None:
     ring = Ring(2)
     for number in (1, 2):

@@ -197,6 +197,33 @@ async def test_what_is_read_and_delivered_is_counted_for_each_client(valkey_url:
         assert statistics.deliveries["sse"].value == statistics.latency["sse"].count == 16
 
 
+async def test_every_byte_that_goes_to_a_client_is_counted(valkey_url: str) -> None:
+    async with stage(valkey_url) as on:
+        await on.publish(tick("EUR_USD"))
+        clients = [on.listen("EUR_USD", snapshot=True) for _ in range(2)]
+        clients += [on.listen("EUR_USD", direct=False), slow := on.listen("EUR_USD")]
+        slow.room = 0
+        await on.publish(*(tick("EUR_USD") for _ in range(4)))
+        await on.publish(*(tick("EUR_USD") for _ in range(4)))
+        slow.read()
+        clients[0].client.send_message("pong", b"{}")
+        clients[2].fetch()
+        assert all(client.received for client in clients)
+        assert on.hub.statistics.sent.value == sum(len(piece) for client in clients for piece in client.received)
+
+
+async def test_a_loop_that_is_held_up_is_seen_to_be_late(valkey_url: str) -> None:
+    async with stage(valkey_url) as on:
+        lag = on.hub.statistics.loop_lag
+
+        def held_up() -> bool:
+            time.sleep(0.2)  # whoever works for so long keeps the housekeeping waiting
+            return lag.value > 0.05
+
+        await wait_until(held_up, "the housekeeping was late")
+        await wait_until(lambda: lag.value < 0.05, "the housekeeping is on time again")
+
+
 async def test_a_late_event_is_a_long_latency_of_each_of_its_deliveries(valkey_url: str) -> None:
     async with stage(valkey_url) as on:
         on.listen("EUR_USD")

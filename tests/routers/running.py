@@ -26,6 +26,7 @@ from app.market.pair import CurrencyPair
 from app.market.volatility import BARS_PER_YEAR
 from app.realtime.cache import Cache
 from app.realtime.log import open_redis
+from app.realtime.report import Reports
 from app.realtime.view import PriceView
 from app.routers import (
     alerts,
@@ -132,6 +133,7 @@ async def rest(
     ):
         gateway = Gateway(
             hub=on.hub,
+            reports=Reports(on.hub),
             prices=PriceView(on.hub, stale_after=60),
             cache=Cache(redis, on.hub.pairs),
             publisher=on.log.publisher(),

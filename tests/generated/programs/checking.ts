@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-/** What the environment says: where the gateway is and the token that may publish. */
+/** What the environment says: where the gateway is and the token that may publish and look on. */
 export const [url, token] = [process.env["GATEWAY_URL"] ?? "", process.env["GATEWAY_TOKEN"] ?? ""];
 
 const asked: { method: string; path: string; status: number; type: string }[] = [];

@@ -82,6 +82,9 @@ refused(await client.GET("/stream/{pair}", { params: { path: { pair: "XXX_YYY" }
 assert.ok(told(await client.GET("/api/v1/sessions")).sessions.length > 0);
 assert.ok(told(await client.GET("/api/v1/jobs")).runs.length > 0);
 refused(await client.GET("/api/v1/jobs", { params: { query: { limit: 0 } } }), 400, "invalid-request");
+const state = told(await client.GET("/admin/state", { headers }));
+assert.equal(state.gateway.workers[0]?.worker, 1);
+refused(await client.GET("/admin/state"), 401, "unauthorized");
 assert.ok(told(await client.GET("/api/v1/info")));
 assert.ok(told(await client.GET("/api/v1/cache/stats")));
 assert.equal(told(await client.GET("/health")).status, "healthy");

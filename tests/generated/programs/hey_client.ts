@@ -61,6 +61,9 @@ await heard((signal) => gateway.streamPair({ path: { pair: "EUR_USD" }, signal }
 assert.ok(told(await gateway.getSessions()).sessions.length > 0);
 assert.ok(told(await gateway.getJobs()).runs.length > 0);
 refused(await gateway.getJobs({ query: { limit: 0 } }), 400, "invalid-request");
+const state: gateway.AdminState = told(await gateway.getAdminState());
+assert.equal(state.gateway.workers[0]?.worker, 1);
+refused(await gateway.getAdminState({ auth: "not a token that is known" }), 401, "unauthorized");
 assert.ok(told(await gateway.getInfo()));
 assert.ok(told(await gateway.getCacheStats()));
 assert.equal(told(await gateway.getHealth()).status, "healthy");

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import httpx
 from fx_gateway_client import AuthenticatedClient, models
+from fx_gateway_client.api.admin import get_admin_state
 from fx_gateway_client.api.alerts import (
     delete_price_level,
     get_alerts,
@@ -50,6 +51,7 @@ def main() -> None:
         _ask_for_the_gateway(client)
     with AuthenticatedClient(base_url=url, token="not a token that is known", httpx_args=noting) as stranger:
         _refused(publish_events.sync_detailed(client=stranger, body=_news()), 401, "unauthorized")
+        _refused(get_admin_state.sync_detailed(client=stranger), 401, "unauthorized")
     names = ("method", "path", "status", "type")
     print(json.dumps([dict(zip(names, each, strict=True)) for each in asked]))
 
@@ -123,6 +125,9 @@ def _follow(client: AuthenticatedClient) -> None:
 def _ask_for_the_gateway(client: AuthenticatedClient) -> None:
     assert _told(models.Runs, get_jobs.sync_detailed(client=client)).runs
     _refused(get_jobs.sync_detailed(client=client, limit=0), 400, "invalid-request")
+    state = _told(models.AdminState, get_admin_state.sync_detailed(client=client))
+    assert state.clients.by_transport["sse"] >= 0
+    assert state.subscriptions["EUR_USD"] >= 0
     _told(models.Info, get_info.sync_detailed(client=client))
     _told(models.CacheStats, get_cache_stats.sync_detailed(client=client))
     assert _told(models.Health, get_health.sync_detailed(client=client)).status == "healthy"
