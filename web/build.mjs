@@ -21,7 +21,7 @@ await mkdir(unfinished, { recursive: true });
 const { outputFiles } = await build({
   absWorkingDir: here,
   // The theme is a script of its own: it runs before the first paint, and the rest after it.
-  entryPoints: ["src/main.js", "src/theme.js"],
+  entryPoints: ["src/main.js", "src/theme.js", "src/admin/admin.js"],
   outdir: out,
   bundle: true,
   minify: true,
@@ -34,7 +34,7 @@ const { outputFiles } = await build({
 const names = new Map();
 for (const { path, contents } of outputFiles) names.set(basename(path), await putHashed(path, contents));
 
-for (const name of ["index.html"]) {
+for (const name of ["index.html", "admin.html"]) {
   const page = await readFile(join(here, name), "utf8");
   await put(
     name,

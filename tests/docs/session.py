@@ -145,6 +145,7 @@ def simulated_gateway(folder: Path) -> Iterator[Beside]:
         **UNTRACED,
         "PYTHONPATH": str(PROJECT),
         "PUBLISH_TOKENS": TOKEN,
+        "ADMIN_TOKENS": TOKEN,
         "RATE_LIMIT_REQUESTS": "10000",
         "HEARTBEAT_INTERVAL": "1",
     }
@@ -194,6 +195,7 @@ async def session(folder: Path, beside: Beside | None, replaced: Mapping[str, st
         "LANG": "C.UTF-8",
         "DATA_DIR": str(folder / "other"),
         "PUBLISH_TOKEN": TOKEN,
+        "ADMIN_TOKEN": TOKEN,
         "NO_PROXY": "*",
         **UNTRACED,
         "WEBSOCKET_PORT": "0",

@@ -87,8 +87,9 @@ async def open_page(browser: Browser, built: Path) -> OpenPage:
 
 
 def _is_fault(kind: str, text: str) -> bool:
-    """Whether the page is at fault. A browser also reports connections that the tests themselves cut or bar."""
-    connection = ("net::ERR_", "WebSocket connection to", "status of 404", "EventSource's response")
+    """Whether the page is at fault. A browser also reports connections that the tests themselves cut or bar, and refusals."""
+    refusals = ("status of 401", "status of 403", "status of 404")
+    connection = ("net::ERR_", "WebSocket connection to", "EventSource's response", *refusals)
     return kind in ("error", "warning") and not any(words in text for words in connection)
 
 

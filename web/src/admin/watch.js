@@ -1,0 +1,48 @@
+// @ts-check
+import { ask } from "./state.js";
+
+const EVERY = 2_000;
+
+/** Asks every two seconds while the page is seen, and tells how it went. */
+export class Watch {
+  /** @param {(outcome: import("./state.js").Told | import("./state.js").NotTold) => void} tell */
+  constructor(tell) {
+    this._tell = tell;
+    this._token = "";
+    this._leaving = new AbortController();
+    this._timer = 0;
+    document.addEventListener("visibilitychange", () => this._look());
+  }
+
+  /** Begin, with this token. @param {string} token */
+  start(token) {
+    this.stop();
+    this._token = token;
+    this._look();
+  }
+
+  /** Ask no more. */
+  stop() {
+    this._token = "";
+    this._rest();
+  }
+
+  _look() {
+    this._rest();
+    if (this._token && !document.hidden) this._ask();
+  }
+
+  _rest() {
+    this._leaving.abort();
+    this._leaving = new AbortController();
+    clearTimeout(this._timer);
+  }
+
+  async _ask() {
+    const { signal } = this._leaving;
+    const outcome = await ask(this._token, signal);
+    if (signal.aborted) return;
+    this._timer = setTimeout(() => this._ask(), Math.max(EVERY, outcome.kind === "away" ? outcome.wait ?? 0 : 0));
+    this._tell(outcome);
+  }
+}
