@@ -105,7 +105,7 @@ export class Chart {
 /** The least of 1, 2, 5, 10, 20 … that is no less. @param {number} value */
 function nice(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return power * (/** @type {number} */ ([1, 2, 5, 10].find((step) => step * power >= value * 0.999999)));
+  return power * /** @type {number} */ ([1, 2, 5, 10].find((step) => step * power >= value * 0.999999));
 }
 
 function closest(points, distance) {

@@ -43,7 +43,8 @@ export class History {
       },
     };
     this.samples.push(sample);
-    while (this.samples.length > MOST || this.samples[0].time < time - /** @type {number} */ (SPANS.at(-1)) - BROKEN_AFTER) this.samples.shift();
+    while (this.samples.length > MOST || this.samples[0].time < time - /** @type {number} */ (SPANS.at(-1)) - BROKEN_AFTER)
+      this.samples.shift();
   }
 
   /** What the newest state says. */

@@ -11,6 +11,7 @@ const LATE_LOOP = 100;
 const LATE_RECORDER = 30_000;
 const OLD_LOG = 60_000;
 
+/** @type {Record<string, [string, (value: number) => string, number]>} title, words for a value, and the least top of the scale */
 const CHARTS = {
   clients: ["Clients", count, 5],
   deliveries: ["Deliveries/s", number, 10],
@@ -27,7 +28,10 @@ export class View {
   /** @param {import("./history.js").History} history */
   constructor(history) {
     this._history = history;
-    this._charts = Object.entries(CHARTS).map(([name, [title, words, least]]) => ({ name, chart: new Chart(title, words, least) }));
+    this._charts = Object.entries(CHARTS).map(([name, [title, words, least]]) => ({
+      name,
+      chart: new Chart(title, words, least),
+    }));
     document.querySelector(".charts")?.append(...this._charts.map(({ chart }) => chart.element));
   }
 
@@ -75,7 +79,11 @@ export class View {
       ["Lagging", count(clients.lagging), clients.lagging ? "odd" : ""],
       ["Cut off", count(totals.cut_off), ""],
       ["Feed", `${feed.source}: ${feed.status}`, feedKind],
-      ["Newest event", log.age_ms === null ? NONE : `${duration(log.age_ms)} ago`, log.fault || log.age_ms > OLD_LOG ? "bad" : ""],
+      [
+        "Newest event",
+        log.age_ms === null ? NONE : `${duration(log.age_ms)} ago`,
+        log.fault || log.age_ms > OLD_LOG ? "bad" : "",
+      ],
       ["Recorder behind", recorder ? duration(recorder.behind_ms) : NONE, recorder?.behind_ms > LATE_RECORDER ? "bad" : ""],
       ["Loop lag", duration(totals.loop_lag_ms), totals.loop_lag_ms > LATE_LOOP ? "odd" : ""],
       ["Workers", count(gateway.workers.length), ""],

@@ -42,7 +42,7 @@ export class Watch {
     const { signal } = this._leaving;
     const outcome = await ask(this._token, signal);
     if (signal.aborted) return;
-    this._timer = setTimeout(() => this._ask(), Math.max(EVERY, outcome.kind === "away" ? outcome.wait ?? 0 : 0));
+    this._timer = setTimeout(() => this._ask(), Math.max(EVERY, outcome.kind === "away" ? (outcome.wait ?? 0) : 0));
     this._tell(outcome);
   }
 }

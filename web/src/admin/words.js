@@ -45,7 +45,10 @@ export function duration(value) {
     [Math.floor(seconds) % 60, "s"],
   ];
   const first = parts.findIndex(([amount]) => amount);
-  return parts.slice(first, first + 2).map(([amount, unit]) => `${amount} ${unit}`).join(" ");
+  return parts
+    .slice(first, first + 2)
+    .map(([amount, unit]) => `${amount} ${unit}`)
+    .join(" ");
 }
 
 /** The time of day, with the day where that is another one. @param {string} text RFC 3339 @param {string} now likewise */
