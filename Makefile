@@ -3,6 +3,7 @@
 # make check    lint, format, types, coverage of the last full test run
 # make bench    benchmarks                              make bench ARGS="--help"
 # make docs     write the documentation to site/
+# make pages    build the pages that the gateway serves, as make run does
 # make specs    write openapi/ anew from the code
 # make lock     newest versions into the lock files, from pyproject.toml and every package.json
 # make clean    remove what was built, installed and cached; data/ stays
@@ -35,7 +36,7 @@ TESTS_READY := $(TEST_READY) $(CLIENTS_READY) $(GENERATED_READY) $(PAGES_READY)
 WEB := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
 SOURCES := $(WEB) $(shell find app docs jobs tests openapi examples \( -name node_modules -o -path app/pages \) -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
 
-.PHONY: run test check bench docs specs lock clean
+.PHONY: run test check bench docs pages specs lock clean
 
 # The gateway serves programs without the pages too, where npm cannot be reached.
 run: $(RUN_READY)
@@ -63,6 +64,9 @@ bench: $(TEST_READY)
 docs: $(TEST_READY)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "site/index.html"
+
+pages:
+	@$(MAKE) --silent NODE_READY=$(RUN_READY) $(PAGES_READY)
 
 specs: $(RUN_READY)
 	@$(BIN)/fx-gateway openapi
