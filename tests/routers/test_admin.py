@@ -137,7 +137,6 @@ async def test_jobs_are_told_of_with_when_they_are_due(running: RunningGateway) 
 async def test_a_client_that_stops_reading_is_among_the_laggards(running: RunningGateway, valkey_url: str) -> None:
     async with (
         open_redis(valkey_url) as redis,
-        open_stream(running.url, "/stream?pairs=EUR_USD"),
         raw_stream(running.url, "/stream?pairs=*", RELUCTANTLY),
     ):
         publisher = EventLog(redis).publisher()
