@@ -206,6 +206,7 @@ def test_every_password_is_asked_for_and_none_is_in_the_files() -> None:
         "REDIS_PASSWORD": "",
         "DB_PASSWORD": "",
         "PUBLISH_TOKENS": "",
+        "ADMIN_TOKENS": "",
     }
 
 

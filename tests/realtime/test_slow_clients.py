@@ -151,7 +151,7 @@ def memory(process: GatewayProcess) -> int:
 async def test_who_stops_reading_costs_nothing_and_finds_the_newest_prices_and_every_alert(
     kind: str, valkey_url: str, tmp_path: Path
 ) -> None:
-    pings = {"WEBSOCKET_PING_INTERVAL": "0.5", "WEBSOCKET_PING_TIMEOUT": "2"}
+    pings = {"WEBSOCKET_PING_INTERVAL": "0.5", "WEBSOCKET_PING_TIMEOUT": "5"}
     async with flowing(valkey_url, tmp_path, **pings) as (process, url, flow), raw_socket(url, joined=True) as steady:
         await steady.send('42["subscribe",{"pairs":"*","snapshot":false}]')
         latencies: list[float] = []

@@ -144,7 +144,8 @@ async def test_a_client_that_stops_reading_is_among_the_laggards(running: Runnin
         async def lags() -> bool:
             await publisher.publish([tick(pair) for pair in DEFAULT_PAIRS] * 10)
             told = await state(running.url)
-            return told.clients.lagging == 1 and [laggard.queued_bytes > 4096 for laggard in told.laggards] == [True]
+            conflated = told.clients.lagging == 1 and told.totals.conflated > 0
+            return conflated and [laggard.queued_bytes > 4096 and laggard.behind_ms > 0 for laggard in told.laggards] == [True]
 
         await wait_until(lags, "the stream that nobody reads lags", 30)
         [laggard] = (told := await state(running.url)).laggards
