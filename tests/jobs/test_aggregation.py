@@ -27,6 +27,7 @@ async def _rebuild(candles: Candles, bars: Sequence[Candle], now: datetime = _LA
     return await aggregate_stored(candles, first.pair, first.granularity, first.time, last.end, now)
 
 
+@pytest.mark.usefixtures("untraced_test")
 async def test_most_of_a_year_of_real_hours_becomes_the_bars_that_they_add_up_to(database: Database, fx_data: Path) -> None:
     [file] = open_bar_files([fx_data / "oanda/hour/eurusd.zip"])
     bars = list(islice(file.candles(), 5000))

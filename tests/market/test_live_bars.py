@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,6 +61,7 @@ def test_bars_of_every_length_are_those_of_the_quotes(seed: int, sizes: list[int
         assert [bar for (length, _), bar in live.items() if length is granularity] == expected
 
 
+@pytest.mark.usefixtures("untraced_test")
 def test_real_days_make_the_bars_that_their_quotes_make(fx_data: Path) -> None:
     files = [fx_data / "oanda" / "tick" / "eurusd" / f"201405{day}_quote.zip" for day in ("04", "05")]
     quotes = [Quote(row.pair, row.bid, row.ask, row.time, "oanda") for file in files for row in Recording(file).rows()]

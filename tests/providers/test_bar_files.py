@@ -47,6 +47,7 @@ def _read(reader: BarReader) -> list[Candle]:
     return candles
 
 
+@pytest.mark.usefixtures("untraced_test")
 @pytest.mark.parametrize(
     ("name", "title", "count", "first", "last"),
     [

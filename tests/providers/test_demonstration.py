@@ -157,6 +157,7 @@ def test_pairs_move_together_as_they_did_by_the_reference_rates(seed: int) -> No
     assert (np.sign(simulated) == np.sign(expected))[strong].all()
 
 
+@pytest.mark.usefixtures("untraced_test")
 def test_many_days_may_be_asked_for() -> None:
     [bars] = _of(["EUR_USD"], days=600).values()
     assert len(bars) > 10_000

@@ -57,6 +57,7 @@ def test_is_a_source_of_real_prices(yen: Path) -> None:
     assert (source.name, source.simulated) == ("replay", False)
 
 
+@pytest.mark.usefixtures("untraced_test")
 async def test_merges_days_and_pairs_in_the_order_of_time(ticks: list[Path]) -> None:
     recorded = sorted(row for path in ticks for row in _recorded(path))
     quotes = [quote async for quote in ReplaySource(ticks, speed=1e9).quotes()]

@@ -77,6 +77,7 @@ def _nothing_fails_inside(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert_no_traceback(caplog)
 
 
+@pytest.mark.usefixtures("untraced_test")
 def test_every_payload_of_every_event_is_answered_once_under_the_documented_name(valkey_url: str, tmp_path: Path) -> None:
     assert DOCUMENTED.keys() == sockets._EVENTS.keys()
     with running(valkey_url, tmp_path) as (on, run, opened):
@@ -127,6 +128,7 @@ packets_and_texts = st.one_of(
 )
 
 
+@pytest.mark.usefixtures("untraced_test")
 def test_no_message_breaks_the_connection_of_another_or_the_gateway(valkey_url: str, tmp_path: Path) -> None:
     with running(valkey_url, tmp_path) as (on, run, opened):
         steady = run(opened.enter_async_context(raw_socket(on.url, joined=True)))

@@ -234,6 +234,7 @@ async def test_before_the_database_has_its_tables(valkey_url: str) -> None:
         assert_problem(await api.get(PATH), 503, "Database unavailable", detail="The database has not answered yet")
 
 
+@pytest.mark.usefixtures("untraced_test")
 def test_no_query_is_an_internal_error(valkey_url: str) -> None:
     texts = st.one_of(
         st.text(max_size=30),

@@ -220,6 +220,7 @@ values = st.one_of(st.text(max_size=40), cursors, st.sampled_from(["*", "EUR_USD
 queries = st.dictionaries(st.sampled_from(["since", "pairs", "types", "limit", "instrument"]), values)
 
 
+@pytest.mark.usefixtures("untraced_test")
 def test_no_query_is_an_internal_error(valkey_url: str) -> None:
     with rest_for_examples(valkey_url) as (api, run):
 

@@ -187,6 +187,7 @@ types = st.sampled_from(["price_update", "volatility_alert", "correlation_alert"
 items = st.fixed_dictionaries({"type": types, "data": datas | json_values}) | json_values
 
 
+@pytest.mark.usefixtures("untraced_test")
 def test_no_json_is_an_internal_error(valkey_url: str) -> None:
     with rest_for_examples(valkey_url) as (api, run):
 
