@@ -65,10 +65,10 @@ class Report(Message):
     @classmethod
     def of(cls, hub: Hub, worker: int) -> "Report":
         """How the clients of a hub stand now."""
-        now = time.monotonic()
+        now, newest = time.monotonic(), cursor_order(hub.cursor)[0]
         behind = [client for client in hub.clients if client.replaying or client.paused or client.has_waiting_events]
-        worst = nlargest(MOST_LAGGARDS, behind, key=lambda client: (_lagging(client, now), _behind_ms(hub, client)))
-        return cls(laggards=[_laggard(hub, client, worker, now) for client in worst], followers=_followers(hub))
+        worst = nlargest(MOST_LAGGARDS, behind, key=lambda client: (_lagging(client, now), _behind_ms(hub, client, newest)))
+        return cls(laggards=[_laggard(hub, client, worker, now, newest) for client in worst], followers=_followers(hub))
 
     @staticmethod
     def capacity(pairs: int) -> int:
@@ -86,13 +86,13 @@ def _followers(hub: Hub) -> list[int]:
     return list(followers.values())
 
 
-def _laggard(hub: Hub, client: Subscription, worker: int, now: float) -> Laggard:
+def _laggard(hub: Hub, client: Subscription, worker: int, now: float, newest: int) -> Laggard:
     return Laggard(
         client=client.name.rpartition(".")[2][:_SHOWN_OF_NAME],
         transport=Transport(client.transport),
         worker=worker,
         lagging_ms=int(_lagging(client, now) * 1000),
-        behind_ms=_behind_ms(hub, client),
+        behind_ms=_behind_ms(hub, client, newest),
         behind_events=hub.events_since(hub.position_of(client)),
         queued_bytes=client.waiting_bytes,
         pairs=len(client.interest.pairs),
@@ -106,8 +106,9 @@ def _lagging(client: Subscription, now: float) -> float:
     return 0.0 if client.lagging_since is None else max(0.0, now - client.lagging_since)
 
 
-def _behind_ms(hub: Hub, client: Subscription) -> int:
-    return max(0, cursor_order(hub.cursor)[0] - cursor_order(hub.position_of(client))[0])
+def _behind_ms(hub: Hub, client: Subscription, newest: int) -> int:
+    """Milliseconds of the log up to its newest event that a client is behind."""
+    return max(0, newest - cursor_order(hub.position_of(client))[0])
 
 
 class Reports:

@@ -124,8 +124,14 @@ async def test_jobs_are_told_of_with_when_they_are_due(running: RunningGateway) 
     await runs.finish(first, now - timedelta(minutes=10) + timedelta(seconds=3), "partial", 19, "EUR_USD: no bars")
     await runs.start("daily-correlation", now - timedelta(minutes=5))
     told = (await state(running.url)).jobs
-    assert told.runs is not None
-    running_now, partial = told.runs
+
+    async def the_database_answers() -> bool:
+        nonlocal told
+        told = (await state(running.url)).jobs
+        return told.runs is not None
+
+    await wait_until(the_database_answers, "the database answers in time", 30)
+    running_now, partial = told.runs or []
     assert (running_now.job, running_now.status) == ("daily-correlation", "running")
     assert 300_000 <= running_now.duration_ms < 400_000
     assert (partial.job, partial.status, partial.duration_ms, partial.records) == ("hourly", "partial", 3000, 19)
