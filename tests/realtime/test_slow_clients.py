@@ -59,19 +59,23 @@ class SlowClient:
     async def read(self, until: Callable[[], bool]) -> None:
         """Read until the condition holds. A websocket answers pings."""
         async with asyncio.timeout(20):
+            await self._take()  # what came with the head of the answer
             while not until():
                 data = await asyncio.get_running_loop().sock_recv(self.socket, 65536)
                 assert data, "the connection has ended"
                 self._unread += data
-                if self.kind == "stream":
-                    self._take_chunks()
-                elif self._take_frames():
-                    await self.pong()
+                await self._take()
 
     async def pong(self) -> None:
         """Answer a ping, whether it has been read or not."""
         if self.kind == "websocket":
             await self.send(frame(TEXT, b"3"))
+
+    async def _take(self) -> None:
+        if self.kind == "stream":
+            self._take_chunks()
+        elif self._take_frames():
+            await self.pong()
 
     def _take_chunks(self) -> None:
         before = len(self._parser.events)
