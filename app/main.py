@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from time import monotonic
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -61,7 +62,7 @@ from app.storage.job_runs import JobRuns
 from app.storage.metrics import Metrics
 from app.storage.price_levels import PriceLevels
 from app.trading_days import keep_trading_days
-from jobs.scheduler import ScheduledJob, scheduled_jobs
+from jobs.schedule import DueTimes, schedule_of
 
 _logger = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ def _lifespan(  # type: ignore[no-untyped-def]
                 alerts=Alerts(database),
                 price_levels=PriceLevels(database),
                 job_runs=JobRuns(database),
-                jobs_due=partial(_due, scheduled_jobs(settings)),
+                jobs_due=partial(_due, schedule_of(settings)),
                 annualization=_bars_per_year(settings.annualization),
                 sources=settings.source,
                 rate_limit_requests=settings.rate_limit_requests,
@@ -197,8 +198,9 @@ def _lifespan(  # type: ignore[no-untyped-def]
             # Before the endpoints, for whom the framework looks long; five thousand clients may come at once.
             app.router.routes.insert(0, Mount("/socket.io", sockets.asgi))
             await stack.enter_async_context(_running(hub))
-            await stack.enter_async_context(_reporting(reports))
-            await stack.enter_async_context(_keeping_days(price_view, Candles(database), pairs, migrated))
+            await stack.enter_async_context(_watched(reports.run(), "reports"))
+            days = _keep_days(price_view, Candles(database), pairs, migrated)
+            await stack.enter_async_context(_watched(days, "trading days"))
             yield
 
     return lifespan
@@ -222,14 +224,8 @@ async def _migrated(database: Database) -> AsyncGenerator[asyncio.Event]:
         done.set()
         yield done
         return
-    task = asyncio.create_task(_keep_migrating(database, done), name="migration")
-    task.add_done_callback(_stop_process_where_failed)
-    try:
+    async with _watched(_keep_migrating(database, done), "migration", endless=False):
         yield done
-    finally:
-        task.remove_done_callback(_stop_process_where_failed)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _keep_migrating(database: Database, done: asyncio.Event) -> None:
@@ -259,66 +255,44 @@ async def _ping(database: Database, migrated: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def _running(hub: Hub) -> AsyncGenerator[None]:
-    """The hub at work. It should never end by itself; where it does, the process is told to stop rather than serve nothing."""
-    task = asyncio.create_task(hub.run(), name="hub")
-    task.add_done_callback(_stop_process)
-    try:
-        async with asyncio.timeout(_CATCH_UP_WITHIN):
-            await hub.caught_up()
-    except TimeoutError:
-        _logger.warning("not ready: %s", hub.unready)
-    try:
+    """The hub at work, entered once it has caught up with the log, or has tried for long."""
+    async with _watched(hub.run(), "hub"):
+        try:
+            async with asyncio.timeout(_CATCH_UP_WITHIN):
+                await hub.caught_up()
+        except TimeoutError:
+            _logger.warning("not ready: %s", hub.unready)
         yield
-    finally:
-        task.remove_done_callback(_stop_process)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
-@asynccontextmanager
-async def _keeping_days(
-    prices: PriceView, candles: Candles, pairs: TrackedPairs, migrated: asyncio.Event
-) -> AsyncGenerator[None]:
-    """The change of the day, kept up to date from when the database has its tables."""
-
-    async def keep() -> None:
-        await migrated.wait()
-        await keep_trading_days(prices, candles, pairs)
-
-    task = asyncio.create_task(keep(), name="trading days")
-    task.add_done_callback(_stop_process_where_failed)
-    try:
-        yield
-    finally:
-        task.remove_done_callback(_stop_process_where_failed)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+async def _keep_days(prices: PriceView, candles: Candles, pairs: TrackedPairs, migrated: asyncio.Event) -> None:
+    """Keep the change of the day up to date from when the database has its tables, until cancelled."""
+    await migrated.wait()
+    await keep_trading_days(prices, candles, pairs)
 
 
-@asynccontextmanager
-async def _reporting(reports: Reports) -> AsyncGenerator[None]:
-    """The reports on this process's clients, made while an operator looks."""
-    task = asyncio.create_task(reports.run(), name="reports")
-    task.add_done_callback(_stop_process_where_failed)
-    try:
-        yield
-    finally:
-        task.remove_done_callback(_stop_process_where_failed)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def _due(jobs: Sequence[ScheduledJob], now: datetime) -> dict[str, datetime]:
+def _due(schedule: Mapping[str, DueTimes], now: datetime) -> dict[str, datetime]:
     """When each job is due next after an aware time, by its name."""
-    return {job.name: job.next_due(now) for job in jobs}
+    return {name: due.next(now) for name, due in schedule.items()}
 
 
-def _stop_process_where_failed(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _stop_process(task)
+@asynccontextmanager
+async def _watched(work: Coroutine[Any, Any, None], name: str, *, endless: bool = True) -> AsyncGenerator[None]:
+    """Some work beside the requests, cancelled on leaving.
 
+    Where it fails, or comes to an end though it is ``endless``, the process is told to stop rather than serve without it.
+    """
 
-def _stop_process(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled():
-        _logger.critical("the %s has failed", task.get_name(), exc_info=task.exception())
-        signal.raise_signal(signal.SIGTERM)
+    def look(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (endless or task.exception() is not None):
+            _logger.critical("the %s has failed", name, exc_info=task.exception())
+            signal.raise_signal(signal.SIGTERM)
+
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(look)
+    try:
+        yield
+    finally:
+        task.remove_done_callback(look)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

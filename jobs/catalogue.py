@@ -5,12 +5,13 @@ from types import MappingProxyType
 
 from jobs import daily_correlation_job, hourly_job, retention
 from jobs.once import Job
+from jobs.schedule import DAILY_CORRELATION, HOURLY, RETENTION
 
 JOBS: Mapping[str, Job] = MappingProxyType(
     {
-        hourly_job.NAME: hourly_job.run_hourly,
-        daily_correlation_job.NAME: daily_correlation_job.run_daily_correlation,
-        retention.NAME: retention.run_retention,
+        HOURLY: hourly_job.run_hourly,
+        DAILY_CORRELATION: daily_correlation_job.run_daily_correlation,
+        RETENTION: retention.run_retention,
     }
 )
 """Of several that are due at once the first goes first: the daily job reads what the hourly one has fetched."""

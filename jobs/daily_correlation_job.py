@@ -30,9 +30,7 @@ from app.storage.correlations import Correlations, StoredBestPair, StoredCorrela
 from jobs.context import JobContext
 from jobs.once import run_once
 from jobs.report import JobReport, recorded
-
-NAME = "daily-correlation"
-"""What its runs are noted under."""
+from jobs.schedule import DAILY_CORRELATION
 
 CORRELATION_WINDOW = 100
 """How many of the last H1 bars of each pair are compared: four days of open market and a little."""
@@ -52,7 +50,7 @@ async def run_daily_correlation(context: JobContext, now: datetime) -> JobReport
     notice that there is data. Raises DatabaseUnavailable, LogUnavailable and, for thresholds that cannot be read,
     ConfigurationError.
     """
-    return await recorded(context.database, NAME, now, lambda: _run(context, now))
+    return await recorded(context.database, DAILY_CORRELATION, now, lambda: _run(context, now))
 
 
 async def _run(context: JobContext, now: datetime) -> JobReport:
@@ -178,4 +176,4 @@ def _rules(context: JobContext) -> dict[str, CorrelationRule]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_once(NAME, run_daily_correlation))
+    sys.exit(run_once(DAILY_CORRELATION, run_daily_correlation))

@@ -32,9 +32,7 @@ from jobs.aggregation import aggregate_stored
 from jobs.context import JobContext
 from jobs.once import run_once
 from jobs.report import JobReport, recorded
-
-NAME = "hourly"
-"""What its runs are noted under."""
+from jobs.schedule import HOURLY
 
 NEWS_FOR = 2 * 3600.0
 """Seconds of open market after which the end of a bar is no news: nothing is told of what lies further back."""
@@ -79,7 +77,7 @@ async def run_hourly(context: JobContext, now: datetime, patience: float = PATIE
     the notice that there is data. Raises DatabaseUnavailable, LogUnavailable and, for thresholds that cannot be read,
     ConfigurationError.
     """
-    return await recorded(context.database, NAME, now, lambda: _Run(context, now, patience).run())
+    return await recorded(context.database, HOURLY, now, lambda: _Run(context, now, patience).run())
 
 
 class _Run:
@@ -298,4 +296,4 @@ def _milliseconds(time: datetime) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_once(NAME, run_hourly))
+    sys.exit(run_once(HOURLY, run_hourly))

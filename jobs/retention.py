@@ -10,16 +10,14 @@ from app.storage.retention import Retention
 from jobs.context import JobContext
 from jobs.once import run_once
 from jobs.report import JobReport, recorded
-
-NAME = "retention"
-"""What its runs are noted under."""
+from jobs.schedule import RETENTION
 
 _logger = logging.getLogger(__name__)
 
 
 async def run_retention(context: JobContext, now: datetime) -> JobReport:
     """Delete what is older than the settings keep it, and report how many rows that were. Raises DatabaseUnavailable."""
-    return await recorded(context.database, NAME, now, lambda: _run(context, now))
+    return await recorded(context.database, RETENTION, now, lambda: _run(context, now))
 
 
 async def _run(context: JobContext, now: datetime) -> JobReport:
@@ -40,4 +38,4 @@ async def _run(context: JobContext, now: datetime) -> JobReport:
 
 
 if __name__ == "__main__":
-    sys.exit(run_once(NAME, run_retention))
+    sys.exit(run_once(RETENTION, run_retention))

@@ -3,35 +3,25 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from functools import partial
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[import-untyped]
-from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped]
 
 from app.config import Settings
 from app.errors import ConfigurationError, DatabaseUnavailable, LogUnavailable
-from app.market.calendar import NEW_YORK
 from app.market.clock import utc_now
 from app.providers.backoff import Backoff
 from app.storage.job_runs import JobRuns
-from jobs import daily_correlation_job, hourly_job, retention
 from jobs.catalogue import JOBS
 from jobs.context import JobContext, open_context
 from jobs.once import Job
 from jobs.persistence import persistently
 from jobs.process import run_job
-
-_LONGEST_PERIOD = timedelta(hours=26)
-"""Every job is due once at least in this time, also on a day of 25 hours."""
-
-_RETENTION_DELAY = 300.0
-"""Seconds between the daily job and the retention job, which is in no hurry."""
-
-_MOMENT = timedelta(microseconds=1)
+from jobs.schedule import DueTimes, schedule_of
 
 _LONGEST_RUN = 50 * 60.0
 _LOOK = 10.0
@@ -46,41 +36,13 @@ class ScheduledJob:
 
     name: str
     run: Job
-    trigger: CronTrigger
-
-    def next_due(self, now: datetime) -> datetime:
-        """When it is due at ``now`` or next, aware."""
-        due: datetime = self.trigger.get_next_fire_time(None, now)
-        return due
-
-    def last_due(self, now: datetime) -> datetime:
-        """When it was due last, at ``now`` at the latest, aware."""
-        due = self.next_due(now - _LONGEST_PERIOD)
-        while (following := self.next_due(due + _MOMENT)) <= now:
-            due = following
-        return due
+    due: DueTimes
 
 
 def scheduled_jobs(settings: Settings) -> list[ScheduledJob]:
-    """All jobs, due when the settings say: each hour, and twice about the end of the trading day, 17:00 in New York."""
-    triggers: Mapping[str, CronTrigger] = {
-        hourly_job.NAME: _each_hour(settings.hourly_job_delay),
-        daily_correlation_job.NAME: _each_trading_day(settings.daily_job_delay),
-        retention.NAME: _each_trading_day(settings.daily_job_delay + _RETENTION_DELAY),
-    }
-    return [ScheduledJob(name, job, triggers[name]) for name, job in JOBS.items()]
-
-
-def _each_hour(delay: float) -> CronTrigger:
-    minute, second = divmod(int(delay), 60)
-    return CronTrigger(minute=minute, second=second, timezone=UTC)
-
-
-def _each_trading_day(delay: float) -> CronTrigger:
-    """By the clocks of New York, which are never changed between 17:00 and midnight."""
-    hours, seconds = divmod(int(delay), 3600)
-    minute, second = divmod(seconds, 60)
-    return CronTrigger(hour=17 + hours, minute=minute, second=second, timezone=NEW_YORK)
+    """All jobs, due when the settings say."""
+    schedule = schedule_of(settings)
+    return [ScheduledJob(name, job, schedule[name]) for name, job in JOBS.items()]
 
 
 class Scheduler:
@@ -106,7 +68,13 @@ class Scheduler:
         for job in self._jobs:
             # The timer only says what is due: what fails in a task of its own it would hide.
             timer.add_job(
-                self._fall_due, job.trigger, args=[job.name], id=job.name, coalesce=True, max_instances=1, misfire_grace_time=None
+                self._fall_due,
+                job.due.trigger,
+                args=[job.name],
+                id=job.name,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
             )
         timer.start()
         try:
@@ -131,7 +99,7 @@ class Scheduler:
         """Mark the runs of a process that died, and see whether one was missed."""
         await self._runs.abandon(job.name, utc_now())
         last = await self._runs.last_success(job.name)
-        if last is None or last < job.last_due(utc_now()):
+        if last is None or last < job.due.last(utc_now()):
             self._due.add(job.name)
 
     async def _run_due(self) -> None:

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "app.specs": "app.config app.main app.realtime.messages",
     "app.watch": "app.errors app.market app.providers.event_stream",
     "app.trading_days": "app.errors app.market app.realtime app.storage",
-    "app.main": "app jobs",
+    "app.main": "app jobs.schedule",
     "app.standalone": "app jobs",
     "app.workers": "app jobs",
     "app.progress": "app jobs",
@@ -64,7 +64,7 @@ HOMES = {
     "sqlmodel sqlalchemy alembic asyncpg aiosqlite": "app.storage",
     "httpx": "app.providers",
     "apprise": "app.alerts.notification",
-    "apscheduler": "jobs.scheduler",
+    "apscheduler": "jobs.schedule jobs.scheduler",
     "websockets": "app.providers app.realtime.protocols",  # clients, and the protocol that uvicorn builds on it
     "currency_converter": "app.providers",
     "rich": "app.watch app.cli app.progress",
@@ -119,6 +119,7 @@ def test_the_sources_are_found() -> None:
         ("app.realtime.new", "", "app.realtime.new has no place in REALTIME"),
         ("app.new", "import app.errors", "app.new must not import app.errors"),
         ("app.main", "import sqlalchemy.orm", "app.main must not import sqlalchemy"),
+        ("app.main", "import jobs.scheduler", "app.main must not import jobs.scheduler"),
         ("app.main", "from __future__ import annotations", "app.main must not import __future__"),
         ("jobs.feed", "from app.realtime.hub import Hub", "jobs.feed must not import app.realtime.hub"),
         ("jobs.feed", "if TYPE_CHECKING:\n    import app.main", "jobs.feed must not import app.main"),
@@ -137,7 +138,7 @@ def test_a_violation_is_reported(module: str, source: str, reported: str) -> Non
         ("app.realtime.sse", "from sse_starlette import x\nfrom fastapi import y\nfrom app.realtime.hub import Hub"),
         ("app.routers.prices", "from app.routers.errors import x\nfrom app.realtime.book import PriceBook"),
         ("jobs.feed", "from app import config, __version__\nfrom app.realtime.log import EventLog\nimport jobs"),
-        ("app.main", "import fastapi, app.config, jobs.feed"),
+        ("app.main", "import fastapi, app.config, jobs.schedule"),
     ],
 )
 def test_what_is_allowed_is_not_reported(module: str, source: str) -> None:
@@ -153,7 +154,8 @@ def sample(changed: Mapping[str, str]) -> dict[str, str]:
     """A project whose modules are empty but for those given."""
     names = "app jobs app.errors app.config app.main app.market app.market.pair app.market.quote app.providers app.storage"
     realtime = ["app.realtime", *(f"app.realtime.{name}" for name in REALTIME.split())]
-    return dict.fromkeys([*names.split(), *realtime, "app.routers.errors", "jobs.feed"], "") | dict(changed)
+    others = ["app.routers.errors", "jobs.feed", "jobs.schedule", "jobs.scheduler"]
+    return dict.fromkeys([*names.split(), *realtime, *others], "") | dict(changed)
 
 
 def sources_of_the_project() -> dict[str, str]:

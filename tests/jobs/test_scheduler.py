@@ -16,13 +16,14 @@ from jobs.catalogue import JOBS
 from jobs.context import JobContext
 from jobs.once import Job
 from jobs.report import JobReport, recorded
+from jobs.schedule import DueTimes
 from jobs.scheduler import ScheduledJob, Scheduler, run, scheduled_jobs
 from tests.jobs.bars import job_context
 from tests.postgres import PrivatePostgres
 from tests.private_valkey import PrivateValkey
 from tests.waiting import wait_until
 
-_EACH_SECOND = CronTrigger(second="*", timezone=UTC)
+_EACH_SECOND = DueTimes(CronTrigger(second="*", timezone=UTC))
 
 
 def _utc(text: str) -> datetime:
@@ -45,18 +46,18 @@ def _utc(text: str) -> datetime:
 )
 def test_a_job_is_due_by_the_hour_or_by_the_clocks_of_new_york(name: str, now: str, due: str) -> None:
     [job] = [job for job in scheduled_jobs(load_settings()) if job.name == name]
-    assert job.next_due(_utc(now)) == _utc(due)
-    assert job.last_due(_utc(due)) == _utc(due)
-    assert job.last_due(_utc(due) - timedelta(microseconds=1)) < _utc(due) - timedelta(minutes=59)
+    assert job.due.next(_utc(now)) == _utc(due)
+    assert job.due.last(_utc(due)) == _utc(due)
+    assert job.due.last(_utc(due) - timedelta(microseconds=1)) < _utc(due) - timedelta(minutes=59)
 
 
 def test_a_job_was_last_due_within_the_day() -> None:
     hourly, daily, _ = scheduled_jobs(load_settings(hourly_job_delay=90.5, daily_job_delay=3600))
-    assert hourly.last_due(_utc("2026-06-17 12:01:29")) == _utc("2026-06-17 11:01:30")
-    assert hourly.last_due(_utc("2026-06-17 12:01:31")) == _utc("2026-06-17 12:01:30")
-    assert daily.last_due(_utc("2026-06-17 21:59")) == _utc("2026-06-16 22:00")
+    assert hourly.due.last(_utc("2026-06-17 12:01:29")) == _utc("2026-06-17 11:01:30")
+    assert hourly.due.last(_utc("2026-06-17 12:01:31")) == _utc("2026-06-17 12:01:30")
+    assert daily.due.last(_utc("2026-06-17 21:59")) == _utc("2026-06-16 22:00")
     # The day on which New York goes back to winter time has 25 hours.
-    assert daily.last_due(_utc("2026-11-01 22:59")) == _utc("2026-10-31 22:00")
+    assert daily.due.last(_utc("2026-11-01 22:59")) == _utc("2026-10-31 22:00")
 
 
 async def test_on_a_new_database_every_job_runs_at_once_the_hourly_one_first(database_url: str, valkey_url: str) -> None:
@@ -68,7 +69,7 @@ async def test_on_a_new_database_every_job_runs_at_once_the_hourly_one_first(dat
 
 async def test_only_what_was_missed_runs_at_the_start(database_url: str, valkey_url: str) -> None:
     # Due each day twelve hours from now, so that nothing falls due while this runs.
-    far = CronTrigger(hour=(utc_now().hour + 12) % 24, timezone=UTC)
+    far = DueTimes(CronTrigger(hour=(utc_now().hour + 12) % 24, timezone=UTC))
     async with job_context(database_url, valkey_url) as context:
         runs = JobRuns(context.database)
         for name, status, hours in (("done", "success", 1), ("missed", "partial", 30), ("failed", "failed", 1)):
