@@ -4,13 +4,9 @@ import { SocketChannel } from "./socket_channel.js";
 import { StreamChannel } from "./stream_channel.js";
 
 /**
- * @typedef {{reason: string, refused: boolean, unusable: boolean}} Loss
- * `refused` where the gateway itself said no, `unusable` where it was the cursor that it would not take.
- * @typedef {{
- *   opened: (recovered: boolean|null) => void, event: (type: string, data: any, id: string|null) => void,
- *   cursor: (cursor: string) => void, latency: (milliseconds: number) => void, lost: (loss: Loss) => void
- * }} Hooks
- * @typedef {{transport: string, check: () => void, close: () => void}} Channel
+ * @typedef {import("./channel.js").Channel} Channel
+ * @typedef {import("./channel.js").Hooks} Hooks
+ * @typedef {import("./channel.js").Loss} Loss
  * @typedef {{state: "connecting"|"live"|"reconnecting"|"offline", transport: string|null, latency: number|null, recovered: boolean|null, reason: string}} Status
  */
 

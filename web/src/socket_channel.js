@@ -1,32 +1,19 @@
 // @ts-check
 import { io } from "socket.io-client";
+import { EVENTS, OPEN_WITHIN, SETTLED_AFTER } from "./channel.js";
 
-const CONNECT_WITHIN = 4000;
 const ANSWER_WITHIN = 4000;
-const SETTLED_AFTER = 1000;
 const MEASURE_EVERY = 5000;
-const EVENTS = [
-  "price_update",
-  "volatility_alert",
-  "correlation_alert",
-  "price_alert",
-  "data_ready",
-  "source_changed",
-  "feed_status",
-  "gap",
-];
 
-/**
- * Socket.IO over one transport: opens once, and once it is lost it stays so. See `Channel` in connection.js for the hooks.
- */
+/** Socket.IO over one transport. */
 export class SocketChannel {
-  /** @param {"websocket"|"polling"} transport @param {string|null} since @param {import("./connection.js").Hooks} hooks */
+  /** @param {"websocket"|"polling"} transport @param {string|null} since @param {import("./channel.js").Hooks} hooks */
   constructor(transport, since, hooks) {
     this.transport = transport;
     this._hooks = hooks;
     this._over = false;
-    this._socket = io({ transports: [transport], reconnection: false, forceNew: true, timeout: CONNECT_WITHIN });
-    this._timer = setTimeout(() => this._lose("no answer in time"), CONNECT_WITHIN);
+    this._socket = io({ transports: [transport], reconnection: false, forceNew: true, timeout: OPEN_WITHIN });
+    this._timer = setTimeout(() => this._lose("no answer in time"), OPEN_WITHIN);
     this._socket.on("connect", () => this._subscribe(since));
     this._socket.on("subscription_confirmed", ({ recovered }) => this._open(recovered));
     this._socket.on("connect_error", (error) => this._lose(error.message, "data" in error));
@@ -64,7 +51,6 @@ export class SocketChannel {
     clearTimeout(this._timer);
     this._opened = true;
     this._hooks.opened(recovered);
-    // Not at once: what is replayed first would be measured too.
     this._first = setTimeout(() => this.check(), SETTLED_AFTER);
     this._measuring = setInterval(() => this.check(), MEASURE_EVERY);
   }

@@ -1,29 +1,16 @@
 // @ts-check
+import { EVENTS, OPEN_WITHIN, SETTLED_AFTER } from "./channel.js";
 import { momentOf } from "./cursor.js";
 
-const OPEN_WITHIN = 4000;
 const SILENT_AFTER = 40_000;
 const ASLEEP_AFTER = 18_000;
-const SETTLED_AFTER = 1000;
 const TELL_EVERY = 2000;
-const EVENTS = [
-  "price_update",
-  "volatility_alert",
-  "correlation_alert",
-  "price_alert",
-  "data_ready",
-  "source_changed",
-  "feed_status",
-  "gap",
-];
 
-/**
- * Server-Sent Events: opens once, and once it is lost it stays so. See `Channel` in connection.js for the hooks.
- */
+/** Server-Sent Events. */
 export class StreamChannel {
   transport = "eventsource";
 
-  /** @param {string|null} since @param {import("./connection.js").Hooks} hooks */
+  /** @param {string|null} since @param {import("./channel.js").Hooks} hooks */
   constructor(since, hooks) {
     this._hooks = hooks;
     this._over = false;
@@ -67,7 +54,7 @@ export class StreamChannel {
     });
   }
 
-  /** How old the newest event is. What is replayed comes first, and is as old as it should be. */
+  /** How old the newest event is. */
   _tellAge(id) {
     const now = performance.now();
     if (!id || now - this._openedAt < SETTLED_AFTER || now - this._told < TELL_EVERY) return;
