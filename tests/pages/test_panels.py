@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from app.config import Settings
 from app.market.candle import Granularity
@@ -20,10 +20,10 @@ from app.market.quote import Quote
 from app.realtime.event import Draft, price_update
 from app.realtime.log import Publisher
 from jobs.alerts import run
-from tests.examples.news import volatility
+from tests.examples.news import price, volatility
 from tests.gateways import QUIET, RunningGateway, gateway
 from tests.pages.conftest import OpenPage
-from tests.pages.dashboard import alerts, is_live
+from tests.pages.dashboard import alerts, bid, is_live
 from tests.routers.running import bars
 from tests.waiting import wait_until
 
@@ -188,6 +188,27 @@ async def _watched(settings: Settings, redis_url: str) -> AsyncIterator[None]:
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
+
+
+async def test_an_alert_that_comes_before_the_panels_are_there_is_shown(
+    open_page: OpenPage, publisher: Publisher, valkey_url: str, tmp_path: Path
+) -> None:
+    come = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await come.wait()
+        await route.continue_()
+
+    await publisher.publish([price("EUR_USD", 1)])
+    async with gateway(valkey_url, tmp_path) as running, open_page() as page:
+        await page.route("**/api/v1/info", hold)
+        await page.goto(running.url)
+        await is_live(page, "WebSocket")
+        await publisher.publish([volatility("EUR_USD", "critical"), price("EUR_USD", 2)])
+        await expect(bid(page, "EUR_USD")).to_have_text("1.10200")
+        assert await _panel(page, "alerts").locator(".panel-body *").count() == 0
+        come.set()
+        await expect(alerts(page)).to_have_count(1)
 
 
 async def test_a_level_set_in_the_form_is_kept_alerts_when_it_is_reached_and_can_be_deleted(

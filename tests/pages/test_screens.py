@@ -47,6 +47,9 @@ async def test_it_fits_every_screen_in_both_colours_and_axe_finds_nothing_seriou
             if violation["impact"] in ("serious", "critical")
         ]
         assert serious == []
+        await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        assert await page.evaluate("scrollY > 0")
+        await expect(page.get_by_text("Simulated data", exact=True)).to_be_in_viewport()
 
 
 async def test_the_switch_of_colours_wins_over_the_system_and_is_kept(

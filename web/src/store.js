@@ -11,9 +11,11 @@ import { minus, percent, pips } from "./decimal.js";
  * Prices and the change are text as the gateway writes them, the spread is in pips, the time RFC 3339 in UTC.
  */
 
-const REFRESH_EVERY = 15_000;
+/** Seldom: pages behind one address share its rate limit. What changes at once comes over the stream. */
+const REFRESH_EVERY = 30_000;
 const SOON = 1000;
 const REMEMBERED = 90;
+const MOST_ALERTS = 500;
 const ALERTS = new Set(["volatility_alert", "correlation_alert", "price_alert"]);
 
 /**
@@ -26,6 +28,8 @@ export class Store {
   selected = "";
   /** @type {{name: string, simulated: boolean|null}} */
   source = { name: "", simulated: null };
+  /** Those that came since the page was opened, the newest first. @type {any[]} */
+  alerts = [];
 
   /** @param {{get: (path: string, params?: object) => Promise<any>}} api */
   constructor(api) {
@@ -85,15 +89,21 @@ export class Store {
   async start() {
     this._connection.start();
     window.addEventListener("hashchange", () => this.select(pairInAddress()));
-    setInterval(() => document.hidden || this.reload(), REFRESH_EVERY);
-    document.addEventListener("visibilitychange", () => document.hidden || this.reload());
-    this._askPrices().catch(() => {}); // the next reload asks again
+    setInterval(() => document.hidden || this._refresh(), REFRESH_EVERY);
+    document.addEventListener("visibilitychange", () => document.hidden || this._refresh());
+    this._askPrices().catch(() => {}); // the next refresh asks again
     await this._introduce();
   }
 
   /** Everything that the stream does not say, and what it may have missed. */
   async reload() {
     await Promise.allSettled([this._askPrices(), this._askSource()]);
+  }
+
+  /** What only time changes: the day, what is stale, and who serves the prices where that was not known. */
+  _refresh() {
+    if (this.source.simulated === null) this.reload();
+    else this._askPrices().catch(() => {}); // the next one asks again
   }
 
   async _askPrices() {
@@ -133,7 +143,7 @@ export class Store {
 
   _take(type, event, id) {
     if (type === "price_update") this._takePrice(event, id);
-    else if (ALERTS.has(type)) this._emit("alert", { ...event, type });
+    else if (ALERTS.has(type)) this._takeAlert({ ...event, type });
     else if (type === "data_ready") this._emit("data_ready", event);
     else if (type === "source_changed") this._takeSource(event.source, event.simulated);
     else if (type === "feed_status") this._takeFeed(event);
@@ -157,6 +167,13 @@ export class Store {
       const newest = before?.id && isAfter(before.id, cursor) ? before : { kind: "quoted", ...listed, id: before?.id ?? null };
       this._put(pair, shown({ ...newest, prevClose: listed.prev_close ?? null }, before));
     }
+  }
+
+  /** Kept, because the first may come before there is a panel to show them. */
+  _takeAlert(alert) {
+    this.alerts.unshift(alert);
+    if (this.alerts.length > MOST_ALERTS) this.alerts.pop();
+    this._emit("alert", alert);
   }
 
   _takeFeed({ source, status }) {
@@ -194,7 +211,7 @@ export class Store {
   }
 
   _connected(status) {
-    if (status.state === "live" && status.recovered === false) this.reload();
+    if (status.state === "live" && status.recovered !== null) this.reload(); // the gateway may be another than before
     this._emit("connection", status);
   }
 

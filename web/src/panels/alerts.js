@@ -16,9 +16,8 @@ export function mount(element, { store, api }) {
 class AlertsPanel {
   constructor(element, store, api) {
     this.api = api;
-    /** @type {any[]} those that came while the page was open, and those asked for, each the newest first */
-    this.live = [];
-    /** @type {any[]} */
+    this.store = store;
+    /** @type {any[]} those asked for, the newest first */
     this.past = [];
     /** @type {string|null} where older ones begin */
     this.next = null;
@@ -100,9 +99,6 @@ class AlertsPanel {
   }
 
   _come(alert) {
-    if (!(alert.type in TYPES)) return;
-    this.live.unshift(alert);
-    if (this.live.length > MOST) this.live.pop();
     if (alert.severity === "critical") this.spoken.textContent = `Critical: ${alert.message}`;
     if (!this.frame)
       this.frame = requestAnimationFrame(() => {
@@ -126,7 +122,7 @@ class AlertsPanel {
 
   _shown() {
     const byId = new Map();
-    for (const alert of [...this.live, ...this.past]) if (this._fits(alert)) byId.set(alert.id, alert);
+    for (const alert of [...this.store.alerts, ...this.past]) if (this._fits(alert)) byId.set(alert.id, alert);
     return [...byId.values()].sort((one, other) => later(one.id, other.id)).slice(0, MOST);
   }
 

@@ -18,7 +18,7 @@ const GRANULARITIES = ["M1", "M5", "M15", "H1", "H4", "D", "W", "M"];
 const MEANS = [15, 30, 50];
 const WARM_UP = 50;
 const TABLE_ROWS = 60;
-const REFRESH = 30_000;
+const REFRESH = 60_000;
 const COLOURS = { 15: "#c77700", 30: "#8a5cd6", 50: "#0f8a8a", bands: "#7d8797" };
 
 /** Candles of the selected pair. Gives what takes the panel away again. @param {HTMLElement} element */
