@@ -13,13 +13,13 @@ import pytest
 
 from app.realtime.log import open_redis
 from tests.databases import on_postgres
-from tests.gateways import command
+from tests.gateways import command, new_command
 from tests.private_valkey import PrivateValkey
 from tests.waiting import wait_until
 
 
 async def test_run_serves_simulated_prices_within_two_seconds_of_its_ready_line(tmp_path: Path) -> None:
-    async with command("run", "--port", "0", "--data-dir", "data", cwd=tmp_path) as gateway:
+    async with new_command("run", "--port", "0", "--data-dir", "data", cwd=tmp_path) as gateway:
         url = await gateway.ready_url()
         ready = time.monotonic()
         async with httpx.AsyncClient() as client, client.stream("GET", f"{url}/stream/EUR_USD") as stream:
@@ -35,7 +35,7 @@ async def test_run_serves_simulated_prices_within_two_seconds_of_its_ready_line(
 
 
 async def test_ctrl_c_lets_clients_go_and_ends_without_a_word_of_trouble(tmp_path: Path) -> None:
-    async with command("run", "--port", "0", "--data-dir", "data", cwd=tmp_path) as gateway:
+    async with new_command("run", "--port", "0", "--data-dir", "data", cwd=tmp_path) as gateway:
         url = await gateway.ready_url()
         async with httpx.AsyncClient() as client, client.stream("GET", f"{url}/stream?pairs=*") as stream:
             lines = stream.aiter_lines()

@@ -14,7 +14,7 @@ import pytest
 
 from app.realtime.log import EventLog, open_redis
 from tests.databases import on_postgres, put_sqlite
-from tests.gateways import GatewayProcess, command
+from tests.gateways import GatewayProcess, new_command
 from tests.realtime.listening import tick
 from tests.realtime.socket_clients import (
     POLLING,
@@ -40,7 +40,7 @@ async def gateway(
     if not on_postgres():
         await put_sqlite(folder / "data" / "gateway.db")
     environment = {"REDIS_URL": redis_url, "SHUTDOWN_TIMEOUT": "2", "WORKERS": str(workers), **environment}
-    async with command("gateway", "--port", "0", cwd=folder, **environment) as process:
+    async with new_command("gateway", "--port", "0", cwd=folder, **environment) as process:
         yield process, await process.ready_url()
 
 
@@ -241,7 +241,7 @@ async def test_a_stop_lets_clients_go_and_leaves_nothing_behind(number: signal.S
 
 
 async def test_a_stop_is_heard_while_workers_start(valkey_url: str, tmp_path: Path) -> None:
-    async with command("gateway", "--port", "0", "--workers", "2", cwd=tmp_path, REDIS_URL=valkey_url) as process:
+    async with new_command("gateway", "--port", "0", "--workers", "2", cwd=tmp_path, REDIS_URL=valkey_url) as process:
         await wait_until(lambda: len(workers_of(process.pid)) == 2, "they start", 20)
         family = family_of(process.pid)
         for one in reversed(family):
@@ -265,7 +265,7 @@ async def _keep_connecting(url: str) -> None:
 
 async def test_a_worker_that_cannot_start_ends_the_gateway(valkey_url: str, tmp_path: Path) -> None:
     environment = {"REDIS_URL": valkey_url, "WORKERS": str(WORKERS)}
-    async with command("gateway", "--port", "0", cwd=tmp_path, **environment) as process:
+    async with new_command("gateway", "--port", "0", cwd=tmp_path, **environment) as process:
         await wait_until(lambda: len(workers_of(process.pid)) == WORKERS, "they start", 20)
         family = family_of(process.pid)
         workers_of(process.pid)[1].kill()
@@ -281,14 +281,16 @@ async def test_an_address_that_other_workers_have_is_one_line_and_exit_code_2(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
         port = taken.getsockname()[1]
-        async with command("gateway", "--port", str(port), "--workers", workers, cwd=tmp_path, REDIS_URL=valkey_url) as process:
+        async with new_command(
+            "gateway", "--port", str(port), "--workers", workers, cwd=tmp_path, REDIS_URL=valkey_url
+        ) as process:
             assert await process.wait() == 2
         assert process.output == [f"fx-gateway: cannot listen on 127.0.0.1:{port}: Address already in use"]
 
 
 async def test_run_keeps_its_companions_beside_the_workers(tmp_path: Path) -> None:
     arguments = ("run", "--port", "0", "--data-dir", "data", "--workers", "2")
-    async with command(*arguments, cwd=tmp_path, SIMULATED_RATE="200") as process:
+    async with new_command(*arguments, cwd=tmp_path, SIMULATED_RATE="200") as process:
         url = await process.ready_url()
         family = family_of(process.pid)
         assert len(workers_of(process.pid)) == 2

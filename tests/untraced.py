@@ -1,10 +1,13 @@
 """Tests of the whole and of much data, whose lines other tests have measured: tracing would only slow them down."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import coverage
 import pytest
+
+UNTRACED: Mapping[str, str] = {"COVERAGE_PROCESS_CONFIG": ""}
+"""Variables that keep coverage from following a process, which makes it several times slower."""
 
 
 @pytest.fixture(autouse=True, scope="module")

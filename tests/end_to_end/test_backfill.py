@@ -14,9 +14,10 @@ from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.storage.candles import Candles
 from app.storage.database import open_database
-from tests.gateways import UNTRACED, command
+from tests.gateways import command
 from tests.providers.oanda_stub import TOKEN, OandaStub
 from tests.providers.oanda_stub_market import candles
+from tests.untraced import UNTRACED
 from tests.waiting import wait_until
 
 START, END = datetime(2023, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)

@@ -14,7 +14,8 @@ from app.market.candle import Candle, Granularity
 from app.market.pair import CurrencyPair
 from app.storage.candles import Candles
 from app.storage.database import open_database
-from tests.gateways import UNTRACED, command
+from tests.gateways import command
+from tests.untraced import UNTRACED
 
 EUR_USD, GBP_USD, USD_JPY = CurrencyPair("EUR", "USD"), CurrencyPair("GBP", "USD"), CurrencyPair("USD", "JPY")
 

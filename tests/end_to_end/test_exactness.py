@@ -16,7 +16,8 @@ from tests.end_to_end.recorders import (
     node_socketio,
     python_socketio,
 )
-from tests.gateways import UNTRACED, command
+from tests.gateways import command
+from tests.untraced import UNTRACED
 from tests.waiting import wait_until
 
 PAIRS = ("EUR_USD", "NZD_USD")

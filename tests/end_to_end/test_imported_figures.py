@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from tests.end_to_end.reckoning import ReckonedBar, correlation, days, ended_by, figures, read_hours, weeks
-from tests.gateways import UNTRACED, command, gateway
+from tests.gateways import command, gateway
+from tests.untraced import UNTRACED
 
 SEEDS = (2010, 2011, 2012, 2013, 2014, 2015, 2016, 2017, 2018, 20140505)
 FILES = {"EUR_USD": "eurusd.zip", "NZD_USD": "nzdusd.zip"}

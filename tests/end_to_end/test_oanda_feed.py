@@ -18,10 +18,11 @@ from app.realtime.event import cursor_order
 from app.storage.candles import Candles
 from app.storage.database import open_database
 from tests.end_to_end.recorders import Record, python_socketio
-from tests.gateways import UNTRACED, GatewayProcess, command
+from tests.gateways import GatewayProcess, command
 from tests.providers.oanda_stub import TOKEN, OandaStub
 from tests.providers.oanda_stub_market import candles
 from tests.realtime.stream_clients import StreamEvent, open_stream
+from tests.untraced import UNTRACED
 from tests.waiting import wait_until
 
 PAIRS = ("EUR_USD", "USD_JPY")

@@ -10,8 +10,9 @@ import pytest
 from app.realtime.event import cursor_order
 from app.realtime.log import EventLog, open_redis
 from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, python_socketio
-from tests.gateways import UNTRACED, command
+from tests.gateways import command
 from tests.private_valkey import PrivateValkey
+from tests.untraced import UNTRACED
 from tests.waiting import wait_until
 
 PAIRS = ("EUR_USD", "NZD_USD")
