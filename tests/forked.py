@@ -3,7 +3,6 @@
 import asyncio
 import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
@@ -25,6 +24,8 @@ class ForkedProcess:
         self._process = process
         self.stdout = stdout
         self.stderr = stderr
+        self._ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(process.sentinel, self._end)
 
     @property
     def pid(self) -> int:
@@ -43,21 +44,16 @@ class ForkedProcess:
             raise ProcessLookupError
         os.kill(self.pid, number)
 
-    def kill(self) -> None:
-        """End it at once."""
-        self.send_signal(signal.SIGKILL)
-
     async def wait(self) -> int:
         """Its exit code, once it has ended."""
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._process.sentinel, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(self._process.sentinel)
+        await self._ended.wait()
         code = self.returncode
         assert code is not None
         return code
+
+    def _end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._process.sentinel)
+        self._ended.set()
 
 
 async def fork_command(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> ForkedProcess:

@@ -137,7 +137,11 @@ async def _running(
         yield running
     finally:
         if running.returncode is None:
-            await running.stop(signal.SIGTERM)
+            try:
+                await running.stop()
+            except TimeoutError:
+                await running.stop(signal.SIGKILL)  # else the tests would wait for it at their end
+                raise
 
 
 async def _start_command(arguments: Sequence[str], cwd: Path, variables: Mapping[str, str]) -> asyncio.subprocess.Process:
