@@ -24,6 +24,8 @@ async def test_takes_a_coroutine_function() -> None:
 async def test_says_what_it_waited_for() -> None:
     with pytest.raises(AssertionError, match=r"not within 0\.02 s: the moon is blue"):
         await wait_until(lambda: False, "the moon is blue", timeout=0.02)
+    with pytest.raises(AssertionError, match="the moon is blue, but it is grey"):
+        await wait_until(lambda: False, lambda: "the moon is blue, but it is grey", timeout=0.02)
 
 
 async def test_a_condition_that_never_answers_is_cut_off() -> None:

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def wait_until(condition: Callable[[], bool | Awaitable[bool]], description: str, timeout: float = 10) -> None:
+async def wait_until(
+    condition: Callable[[], bool | Awaitable[bool]], description: str | Callable[[], str], timeout: float = 10
+) -> None:
     """Return as soon as the condition holds. Raises AssertionError with the description where it does not in time.
 
-    The description says what is waited for: ``the hub has caught up``. What the condition raises is passed on.
+    The description says what is waited for: ``the hub has caught up``, or gives it as things stand in the end. What the
+    condition raises is passed on.
     """
     try:
         async with asyncio.timeout(timeout) as limit:
@@ -16,7 +19,8 @@ async def wait_until(condition: Callable[[], bool | Awaitable[bool]], descriptio
     except TimeoutError:
         if not limit.expired():
             raise
-        raise AssertionError(f"not within {timeout:g} s: {description}") from None
+        awaited = description if isinstance(description, str) else description()
+        raise AssertionError(f"not within {timeout:g} s: {awaited}") from None
 
 
 async def _holds(condition: Callable[[], bool | Awaitable[bool]]) -> bool:

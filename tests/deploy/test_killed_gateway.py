@@ -64,7 +64,11 @@ async def test_clients_of_a_gateway_that_is_killed_resume_at_the_other_with_noth
             await flow()
             assert await feed.stop() == 0, feed.text
             [end] = await log.publisher().publish([tick("EUR_USD")])
-            await wait_until(lambda: all(record.last_id == end for record in records), "everyone has the last event", 60)
+            await wait_until(
+                lambda: all(record.last_id == end for record in records),
+                lambda: f"everyone has {end}, but: {[(record.kind, record.last_id) for record in records]}",
+                60,
+            )
             for task in tasks:
                 task.cancel()
 
