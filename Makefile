@@ -75,8 +75,8 @@ specs: $(RUN_READY)
 .coverage: pyproject.toml $(SOURCES) | $(TESTS_READY)
 	@$(run-all-tests)
 
-# Tests wait as long as they compute: four for two processors keep these busy.
-TEST_PROCESSES = $$(( $$(nproc 2>/dev/null || echo 2) * 2 ))
+# Tests wait as long as they compute: three for two processors keep these busy.
+TEST_PROCESSES = $$(( ($$(nproc 2>/dev/null || echo 2) * 3 + 1) / 2 ))
 
 define run-all-tests
 $(BIN)/coverage erase && $(BIN)/coverage run -m pytest --numprocesses $(TEST_PROCESSES) && $(BIN)/coverage combine --quiet
