@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import Route, WebSocketRoute, expect
 
 from app.market.pair import DEFAULT_PAIRS
 from app.realtime.log import Publisher
@@ -58,22 +58,35 @@ async def test_a_change_is_shown_as_it_comes_and_flashes_in_its_direction(
         await expect(page.locator("tr[data-flash]")).to_have_count(0)
 
 
+@pytest.mark.parametrize("first", ["answer", "stream"])
 async def test_a_stale_price_is_grey_and_says_so_until_a_new_one_comes(
-    open_page: OpenPage, publisher: Publisher, valkey_url: str, tmp_path: Path, screenshots: Path
+    open_page: OpenPage, publisher: Publisher, valkey_url: str, tmp_path: Path, screenshots: Path, first: str
 ) -> None:
     await publisher.publish([price("EUR_USD", 1), price("GBP_USD", 1)])
     async with gateway(valkey_url, tmp_path) as running, open_page() as page:
-        await page.route("**/api/v1/prices/all", _all_stale)
-        await page.goto(running.url)
         row = page.locator('tr[data-pair="EUR_USD"]')
-        await expect(row).to_have_class("selected stale")
-        await expect(row.locator(".note")).to_have_text("stale")
+
+        async def answer(route: Route) -> None:
+            if first == "stream":
+                await expect(bid(page, "EUR_USD")).to_have_text("1.10100")
+            await _all_stale(route)
+
+        async def connect(socket: WebSocketRoute) -> None:
+            if first == "answer":
+                await expect(row.locator(".note")).to_have_text("stale")
+            socket.connect_to_server()
+
+        await page.route("**/api/v1/prices/all", answer)
+        await page.route_web_socket("**/socket.io/**", connect)
+        await page.goto(running.url)
         await is_live(page, "WebSocket")
+        await expect(page.locator("#prices .note", has_text="stale")).to_have_count(2)
+        await expect(row).to_have_class("selected stale")
         await page.screenshot(path=screenshots / "stale.png")
-        await page.unroute("**/api/v1/prices/all")
         await publisher.publish([price("EUR_USD", 2)])
         await expect(row).to_have_class("selected")
         await expect(row.locator(".note")).to_be_empty()
+        await expect(page.locator('tr[data-pair="GBP_USD"]')).to_have_class("stale")
 
 
 async def test_a_pair_is_chosen_by_keys_by_mouse_and_by_the_address(open_page: OpenPage, valkey_url: str, tmp_path: Path) -> None:

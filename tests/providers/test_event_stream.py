@@ -278,7 +278,7 @@ async def test_a_gateway_that_has_gone_is_tried_again_more_and_more_seldom() -> 
 
 
 async def test_a_silent_stream_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "_SILENT_AFTER", 0.1)
+    monkeypatch.setattr(event_stream, "_SILENT_AFTER", 1)
     async with _scripted(_answer("retry: 1\n" + _event("1-0") + _OPEN.decode())) as server:
         *_, lost = await _states(server.url, 3)
         assert isinstance(lost, Lost)

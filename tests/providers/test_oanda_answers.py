@@ -76,7 +76,7 @@ async def test_nobody_there_is_told(stub: OandaStub) -> None:
 
 
 async def test_an_api_that_says_nothing_is_left(stub: OandaStub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oanda_api, "_ANSWERS_WITHIN", 0.1)
+    monkeypatch.setattr(oanda_api, "_ANSWERS_WITHIN", 0.5)
     stub.knobs.mute = True
     with pytest.raises(SourceError, match=r"in 5 attempts: nothing heard in time$"):
         await source_at(stub).fetch_prices()

@@ -138,7 +138,7 @@ async def test_a_client_that_lags_too_long_is_cut_off_with_the_reason(valkey_url
 
 
 async def test_a_client_that_fetches_too_slowly_is_cut_off_as_well(valkey_url: str) -> None:
-    async with stage(valkey_url, bounds=Bounds(send_buffer_bytes=100, lagging_timeout=0.5)) as on:
+    async with stage(valkey_url, bounds=Bounds(send_buffer_bytes=100, lagging_timeout=2)) as on:
         recovering, slow = on.listen("EUR_USD", direct=False), on.listen("EUR_USD", direct=False)
         await on.publish(tick())
         await wait_until(lambda: recovering.client.lagging_since is not None, "the housekeeping sees both lag")

@@ -122,15 +122,17 @@ async def test_a_websocket_that_does_not_go_through_with_it_leaves_polling_as_it
 async def test_a_websocket_that_says_nothing_is_not_waited_for(
     valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "PROBE_WITHIN", 0.2)
     async with gateway(valkey_url, tmp_path) as running, raw_polling(running.url, joined=True) as polling:
-        async with raw_socket(running.url, sid=polling.sid) as websocket:
-            await assert_polling_goes_on(polling)
-            await websocket.end(3)
-        async with raw_socket(running.url, sid=polling.sid) as websocket:
-            await websocket.send("2probe")
-            assert await websocket.read() == "3probe"
-            await websocket.end(3)
+        with monkeypatch.context() as hurried:
+            hurried.setattr(engine, "PROBE_WITHIN", 0.2)
+            async with raw_socket(running.url, sid=polling.sid) as websocket:
+                await assert_polling_goes_on(polling)
+                await websocket.end(10)
+            hurried.setattr(engine, "PROBE_WITHIN", 2)
+            async with raw_socket(running.url, sid=polling.sid) as websocket:
+                await websocket.send("2probe")
+                assert await websocket.read() == "3probe"
+                await websocket.end(10)
         await assert_polling_goes_on(polling)
         await assert_upgrade_works(running.url, polling)
 

@@ -231,8 +231,8 @@ def test_forgetting_where_nothing_waits_is_nothing(direct: Connection) -> None:
 
 
 async def test_a_client_for_which_nothing_waits_is_drained(direct: Connection, fetching: Connection) -> None:
-    await asyncio.wait_for(direct.client.drained(), 1)
-    await asyncio.wait_for(fetching.client.drained(), 1)
+    await asyncio.wait_for(direct.client.drained(), 10)
+    await asyncio.wait_for(fetching.client.drained(), 10)
 
 
 async def test_a_fetching_client_is_drained_when_it_has_fetched(fetching: Connection) -> None:
@@ -247,7 +247,7 @@ async def test_a_fetching_client_is_drained_when_it_has_fetched(fetching: Connec
     await wait_until(lambda: client._drained not in (None, first), "they wait again")
     assert not any(task.done() for task in waiting)
     client.take()
-    await asyncio.wait_for(asyncio.gather(*waiting), 1)
+    await asyncio.wait_for(asyncio.gather(*waiting), 10)
 
 
 async def test_a_direct_client_is_drained_when_its_connection_has_room(direct: Connection) -> None:
@@ -261,7 +261,7 @@ async def test_a_direct_client_is_drained_when_its_connection_has_room(direct: C
     client.paused = False
     client.flush()
     client.notify_drained()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 10)
 
 
 async def test_whoever_stops_waiting_does_not_wake_the_others(fetching: Connection) -> None:
@@ -274,7 +274,7 @@ async def test_whoever_stops_waiting_does_not_wake_the_others(fetching: Connecti
         await impatient
     assert not patient.done()
     client.take()
-    await asyncio.wait_for(patient, 1)
+    await asyncio.wait_for(patient, 10)
 
 
 @pytest.mark.parametrize("direct", [True, False])
@@ -285,7 +285,7 @@ async def test_a_client_that_is_gone_is_waited_for_by_nobody(direct: bool) -> No
     waiting = asyncio.create_task(client.drained())
     await wait_until(lambda: client._drained is not None, "somebody waits")
     client.close()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 10)
     assert client.closed
     assert client.take() == []
     assert not client.has_waiting_events

@@ -38,7 +38,7 @@ async def test_a_postgresql_that_was_restarted_answers_at_once(postgres: Private
 
 @pytest.mark.parametrize("connected", [True, False])
 async def test_a_postgresql_that_hangs_does_not_answer(postgres: PrivatePostgres, connected: bool) -> None:
-    async with open_database(postgres.url) as opened, open_database(postgres.url, answer_within=0.2) as database:
+    async with open_database(postgres.url) as opened, open_database(postgres.url, answer_within=1) as database:
         if connected:
             await opened.ping()
             await database.ping()
@@ -58,7 +58,7 @@ async def test_a_transaction_that_hangs_ends_and_the_next_works(postgres: Privat
             if statement_follows:
                 await connection.execute(text("SELECT 2"))
 
-    async with open_database(postgres.url, finish_within=0.5) as database:
+    async with open_database(postgres.url, finish_within=1) as database:
         async with asyncio.timeout(30):  # two seconds more for the connection to close, and a busy machine
             with pytest.raises(DatabaseUnavailable, match=r"^The database does not answer: TimeoutError$"):
                 await hang(database)

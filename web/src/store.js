@@ -156,7 +156,9 @@ export class Store {
   _takePrice({ instrument, price, source, kind = "quoted" }, id) {
     const before = this._prices.get(instrument);
     const prevClose = before?.prevClose ?? null;
-    this._put(instrument, shown({ ...price, source, kind, prevClose, stale: false, id: id ?? before?.id ?? null }, before));
+    // The stream begins with the prices there are, which are as old as they were.
+    const stale = !!before?.stale && isSame(price, before);
+    this._put(instrument, shown({ ...price, source, kind, prevClose, stale, id: id ?? before?.id ?? null }, before));
   }
 
   _takeAll({ prices, cursor }) {
@@ -219,6 +221,8 @@ export class Store {
     for (const listener of this._listeners.get(topic) ?? []) listener(value);
   }
 }
+
+const isSame = (price, other) => price.time === other.time && price.bid === other.bid && price.ask === other.ask;
 
 function shown({ bid, ask, mid, time, source, kind, prevClose, stale, id }, before) {
   const change = prevClose === null ? null : minus(mid, prevClose);
