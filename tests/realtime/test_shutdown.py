@@ -39,7 +39,7 @@ async def test_many_clients_of_every_kind_are_let_go_within_a_second_or_two(
         loop = asyncio.get_running_loop()
         began = loop.time()
         assert await process.stop(number) == 0, process.text
-        assert loop.time() - began < 4, "a second or two, and the machine may be busy"
+        assert loop.time() - began < 8, "a second or two, and the machine may be busy"
 
         retries = []
         for stream in streams:
@@ -73,7 +73,7 @@ async def test_whoever_does_not_read_is_waited_for_no_longer_than_is_set(valkey_
             loop = asyncio.get_running_loop()
             began = loop.time()
             assert await process.stop() == 0
-            assert loop.time() - began < 5
+            assert loop.time() - began < 8
 
 
 async def test_polls_that_wait_are_answered_with_a_close(valkey_url: str, tmp_path: Path) -> None:
