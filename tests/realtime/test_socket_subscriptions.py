@@ -190,7 +190,7 @@ async def test_max_hz_thins_prices_out_and_the_last_is_never_lost(on: On) -> Non
     await wait_until(lambda: on.client.bodies("price_update")[-1]["price"]["bid"] == "1.59000", "the last price")
     prices = on.client.bodies("price_update")
     assert 2 <= len(prices) <= 2 + 5 * (loop.time() - began)
-    assert warned in on.client.ids
+    await wait_until(lambda: warned in on.client.ids, "the alert")
 
 
 async def test_snapshot_and_live_prices_meet_without_a_gap_and_without_a_repeat(valkey_url: str, tmp_path: Path) -> None:
