@@ -17,6 +17,12 @@ __all__ = ["untraced_test"]
 _PROJECT = Path(__file__).parent.parent
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, in any order, so that in the end no process is left alone with one of them."""
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+
+
 def pytest_collection_finish() -> None:
     """Hide what stays to the end from the collector: each look at all of it would hold a gateway up for half a second."""
     gc.collect()
