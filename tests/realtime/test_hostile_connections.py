@@ -180,6 +180,7 @@ async def test_a_request_behind_an_event_stream_does_not_disturb_it(on: Watched)
     [id] = await on.traffic.publish(data_ready())
     await stream.read_until(id)
     ids = [event.last_id for event in stream.parser.events if event.type != "stream_opened"]
+    ids = ids[: ids.index(id) + 1]  # what came behind it may not be among the traffic's yet
     place = on.traffic.ids.index(ids[0])
     assert ids == on.traffic.ids[place : place + len(ids)]
     writer.close()
