@@ -16,6 +16,7 @@ from app.realtime.log import EventLog, open_redis
 from app.realtime.publication import publication
 from app.watch import Board, render, watch
 from tests.gateways import gateway
+from tests.tcp_server import tcp_server
 from tests.waiting import wait_until
 
 _NOW = datetime(2026, 1, 30, 9, 30, tzinfo=UTC)
@@ -271,12 +272,9 @@ async def test_what_goes_wrong_later_gives_the_terminal_back() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nevent: price_update\ndata: {}\n\n")
-        writer.close()
-        await writer.wait_closed()
 
     screen = io.StringIO()
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with tcp_server(serve) as port:
         with pytest.raises(SourceError, match="sent a price_update that cannot be read"):
-            await watch(url, [], Console(file=screen, force_terminal=True))
+            await watch(f"http://127.0.0.1:{port}", [], Console(file=screen, force_terminal=True))
     assert screen.getvalue().endswith("\x1b[?25h\x1b[?1049l")

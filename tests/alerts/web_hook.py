@@ -3,8 +3,9 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
+from tests.tcp_server import tcp_server
 from tests.waiting import wait_until
 
 
@@ -33,10 +34,8 @@ class WebHook:
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.answering += 1
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self._answer(reader, writer)
+            await self._answer(reader, writer)
         finally:
-            writer.close()
             self.answering -= 1
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,11 +55,9 @@ class WebHook:
 @asynccontextmanager
 async def web_hook() -> AsyncGenerator[WebHook]:
     hook = WebHook()
-    server = await asyncio.start_server(hook.answer, "127.0.0.1", 0)
-    hook.port = server.sockets[0].getsockname()[1]
-    try:
-        yield hook
-    finally:
-        hook.open.set()
-        server.close()
-        await wait_until(lambda: hook.answering == 0, "everybody is answered")
+    async with tcp_server(hook.answer) as hook.port:
+        try:
+            yield hook
+        finally:
+            hook.open.set()
+            await wait_until(lambda: hook.answering == 0, "everybody is answered")

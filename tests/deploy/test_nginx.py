@@ -18,6 +18,7 @@ from tests.gateways import RunningGateway, gateway
 from tests.realtime.listening import tick
 from tests.realtime.socket_clients import UPGRADE, stock_client
 from tests.realtime.stream_clients import open_stream, raw_stream
+from tests.tcp_server import tcp_server
 
 
 @asynccontextmanager
@@ -168,9 +169,12 @@ async def test_only_what_is_safe_to_repeat_is_asked_of_another_gateway(tmp_path:
         asked.append((await reader.readuntil(b"\r\n\r\n")).decode().partition(" ")[0])
         writer.transport.abort()
 
-    dying = [await asyncio.start_server(take_and_leave, "127.0.0.1", 0) for _ in range(2)]
-    urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in dying]
-    async with dying[0], dying[1], proxy(tmp_path, *urls) as server, http(server.url) as client:
+    async with (
+        tcp_server(take_and_leave) as one,
+        tcp_server(take_and_leave) as other,
+        proxy(tmp_path, f"http://127.0.0.1:{one}", f"http://127.0.0.1:{other}") as server,
+        http(server.url) as client,
+    ):
         assert (await client.get("/api/v1/info")).status_code == 503
         assert (await client.post("/api/v1/events", json={})).status_code == 503
     assert asked == ["GET", "GET", "POST"]

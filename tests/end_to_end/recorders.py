@@ -12,6 +12,8 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from tests.tcp_server import tcp_server
+
 _CLIENTS = Path(__file__).parent.parent / "clients"
 
 _EVENTS = ("price_update", "volatility_alert", "correlation_alert", "data_ready", "gap")
@@ -126,11 +128,7 @@ async def page_server(page: str, collect: Callable[[str], None]) -> AsyncGenerat
     """A tiny web server with one page, which takes what the page posts to ``/collect``."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        except asyncio.IncompleteReadError:  # a browser opens connections ahead and may not use them
-            writer.close()
-            return
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
         body = b""
         if head.startswith("POST"):
             length = next(int(line[15:]) for line in head.splitlines() if line.lower().startswith("content-length:"))
@@ -140,11 +138,9 @@ async def page_server(page: str, collect: Callable[[str], None]) -> AsyncGenerat
         answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         writer.write(answer % len(body) + body)
         await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 24)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with tcp_server(serve, limit=1 << 24) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 async def fetch_events(url: str, pairs: Sequence[str], since: str | None = None) -> AsyncIterator[tuple[str, bytes]]:

@@ -3,11 +3,13 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tests.tcp_server import tcp_server
 
 _REASONS = {200: "OK", 302: "Found", 404: "Not Found", 422: "Unprocessable Entity", 500: "Internal Server Error"}
 _WEEKLY_FROM = timedelta(days=366)
@@ -43,21 +45,19 @@ class FrankfurterStub:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request of one connection."""
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            target = head.split(b" ")[1].decode()
-            self.requests.append(unquote(target))
-            answer = self.faults.pop(0) if self.faults else self.fault or self.answer(target)
-            if answer == "silence":
-                await reader.read()
-            else:
-                cut = answer == "cut"
-                said = self.answer(target) if isinstance(answer, str) else answer
-                body = said.body.encode()
-                start = f"HTTP/1.1 {said.status} {_REASONS[said.status]}\r\nContent-Type: {said.kind}\r\nConnection: close\r\n"
-                writer.write(f"{start}Content-Length: {len(body)}\r\n\r\n".encode() + body[: len(body) // (1 + cut)])
-                await writer.drain()
-        writer.close()
+        head = await reader.readuntil(b"\r\n\r\n")
+        target = head.split(b" ")[1].decode()
+        self.requests.append(unquote(target))
+        answer = self.faults.pop(0) if self.faults else self.fault or self.answer(target)
+        if answer == "silence":
+            await reader.read()
+        else:
+            cut = answer == "cut"
+            said = self.answer(target) if isinstance(answer, str) else answer
+            body = said.body.encode()
+            start = f"HTTP/1.1 {said.status} {_REASONS[said.status]}\r\nContent-Type: {said.kind}\r\nConnection: close\r\n"
+            writer.write(f"{start}Content-Length: {len(body)}\r\n\r\n".encode() + body[: len(body) // (1 + cut)])
+            await writer.drain()
 
     def answer(self, target: str) -> Answer:
         """What Frankfurter says to a request for this target."""
@@ -100,22 +100,6 @@ class FrankfurterStub:
 async def frankfurter_stub() -> AsyncGenerator[FrankfurterStub]:
     """A running stand-in."""
     stub = FrankfurterStub()
-    serving: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving[writer] = asyncio.current_task()
-        try:
-            await stub.serve(reader, writer)
-        finally:
-            del serving[writer]
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    stub.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    try:
+    async with tcp_server(stub.serve) as port:
+        stub.url = f"http://127.0.0.1:{port}/v1"
         yield stub
-    finally:
-        server.close()
-        for writer in serving:
-            writer.transport.abort()
-        while tasks := list(filter(None, serving.values())):
-            await asyncio.wait(tasks)

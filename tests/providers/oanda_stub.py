@@ -5,7 +5,7 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.providers.oanda_stub_market import INSTRUMENTS, LENGTHS, Json, Market, candles, nine_digits
 from tests.providers.oanda_stub_stream import Ending, Failure, Knobs, StubStream, price_line, reset
+from tests.tcp_server import tcp_server
 
 TOKEN = "0123456789abcdef-practice"
 
@@ -53,9 +54,7 @@ class OandaStub:
         self.departures: list[float] = []
         self.rest_url = self.stream_url = ""
         self._ports = {"rest": 0, "stream": 0}
-        self._servers: list[asyncio.Server] = []
-        self._tasks: set[asyncio.Task[None] | None] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._servers = AsyncExitStack()
         self._streams: set[StubStream] = set()
         self._answered: deque[float] = deque()
 
@@ -69,20 +68,12 @@ class OandaStub:
     async def come_up(self) -> None:
         """Listen, on the same ports as before."""
         for name, serve in (("rest", self._serve_rest), ("stream", self._serve_stream)):
-            server = await asyncio.start_server(serve, "127.0.0.1", self._ports[name])
-            self._servers.append(server)
-            self._ports[name] = server.sockets[0].getsockname()[1]
+            self._ports[name] = await self._servers.enter_async_context(tcp_server(serve, self._ports[name]))
         self.rest_url, self.stream_url = (f"http://127.0.0.1:{self._ports[name]}" for name in ("rest", "stream"))
 
     async def go_down(self) -> None:
         """Listen no more, and cut every connection."""
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
-        for writer in list(self._writers):
-            writer.transport.abort()
-        while self._tasks:
-            await asyncio.wait(filter(None, list(self._tasks)))
+        await self._servers.aclose()
 
     @property
     def streaming(self) -> int:
@@ -104,49 +95,48 @@ class OandaStub:
     # ---------------------------------------------------------------- HTTP
 
     async def _serve_rest(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with self._connection(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                request = await self._read(reader, "rest")
-                failures = self.knobs.rest_failures
-                if failures:
-                    failure = failures.popleft()
-                else:
-                    try:
-                        failure = Failure(200, json.dumps(self._answer(request)).encode(), "application/json")
-                    except _Refused as refused:
-                        failure = refused.failure
-                if self.knobs.cut_answers:
-                    writer.write(self._head(failure, len(failure.body)) + failure.body[: len(failure.body) // 2])
-                    return
-                writer.write(self._head(failure, len(failure.body)) + failure.body)
-                await writer.drain()
+        self._connected(writer)
+        while True:
+            request = await self._read(reader, "rest")
+            failures = self.knobs.rest_failures
+            if failures:
+                failure = failures.popleft()
+            else:
+                try:
+                    failure = Failure(200, json.dumps(self._answer(request)).encode(), "application/json")
+                except _Refused as refused:
+                    failure = refused.failure
+            if self.knobs.cut_answers:
+                writer.write(self._head(failure, len(failure.body)) + failure.body[: len(failure.body) // 2])
+                return
+            writer.write(self._head(failure, len(failure.body)) + failure.body)
+            await writer.drain()
 
     async def _serve_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with self._connection(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
-            request = await self._read(reader, "stream")
-            try:
-                if self.knobs.stream_failures:
-                    failure = self.knobs.stream_failures.popleft()
-                    writer.write(self._head(failure, len(failure.body)) + failure.body)
-                    return
-                names = self._subscribed(request)
-            except _Refused as refused:
-                writer.write(self._head(refused.failure, len(refused.failure.body)) + refused.failure.body)
+        self._connected(writer)
+        request = await self._read(reader, "stream")
+        try:
+            if self.knobs.stream_failures:
+                failure = self.knobs.stream_failures.popleft()
+                writer.write(self._head(failure, len(failure.body)) + failure.body)
                 return
-            writer.write(self._head(Failure(200, kind="application/octet-stream"), None))
-            stream = StubStream(self.knobs, self.market, writer, names)
-            self._streams.add(stream)
-            try:
-                await stream.run(reader, snapshot=request.query.get("snapshot") != "false")
-            finally:
-                self._streams.discard(stream)
-                self.departures.append(time.monotonic())
+            names = self._subscribed(request)
+        except _Refused as refused:
+            writer.write(self._head(refused.failure, len(refused.failure.body)) + refused.failure.body)
+            return
+        writer.write(self._head(Failure(200, kind="application/octet-stream"), None))
+        stream = StubStream(self.knobs, self.market, writer, names)
+        self._streams.add(stream)
+        try:
+            await stream.run(reader, snapshot=request.query.get("snapshot") != "false")
+        finally:
+            self._streams.discard(stream)
+            self.departures.append(time.monotonic())
 
-    def _connection(self, writer: asyncio.StreamWriter) -> "_Connection":
+    def _connected(self, writer: asyncio.StreamWriter) -> None:
         self.connections.append(time.monotonic())
         if self.knobs.reset_connections:
             reset(writer)
-        return _Connection(writer, self._writers, self._tasks)
 
     async def _read(self, reader: asyncio.StreamReader, server: Literal["rest", "stream"]) -> Request:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -243,24 +233,6 @@ class OandaStub:
         else:
             rows = list(islice(bars, min(int(query.get("count", "500")), self.knobs.most_bars)))
         return {"instrument": name, "granularity": length, "candles": rows}
-
-
-class _Connection:
-    """A connection that is closed when left, and known to the stub meanwhile."""
-
-    def __init__(
-        self, writer: asyncio.StreamWriter, writers: set[asyncio.StreamWriter], tasks: set[asyncio.Task[None] | None]
-    ) -> None:
-        self._writer, self._writers, self._tasks, self._task = writer, writers, tasks, asyncio.current_task()
-
-    def __enter__(self) -> None:
-        self._writers.add(self._writer)
-        self._tasks.add(self._task)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._writer.close()
-        self._writers.discard(self._writer)
-        self._tasks.discard(self._task)
 
 
 def _instrument(name: str) -> Json:

@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from app.realtime import sse
 from app.realtime.log import EventLog, open_redis
 from app.realtime.publication import publication
 from tests.gateways import gateway
+from tests.tcp_server import tcp_server
 from tests.waiting import wait_until
 
 # ---------------------------------------------------------------- the parser
@@ -152,20 +153,8 @@ class ScriptedServer:
         self.requests: list[str] = []
         self.left = asyncio.Event()
         self.url = ""
+        self.connections = 0
         self._answers = list(answers)
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None] | None] = set()
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self._server.wait_closed()
-        async with asyncio.timeout(10):
-            await asyncio.gather(*filter(None, self._connections))
 
     def header(self, request: int, name: str) -> str | None:
         """A header of a request, None where it has none of this name."""
@@ -175,18 +164,18 @@ class ScriptedServer:
                 return value
         return None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(asyncio.current_task())
-        with suppress(ConnectionError):
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self.connections += 1
+        try:
             self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
             answer = self._answers.pop(0)
             writer.write(answer.removesuffix(_OPEN))
             if answer.endswith(_OPEN):
                 await reader.read()
                 self.left.set()
-        with suppress(ConnectionError):
-            writer.close()
-            await writer.wait_closed()
+        finally:
+            self.connections -= 1
 
 
 _OPEN = b"<and stays open>"
@@ -195,11 +184,10 @@ _OPEN = b"<and stays open>"
 @asynccontextmanager
 async def _scripted(*answers: bytes) -> AsyncGenerator[ScriptedServer]:
     server = ScriptedServer(answers)
-    await server.start()
-    try:
+    async with tcp_server(server.serve) as port:
+        server.url = f"http://127.0.0.1:{port}"
         yield server
-    finally:
-        await server.stop()
+        await wait_until(lambda: server.connections == 0, "the client has left")
 
 
 def _answer(body: str, status: str = "200 OK", kind: str = "text/event-stream") -> bytes:
@@ -262,17 +250,15 @@ async def test_an_answer_that_ends_early_is_a_connection_that_broke_off() -> Non
 
 async def test_a_gateway_that_has_gone_is_tried_again_more_and_more_seldom() -> None:
     pauses = []
-    async with (
-        asyncio.timeout(10),
-        _scripted(_answer("retry: 1\n" + _event("1-0"))) as server,
-        aclosing(stream_events(server.url, [])) as stream,
-    ):
-        assert [type(await anext(stream)) for _ in range(2)] == [Connected, StreamEvent]
-        await server.stop()
-        for _ in range(8):
-            lost = await anext(stream)
-            assert isinstance(lost, Lost)
-            pauses.append(lost.retry_in)
+    async with asyncio.timeout(10), AsyncExitStack() as serving:
+        server = await serving.enter_async_context(_scripted(_answer("retry: 1\n" + _event("1-0"))))
+        async with aclosing(stream_events(server.url, [])) as stream:
+            assert [type(await anext(stream)) for _ in range(2)] == [Connected, StreamEvent]
+            await serving.aclose()
+            for _ in range(8):
+                lost = await anext(stream)
+                assert isinstance(lost, Lost)
+                pauses.append(lost.retry_in)
     for attempt, pause in enumerate(pauses):
         assert 0.0005 * 2**attempt <= pause <= 0.0015 * 2**attempt
 
@@ -356,9 +342,9 @@ async def test_what_is_no_url_is_told(url: str) -> None:
 
 async def test_nobody_there_is_told() -> None:
     async with _scripted() as server:
-        await server.stop()
-        with pytest.raises(SourceError, match=r"^no gateway at http://127\.0\.0\.1:\d+: cannot connect"):
-            await _states(server.url, 1)
+        pass
+    with pytest.raises(SourceError, match=r"^no gateway at http://127\.0\.0\.1:\d+: cannot connect"):
+        await _states(server.url, 1)
 
 
 # ---------------------------------------------------------------- a real gateway
