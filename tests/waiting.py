@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def wait_until(
-    condition: Callable[[], bool | Awaitable[bool]], description: str | Callable[[], str], timeout: float = 10
+    condition: Callable[[], bool | Awaitable[bool]], description: str | Callable[[], str], timeout: float = 20
 ) -> None:
     """Return as soon as the condition holds. Raises AssertionError with the description where it does not in time.
 

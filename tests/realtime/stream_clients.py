@@ -94,7 +94,7 @@ class RawStream:
 
     async def read_head(self) -> None:
         """Read the status line and the headers."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         self.status = int(lines[0].split()[1])
         self.headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:] if line)]
@@ -121,14 +121,14 @@ class RawStream:
         assert await self.reader.readexactly(2) == b"\r\n"
         return piece
 
-    async def read_to_end(self, timeout: float = 10) -> bytes:
+    async def read_to_end(self, timeout: float = 30) -> bytes:
         """Read the whole body."""
         async with asyncio.timeout(timeout):
             while not self.ended:
                 await self.read_some()
         return self.body
 
-    async def read_events(self, number: int, timeout: float = 10) -> list[StreamEvent]:
+    async def read_events(self, number: int, timeout: float = 30) -> list[StreamEvent]:
         """Read until there are so many events, and give them all."""
         async with asyncio.timeout(timeout):
             while len(self.parser.events) < number:
@@ -136,7 +136,7 @@ class RawStream:
                 await self.read_some()
         return self.parser.events
 
-    async def read_until(self, id: str, timeout: float = 20) -> list[StreamEvent]:
+    async def read_until(self, id: str, timeout: float = 30) -> list[StreamEvent]:
         """Read until the event with this id is there, and give all events."""
         async with asyncio.timeout(timeout):
             while id not in self.parser.own_ids[-50:]:
