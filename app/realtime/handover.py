@@ -104,7 +104,7 @@ class Handover:
             self._timer = loop.call_later(_TRY_AGAIN, self._try_again)
 
     async def receive(self, adopt: Callable[[socket.socket, bytes], Awaitable[None]]) -> None:
-        """Adopt what the other workers pass on, until cancelled; what has come by then and is not adopted is closed."""
+        """Adopt what the other workers pass on, until cancelled; what is not read by then is closed."""
         loop, inbox = asyncio.get_running_loop(), self._doors.inbox
         arrived = asyncio.Event()
         loop.add_reader(inbox.fileno(), arrived.set)
@@ -114,7 +114,12 @@ class Handover:
                 await arrived.wait()
                 arrived.clear()
                 # What is broken is found out by the connection's own protocol; one that cannot even be adopted is closed.
-                await asyncio.gather(*(self._adopt(adopt, *moved) for moved in self._arrived()))
+                adopting = asyncio.gather(*(self._adopt(adopt, *moved) for moved in self._arrived()))
+                try:
+                    await asyncio.shield(adopting)
+                except asyncio.CancelledError:
+                    await adopting  # and so they are let go like everybody else
+                    raise
         finally:
             self._doors.adopts[self._doors.worker - 1] = 0
             loop.remove_reader(inbox.fileno())

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from array import array
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -298,6 +298,34 @@ async def test_a_connection_moves_only_when_the_last_answer_is_out(workers: tupl
         assert len(set(bodies)) == 1
         assert await answer(stream) == (200, b"OK")
         assert first.connections == 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_connection_that_comes_with_the_end_is_adopted_or_closed(turns: int) -> None:
+    adopted: list[socket.socket] = []
+
+    async def adopt(connection: socket.socket, data: bytes) -> None:
+        adopted.append(connection)
+        await asyncio.sleep(0)
+
+    both = doors(2, array("b", [0, 0]))
+    ours, theirs = socket.socketpair()
+    with ours, ExitStack() as stack:
+        for end in (*both[0].outlets, *(ways.inbox for ways in both)):
+            stack.enter_context(end)
+        receiving = asyncio.create_task(Handover(both[1]).receive(adopt))
+        await wait_until(lambda: bool(both[1].adopts[1]), "it adopts")
+        with theirs:
+            Handover(both[0]).move(2, theirs, b"")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        receiving.cancel()
+        with suppress(asyncio.CancelledError):
+            await receiving
+        for connection in adopted:
+            connection.close()
+        ours.setblocking(False)
+        assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(ours, 1), 10) == b""
 
 
 @pytest.mark.parametrize(
