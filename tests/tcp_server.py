@@ -11,6 +11,12 @@ _TURNS_OF_AN_ACCEPT = 4
 """How many turns of the event loop asyncio takes from a connection that it accepts to the first line that serves it."""
 
 
+async def all_accepted() -> None:
+    """Return when the connections that asyncio has accepted by now are served; a server that stops before would forget them."""
+    for _ in range(_TURNS_OF_AN_ACCEPT):
+        await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def tcp_server(serve: Serve, port: int = 0, limit: int = 1 << 16) -> AsyncGenerator[int]:
     """A server on this machine; yields its port, some free one unless told.
@@ -40,8 +46,7 @@ async def tcp_server(serve: Serve, port: int = 0, limit: int = 1 << 16) -> Async
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for _ in range(_TURNS_OF_AN_ACCEPT):
-            await asyncio.sleep(0)
+        await all_accepted()
         for writer in serving:
             writer.transport.abort()
         while tasks := list(filter(None, serving.values())):

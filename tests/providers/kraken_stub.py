@@ -13,6 +13,8 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from tests.tcp_server import all_accepted
+
 LISTED = (
     "EUR/USD", "GBP/USD", "AUD/USD", "USD/JPY", "USD/CAD", "USD/CHF", "EUR/GBP", "EUR/JPY", "EUR/CHF", "EUR/CAD", "EUR/AUD",
     "AUD/JPY", "BTC/USD", "ETH/EUR", "USDT/USD", "MATIC/GBP",
@@ -75,6 +77,8 @@ class KrakenStub:
     async def go_down(self) -> None:
         """Listen no more, and cut every connection."""
         assert self._server is not None
+        self._server.server.close()
+        await all_accepted()
         self._server.close(close_connections=False)
         self.drop()
         await self._server.wait_closed()
