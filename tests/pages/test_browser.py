@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -69,7 +70,7 @@ async def test_a_stale_price_is_grey_and_says_so_until_a_new_one_comes(
         async def answer(route: Route) -> None:
             if first == "stream":
                 await expect(bid(page, "EUR_USD")).to_have_text("1.10100")
-            await _all_stale(route)
+            await _answer(route, stale=True)
 
         async def connect(socket: WebSocketRoute) -> None:
             if first == "answer":
@@ -110,9 +111,27 @@ async def test_a_pair_is_chosen_by_keys_by_mouse_and_by_the_address(open_page: O
         await expect(chosen).to_have_text("AUD/NZD")
 
 
-async def _all_stale(route: Route) -> None:
+@pytest.mark.parametrize(
+    ("prev_close", "shown", "sign"),
+    [("1.09000", "+1.02%", "up"), ("1.11000", "−0.80%", "down"), ("1.10112", "0.00%", ""), ("1.10110", "0.00%", "")],
+    ids=["up", "down", "hardly", "none"],
+)
+async def test_the_change_of_the_day_is_that_to_the_last_close(
+    open_page: OpenPage, publisher: Publisher, valkey_url: str, tmp_path: Path, prev_close: str, shown: str, sign: str
+) -> None:
+    await publisher.publish([price("EUR_USD", 1)])
+    async with gateway(valkey_url, tmp_path) as running, open_page() as page:
+        await page.route("**/api/v1/prices/all", partial(_answer, prev_close=prev_close))
+        await page.goto(running.url)
+        change = cells(page, "EUR_USD").nth(3)
+        await expect(change).to_have_text(shown)
+        await expect(change).to_have_attribute("data-sign", sign)
+
+
+async def _answer(route: Route, **changed: object) -> None:
+    """What the gateway answers, with these fields of every price changed."""
     answer = await route.fetch()
     body = await answer.json()
     for listed in body["prices"].values():
-        listed["stale"] = True
+        listed.update(changed)
     await route.fulfill(response=answer, body=json.dumps(body))

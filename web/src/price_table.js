@@ -115,11 +115,9 @@ class Row {
     this.bid.show(price.bid);
     this.ask.show(price.ask);
     write(this.spread, price.spread);
-    write(
-      this.change,
-      price.change_pct === null ? "–" : `${price.change_pct < 0 ? "−" : "+"}${Math.abs(price.change_pct).toFixed(2)}%`,
-    );
-    this.change.dataset.sign = price.change_pct ? (price.change_pct > 0 ? "up" : "down") : "";
+    const change = price.change_pct === null ? null : Math.round(price.change_pct * 100) / 100;
+    write(this.change, change === null ? "–" : `${change < 0 ? "−" : change > 0 ? "+" : ""}${Math.abs(change).toFixed(2)}%`);
+    this.change.dataset.sign = change ? (change > 0 ? "up" : "down") : "";
     write(this.time, price.time.slice(11, 19));
     if (this.element.classList.contains("stale") !== price.stale) this.element.classList.toggle("stale", price.stale);
     write(this.note, [price.stale ? "stale" : "", KINDS[price.kind] ?? ""].filter(Boolean).join(", "));
