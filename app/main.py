@@ -14,55 +14,40 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount
 
+from app.backoff import Backoff
 from app.config import Settings
 from app.errors import DatabaseUnavailable
-from app.market.candle import Granularity
+from app.http import problems
+from app.http.gateway import Gateway
+from app.http.origins import Origins
+from app.http.rate_limit import RateLimitMiddleware
+from app.market.bars.candle import Granularity
+from app.market.measures.volatility import BARS_PER_YEAR
 from app.market.pair import TrackedPairs
-from app.market.volatility import BARS_PER_YEAR
-from app.providers.backoff import Backoff
-from app.realtime.board import Place
-from app.realtime.cache import Cache
-from app.realtime.hub import Hub
-from app.realtime.limit import RequestLimit
-from app.realtime.log import EventLog, open_redis
-from app.realtime.report import Reports
-from app.realtime.sockets import SocketServer
-from app.realtime.statistics import Statistics
-from app.realtime.subscription import Bounds
-from app.realtime.view import PriceView
-from app.routers import (
-    admin,
-    alerts,
-    best_pairs,
-    cache,
-    candles,
-    correlations,
-    description,
-    events,
-    health,
-    info,
-    jobs,
-    metrics,
-    pages,
-    price_levels,
-    prices,
-    problems,
-    prometheus,
-    sessions,
-    stream,
-)
-from app.routers.gateway import Gateway
-from app.routers.origins import Origins
-from app.routers.rate_limit import RateLimitMiddleware
-from app.storage.alerts import Alerts
-from app.storage.candles import Candles
-from app.storage.correlations import Correlations
-from app.storage.database import Database, open_database
+from app.realtime.hub.hub import Hub
+from app.realtime.hub.statistics import Statistics
+from app.realtime.hub.subscription import Bounds
+from app.realtime.log.cache import Cache
+from app.realtime.log.log import EventLog, open_redis
+from app.realtime.monitoring.board import Place
+from app.realtime.monitoring.report import Reports
+from app.realtime.monitoring.view import PriceView
+from app.realtime.transports.limit import RequestLimit
+from app.realtime.transports.sockets import SocketServer
+from app.routers.alerts import alerts, price_levels
+from app.routers.documentation import description, pages
+from app.routers.history import best_pairs, candles, correlations, metrics, sessions
+from app.routers.live import events, prices, stream
+from app.routers.operation import admin, cache, health, info, jobs, prometheus
+from app.schedule import DueTimes, schedule_of
+from app.storage.alerts.alerts import Alerts
+from app.storage.alerts.price_levels import PriceLevels
+from app.storage.database.database import Database, open_database
 from app.storage.job_runs import JobRuns
-from app.storage.metrics import Metrics
-from app.storage.price_levels import PriceLevels
+from app.storage.market.candles import Candles
+from app.storage.market.correlations import Correlations
+from app.storage.market.metrics import Metrics
 from app.trading_days import keep_trading_days
-from jobs.schedule import DueTimes, schedule_of
 
 _logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import logging
 from app.errors import DatabaseUnavailable
 from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
-from app.realtime.view import PriceView
-from app.storage.candles import Candles
+from app.realtime.monitoring.view import PriceView
+from app.storage.market.candles import Candles
 
 _EVERY = 5.0
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from app.realtime.event import Event
-from app.realtime.log import EventLog, open_redis
+from app.realtime.contract.event import Event
+from app.realtime.log.log import EventLog, open_redis
 from benchmarks.processes import PROCESS, READY
 
 BRIDGE_CORES = "BRIDGE_CORES"

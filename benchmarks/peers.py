@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from app.market.pair import DEFAULT_PAIRS
-from app.realtime.event import Event
-from app.realtime.log import EventLog, open_redis
+from app.realtime.contract.event import Event
+from app.realtime.log.log import EventLog, open_redis
 from benchmarks.processes import READY
 
 Send = Callable[[Event], Awaitable[None]]

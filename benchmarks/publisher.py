@@ -15,8 +15,8 @@ from decimal import Decimal
 from app.market.clock import utc_now
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
 from app.market.quote import Quote
-from app.realtime.event import price_update
-from app.realtime.log import EventLog, Publisher, open_redis
+from app.realtime.contract.event import price_update
+from app.realtime.log.log import EventLog, Publisher, open_redis
 
 
 def quotes() -> Iterator[Quote]:

@@ -15,11 +15,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.embedded import private_valkey
+from app.run.embedded import private_valkey
 from benchmarks.machine import this_machine
 from benchmarks.processes import Cores, companion, server
 
-_COMMAND = (sys.executable, "-m", "app.cli")
+_COMMAND = (sys.executable, "-m", "fx_gateway.cli")
 _LARGEST_ANSWER = 65_536
 
 

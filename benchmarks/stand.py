@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from app.embedded import private_valkey
+from app.run.embedded import private_valkey
 from benchmarks.flow import Flow
 from benchmarks.outcome import Outcome
 from benchmarks.processes import Companion, Cores, MeasurementFailed, RunningServer, companion, on_cores, server

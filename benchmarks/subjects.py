@@ -77,7 +77,7 @@ def launch(
         # As users start it, but for the limits: all clients come from one address, and there may be many.
         limits = {"RATE_LIMIT_REQUESTS": "0", "WEBSOCKET_MAX_CLIENTS": str(clients + 100)}
         variables = {"REDIS_URL": redis_url, "DATA_DIR": str(folder / "data"), **limits, **settings}
-        return Launch([sys.executable, "-m", "app.cli", "gateway", "--port", "0"], variables)
+        return Launch([sys.executable, "-m", "fx_gateway.cli", "gateway", "--port", "0"], variables)
     if subject.name == SOCKETIO_ON_NODE:
         node = _node()
         assert node is not None

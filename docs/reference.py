@@ -13,9 +13,9 @@ import typer.core
 import typer.main
 import yaml
 
-from app.cli import cli
 from app.config import Settings
 from app.market.pair import DEFAULT_PAIRS
+from fx_gateway.cli import cli
 
 _SPECS = Path(__file__).parent.parent / "openapi"
 _MARKER = re.compile(r"^<!-- reference: (\w+) -->$", re.MULTILINE)

@@ -18,13 +18,13 @@ from app.errors import DatabaseUnavailable
 from app.market.clock import parse_time, rfc3339
 from app.market.pair import TrackedPairs
 from app.market.price_level import PriceLevel
-from app.realtime.event import ALERT_FIGURES, ALERTS, Draft, Event, EventType, draft
-from app.realtime.log import EventLog, LogReader, open_redis
-from app.storage.database import Database, open_database
-from app.storage.price_levels import PriceLevels
+from app.realtime.contract.event import ALERT_FIGURES, ALERTS, Draft, Event, EventType, draft
+from app.realtime.log.log import EventLog, LogReader, open_redis
+from app.run.process import run_job
+from app.storage.alerts.price_levels import PriceLevels
+from app.storage.database.database import Database, open_database
 from app.storage.recording import Batch, Recording
-from jobs.persistence import persistently
-from jobs.process import run_job
+from jobs.running.persistence import persistently
 
 _NAME = "the alert watch"
 _PAGE = 1000

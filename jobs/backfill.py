@@ -9,16 +9,16 @@ from datetime import datetime, timedelta
 
 import orjson
 
+from app.backoff import Backoff
 from app.errors import ConfigurationError, DatabaseUnavailable, NotOffered, SourceError
-from app.market.candle import Granularity
+from app.market.bars.candle import Granularity
+from app.market.bars.history import CandleSource
 from app.market.clock import parse_time, rfc3339, utc_now
-from app.market.history import CandleSource
 from app.market.pair import CurrencyPair
-from app.providers.backoff import Backoff
-from app.storage.alert_states import AlertStates
-from app.storage.candles import Candles
-from app.storage.database import Database
-from jobs.aggregation import aggregate_stored
+from app.storage.alerts.states import AlertStates
+from app.storage.database.database import Database
+from app.storage.market.candles import Candles
+from jobs.history.aggregation import aggregate_stored
 
 _MOST_HOLES = 100
 _ATTEMPTS = 5

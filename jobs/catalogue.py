@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from app.schedule import DAILY_CORRELATION, HOURLY, RETENTION
 from jobs import daily_correlation_job, hourly_job, retention
-from jobs.once import Job
-from jobs.schedule import DAILY_CORRELATION, HOURLY, RETENTION
+from jobs.running.once import Job
 
 JOBS: Mapping[str, Job] = MappingProxyType(
     {

@@ -17,20 +17,20 @@ from app.alerts.correlation import (
     key_of_two,
 )
 from app.errors import ConfigurationError
-from app.market.calendar import is_stale
-from app.market.candle import Granularity
-from app.market.correlation import Matrix, matrix, rank
+from app.market.bars.candle import Granularity
+from app.market.hours.calendar import is_stale
+from app.market.measures.correlation import Matrix, matrix, rank
 from app.market.pair import CurrencyPair
-from app.realtime.event import Draft, EventType
-from app.realtime.figures import BestPairs, CorrelationMatrix
-from app.realtime.publication import publication
-from app.storage.alert_states import AlertStates
-from app.storage.candles import Candles
-from app.storage.correlations import Correlations, StoredBestPair, StoredCorrelation
-from jobs.context import JobContext
-from jobs.once import run_once
-from jobs.report import JobReport, recorded
-from jobs.schedule import DAILY_CORRELATION
+from app.realtime.contract.event import Draft, EventType
+from app.realtime.contract.figures import BestPairs, CorrelationMatrix
+from app.realtime.contract.publication import publication
+from app.schedule import DAILY_CORRELATION
+from app.storage.alerts.states import AlertStates
+from app.storage.market.candles import Candles
+from app.storage.market.correlations import Correlations, StoredBestPair, StoredCorrelation
+from jobs.running.context import JobContext
+from jobs.running.once import run_once
+from jobs.running.report import JobReport, recorded
 
 CORRELATION_WINDOW = 100
 """How many of the last H1 bars of each pair are compared: four days of open market and a little."""

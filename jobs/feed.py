@@ -8,21 +8,21 @@ import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 
+from app.backoff import Backoff
 from app.config import Settings
 from app.errors import LogUnavailable, SourceError, SourceRefused
-from app.market.candle import Granularity
+from app.market.bars.candle import Granularity
 from app.market.check import QuoteCheck
 from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
 from app.market.source import PriceSource, WatchedSource
-from app.providers.backoff import Backoff
 from app.providers.preference import PreferredSources, Switch
-from app.realtime.event import Draft, feed_status, heartbeat, price_update, source_changed
-from app.realtime.log import EventLog, Publisher, open_redis
-from app.storage.database import open_database
+from app.realtime.contract.event import Draft, feed_status, heartbeat, price_update, source_changed
+from app.realtime.log.log import EventLog, Publisher, open_redis
+from app.run.process import run_job
+from app.storage.database.database import open_database
 from jobs.backfill import HoleFiller
-from jobs.process import run_job
-from jobs.sources import open_history, open_source
+from jobs.running.sources import open_history, open_source
 
 _MOST_WAITING = 2000
 _LARGEST_BATCH = 256

@@ -15,24 +15,24 @@ from app.alerts.crossing import CrossingState
 from app.alerts.thresholds import NONE
 from app.alerts.volatility import VolatilityRule, volatility_rule_of, volatility_rules
 from app.errors import ConfigurationError, DatabaseUnavailable, GatewayError, NotOffered, SourceRefused
-from app.market.calendar import is_quoting, is_stale
-from app.market.candle import Candle, Granularity
+from app.market.bars.candle import Candle, Granularity
+from app.market.bars.history import CandleSource
 from app.market.clock import rfc3339
-from app.market.history import CandleSource
-from app.market.measures import MEASURE_BARS, Measures, measure
+from app.market.hours.calendar import is_quoting, is_stale
+from app.market.measures.measures import MEASURE_BARS, Measures, measure
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
-from app.realtime.event import EventType, price_update
-from app.realtime.figures import PairMetrics
-from app.realtime.publication import publication
-from app.storage.alert_states import AlertStates
-from app.storage.candles import Candles
-from app.storage.metrics import Metrics, StoredMetrics
-from jobs.aggregation import aggregate_stored
-from jobs.context import JobContext
-from jobs.once import run_once
-from jobs.report import JobReport, recorded
-from jobs.schedule import HOURLY
+from app.realtime.contract.event import EventType, price_update
+from app.realtime.contract.figures import PairMetrics
+from app.realtime.contract.publication import publication
+from app.schedule import HOURLY
+from app.storage.alerts.states import AlertStates
+from app.storage.market.candles import Candles
+from app.storage.market.metrics import Metrics, StoredMetrics
+from jobs.history.aggregation import aggregate_stored
+from jobs.running.context import JobContext
+from jobs.running.once import run_once
+from jobs.running.report import JobReport, recorded
 
 NEWS_FOR = 2 * 3600.0
 """Seconds of open market after which the end of a bar is no news: nothing is told of what lies further back."""

@@ -7,15 +7,15 @@ from collections import Counter
 
 import orjson
 
+from app.backoff import Backoff
 from app.config import Settings
 from app.errors import InvalidRequest, LogUnavailable
 from app.market.pair import TrackedPairs
-from app.providers.backoff import Backoff
-from app.realtime.channels import Channels, open_channels
-from app.realtime.event import EventType
-from app.realtime.log import EventLog, Publisher, open_redis
-from app.realtime.publication import publication
-from jobs.process import run_job
+from app.realtime.contract.event import EventType
+from app.realtime.contract.publication import publication
+from app.realtime.log.channels import Channels, open_channels
+from app.realtime.log.log import EventLog, Publisher, open_redis
+from app.run.process import run_job
 
 TYPE_OF_CHANNEL = {
     "price_updates": EventType.PRICE_UPDATE,

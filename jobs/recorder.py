@@ -15,18 +15,18 @@ import orjson
 
 from app.config import Settings
 from app.errors import InvalidPair, LogUnavailable
-from app.market.candle import Candle, Granularity
+from app.market.bars.candle import Candle, Granularity
+from app.market.bars.live_bars import LiveBars
 from app.market.clock import parse_time, utc_now
-from app.market.live_bars import LiveBars
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote, QuoteKind
-from app.realtime.event import ALERT_FIGURES, ALERTS, ORIGIN, VISIBLE, Event, EventType, heartbeat
-from app.realtime.log import EventLog, LogReader, open_redis
-from app.storage.candles import Candles
-from app.storage.database import Database, open_database
+from app.realtime.contract.event import ALERT_FIGURES, ALERTS, ORIGIN, VISIBLE, Event, EventType, heartbeat
+from app.realtime.log.log import EventLog, LogReader, open_redis
+from app.run.process import run_job
+from app.storage.database.database import Database, open_database
+from app.storage.market.candles import Candles
 from app.storage.recording import Batch, Recording, StoredAlert, StoredEvent, Tick
-from jobs.persistence import persistently
-from jobs.process import run_job
+from jobs.running.persistence import persistently
 
 _NAME = "the recorder"
 _PAGE = 1000

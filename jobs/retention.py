@@ -4,13 +4,13 @@ import logging
 import sys
 from datetime import datetime, timedelta
 
-from app.market.session import SESSIONS
-from app.storage.market_sessions import MarketSessions
+from app.market.hours.session import SESSIONS
+from app.schedule import RETENTION
+from app.storage.market.sessions import MarketSessions
 from app.storage.retention import Retention
-from jobs.context import JobContext
-from jobs.once import run_once
-from jobs.report import JobReport, recorded
-from jobs.schedule import RETENTION
+from jobs.running.context import JobContext
+from jobs.running.once import run_once
+from jobs.running.report import JobReport, recorded
 
 _logger = logging.getLogger(__name__)
 

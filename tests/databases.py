@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import asyncpg
 from sqlalchemy.engine import make_url
 
-from app.storage.database import open_database
+from app.storage.database.database import open_database
 from tests.postgres import PrivatePostgres, new_postgres
 
 _numbers = count(1)

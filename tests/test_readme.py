@@ -1,15 +1,15 @@
 """The README says what the code does."""
 
 import re
-from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from app.cli import cli
 from app.config import Settings
 from app.market.pair import DEFAULT_PAIRS
+from fx_gateway.cli import cli
+from tests.project import PROJECT
 
-_README = (Path(__file__).parent.parent / "README.md").read_text()
+_README = (PROJECT / "README.md").read_text()
 
 
 def settings_table() -> list[str]:

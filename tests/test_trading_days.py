@@ -11,13 +11,13 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.market.candle import Candle, Granularity, Ohlc
+from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.clock import utc_now
-from app.market.day import TradingDay
+from app.market.hours.day import TradingDay
 from app.market.pair import CurrencyPair
-from app.realtime.view import PriceView
-from app.storage.candles import Candles
-from app.storage.database import Database, open_database
+from app.realtime.monitoring.view import PriceView
+from app.storage.database.database import Database, open_database
+from app.storage.market.candles import Candles
 from app.trading_days import keep_trading_days
 from tests.postgres import PrivatePostgres, new_postgres
 from tests.realtime.listening import TRACKED, Stage, stage, tick

@@ -3,7 +3,7 @@
 Two things are looked at. The level: the size of ρ, without its sign, reaching a threshold, so that a hedge that becomes nearly
 perfect counts as much as a doubling of risk. And the change: how far ρ lies from where it was in the matrix before, whatever
 its sign, which is also how a correlation that breaks down is told of. The bounds of the categories in
-``app.market.correlation`` are no thresholds: correlations wander across them all the time.
+``app.market.measures.correlation`` are no thresholds: correlations wander across them all the time.
 """
 
 from collections.abc import Mapping

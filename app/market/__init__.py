@@ -1,1 +1,1 @@
-"""The words of foreign exchange: pairs, quotes, calendars, measures. Standard library and numpy only."""
+"""The words of foreign exchange. Standard library and numpy only."""

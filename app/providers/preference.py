@@ -9,13 +9,13 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TypeAlias
 
+from app.backoff import Backoff
 from app.errors import SourceError, SourceRefused
-from app.market.calendar import is_quoting
 from app.market.clock import utc_now
+from app.market.hours.calendar import is_quoting
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
 from app.market.source import INVENTED, PriceSource
-from app.providers.backoff import Backoff
 
 _MOST_WAITING = 2000
 _MOST_BETWEEN_CHECKS = 0.5

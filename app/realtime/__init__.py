@@ -1,1 +1,1 @@
-"""From one log to every client: events, the log, the last prices, subscriptions, the hub and its transports."""
+"""From one log to every client: the contract, the log, the hub, the wire and the transports."""

@@ -1,1 +1,1 @@
-"""REST and the entrance to the event streams: one module per resource, errors to HTTP in one table."""
+"""The endpoints: one module per resource. What they share is in ``app.http``."""

@@ -1,1 +1,1 @@
-"""What is kept: the database and everything asked of it."""
+"""The database: recording, retention and job runs, over packages of queries by subject."""

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 from sqlalchemy import desc, func, insert, select, update
 
-from app.storage.database import Database
-from app.storage.tables import JobRunRow, table_of
+from app.storage.database.database import Database
+from app.storage.database.tables import JobRunRow, table_of
 
 _RUNS = table_of(JobRunRow)
 

@@ -7,15 +7,15 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, bindparam, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.market.candle import Candle
+from app.market.bars.candle import Candle
 from app.market.quote import Quote
-from app.storage import alert_rows
-from app.storage.alert_rows import StoredAlert
-from app.storage.candle_rows import candles_of, row_of, rows_of, write_bars
-from app.storage.database import Database
-from app.storage.log_ids import id_of, numbers_of
-from app.storage.tables import AlertRow, EventRow, RecorderBarRow, RecorderCursorRow, TickRow, table_of
-from app.storage.upsert import Columns, insert_new, upsert
+from app.storage.alerts import rows as alert_rows
+from app.storage.alerts.rows import StoredAlert
+from app.storage.database.database import Database
+from app.storage.database.log_ids import id_of, numbers_of
+from app.storage.database.tables import AlertRow, EventRow, RecorderBarRow, RecorderCursorRow, TickRow, table_of
+from app.storage.database.upsert import Columns, insert_new, upsert
+from app.storage.market.candle_rows import candles_of, row_of, rows_of, write_bars
 
 __all__ = ["Batch", "Recording", "StoredAlert", "StoredEvent", "Tick"]
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Table, delete, select, tuple_
 
-from app.storage.database import Database
-from app.storage.tables import AlertRow, BestPairRow, CorrelationRow, EventRow, JobRunRow, MetricsRow, TickRow, table_of
+from app.storage.database.database import Database
+from app.storage.database.tables import AlertRow, BestPairRow, CorrelationRow, EventRow, JobRunRow, MetricsRow, TickRow, table_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHUNK = 5000

@@ -18,7 +18,7 @@ from app.alerts.correlation import (
 )
 from app.alerts.crossing import CrossingState
 from app.alerts.thresholds import NONE, Thresholds
-from app.market.correlation import pearson
+from app.market.measures.correlation import pearson
 from app.market.pair import CurrencyPair
 
 _EUR_USD, _GBP_USD, _USD_CHF = CurrencyPair("EUR", "USD"), CurrencyPair("GBP", "USD"), CurrencyPair("USD", "CHF")

@@ -18,9 +18,9 @@ from app.alerts.volatility import (
     volatility_rule_of,
     volatility_rules,
 )
-from app.market.candle import Granularity
+from app.market.bars.candle import Granularity
+from app.market.measures.volatility import BARS_PER_YEAR, close_to_close
 from app.market.pair import CurrencyPair
-from app.market.volatility import BARS_PER_YEAR, close_to_close
 
 _EUR_USD, _USD_JPY, _USD_HKD = CurrencyPair("EUR", "USD"), CurrencyPair("USD", "JPY"), CurrencyPair("USD", "HKD")
 _NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)

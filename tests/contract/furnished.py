@@ -13,14 +13,14 @@ from app.config import Settings
 from app.market.clock import rfc3339, utc_now
 from app.market.pair import TrackedPairs
 from app.market.quote import Quote
-from app.realtime.event import Draft, EventType, draft, feed_status, heartbeat, price_update, source_changed
-from app.realtime.publication import publication
-from app.storage.alerts import Alerts
-from jobs.context import JobContext, open_context
+from app.realtime.contract.event import Draft, EventType, draft, feed_status, heartbeat, price_update, source_changed
+from app.realtime.contract.publication import publication
+from app.storage.alerts.alerts import Alerts
 from jobs.daily_correlation_job import run_daily_correlation
-from jobs.demonstration import fill
+from jobs.history.demonstration import fill
 from jobs.hourly_job import run_hourly
 from jobs.recorder import Recorder
+from jobs.running.context import JobContext, open_context
 from tests.databases import on_postgres, postgres_of
 from tests.gateways import QUIET, RunningGateway, gateway
 from tests.waiting import wait_until

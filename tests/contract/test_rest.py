@@ -12,9 +12,10 @@ import pytest
 
 from tests.contract.furnished import TOKEN
 from tests.gateways import gateway
+from tests.project import PROJECT
 from tests.routers.running import assert_problem
 
-_DESCRIPTION = Path(__file__).parent.parent.parent / "openapi" / "openapi.json"
+_DESCRIPTION = PROJECT / "openapi" / "openapi.json"
 _BEARER = {"Authorization": f"Bearer {TOKEN}"}
 _EVENTS = "/api/v1/events"
 
@@ -84,7 +85,7 @@ def _found(part: Any, steps: list[str]) -> Iterator[object]:
 def test_every_operation_that_only_reads_is_in_the_contract() -> None:
     asked = {re.sub("EUR_?USD", "{instrument}", path.partition("?")[0]) for path in _ANSWERS}
     described = {path for path, item in _paths().items() if "get" in item and not path.startswith("/stream")}
-    assert described - asked == {"/api/v1/alerts/levels/{id}"}  # tests/routers/test_price_levels.py
+    assert described - asked == {"/api/v1/alerts/levels/{id}"}  # tests/routers/alerts/test_price_levels.py
 
 
 # ---------------------------------------------------------------- refusals

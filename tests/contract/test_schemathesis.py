@@ -1,6 +1,5 @@
 """Every operation keeps to its description, whatever is asked: requests made up by the description, good ones and bad ones."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +9,9 @@ from schemathesis.config import SchemathesisConfig
 
 from tests.contract.furnished import TOKEN
 from tests.contract.generation import agree
+from tests.project import PROJECT
 
-_DESCRIPTION = Path(__file__).parent.parent.parent / "openapi" / "openapi.json"
+_DESCRIPTION = PROJECT / "openapi" / "openapi.json"
 _CONFIG = SchemathesisConfig.from_dict(
     {
         "seed": 1,
@@ -23,7 +23,7 @@ _CONFIG = SchemathesisConfig.from_dict(
 schema = schemathesis.openapi.from_path(_DESCRIPTION, config=_CONFIG)
 
 
-# An event stream does not end, so that there is no answer to check; tests/realtime and tests/test_specs.py check what it says.
+# An event stream does not end, so that there is no answer to check; tests/realtime and tests/specs check what it says.
 @pytest.mark.usefixtures("untraced_test")
 @schema.exclude(path_regex="^/stream").parametrize()
 @settings(max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))

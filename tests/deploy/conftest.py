@@ -4,11 +4,11 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.postgres import postgres_server, postgres_url
+from tests.project import PROJECT
 from tests.untraced import untraced
 
 __all__ = ["commands", "postgres_server", "postgres_url", "untraced"]
@@ -18,8 +18,8 @@ __all__ = ["commands", "postgres_server", "postgres_url", "untraced"]
 def commands() -> frozenset[str]:
     """The commands that ``fx-gateway --help`` tells of."""
     helped = subprocess.run(
-        [sys.executable, "-m", "app.cli", "--help"],
-        cwd=Path(__file__).parents[2],
+        [sys.executable, "-m", "fx_gateway.cli", "--help"],
+        cwd=PROJECT,
         env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
         capture_output=True,
         text=True,

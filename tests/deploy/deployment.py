@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from app.realtime.log import EventLog
+from app.realtime.log.log import EventLog
 from tests.deploy.proxy import proxy
 from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, python_socketio
 from tests.gateways import GatewayProcess, command

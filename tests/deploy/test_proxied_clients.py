@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.realtime.log import EventLog, open_redis
+from app.realtime.log.log import EventLog, open_redis
 from tests.deploy.deployment import PAIRS, clients_of_every_kind, deployment, logged_prices
 from tests.end_to_end.recorders import Record, fetch_events
 from tests.realtime.listening import tick

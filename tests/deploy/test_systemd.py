@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.config import Settings
-from jobs.process import WRONG_SETTING
+from app.run.process import WRONG_SETTING
 from tests.deploy.proxy import DEPLOY
 
 FOLDER = DEPLOY / "systemd"

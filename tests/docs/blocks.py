@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+from tests.project import PROJECT
+
+DOCS = PROJECT / "docs"
 
 _FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 _NUMBER_OR_REST = re.compile(r"(-?\d+|…)")

@@ -3,15 +3,14 @@
 import re
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from app.cli import cli
+from fx_gateway.cli import cli
+from tests.project import PROJECT
 
-_PROJECT = Path(__file__).parent.parent.parent
-_DEPLOY = _PROJECT / "deploy"
+_DEPLOY = PROJECT / "deploy"
 
 
 def reason(command: str) -> str | None:
@@ -26,7 +25,7 @@ def check(command: str) -> None:
 
 def _make(command: str) -> None:
     target, _, arguments = command.removeprefix("make ").partition(" ")
-    assert re.search(rf"^\.PHONY:.*\b{target}\b", (_PROJECT / "Makefile").read_text(), re.MULTILINE), f"make has no {target}"
+    assert re.search(rf"^\.PHONY:.*\b{target}\b", (PROJECT / "Makefile").read_text(), re.MULTILINE), f"make has no {target}"
     assert not arguments or re.fullmatch(r'ARGS="[^"]*"', arguments), arguments
 
 
@@ -49,7 +48,7 @@ def _systemd(command: str) -> None:
 
 def _paths(command: str) -> None:
     for path in re.findall(r"(?<=\s)(?:deploy/[\w./-]+|requirements\.lock|\.env\.example)", command):
-        assert (_PROJECT / path).exists() or (_DEPLOY / path).exists(), path
+        assert (PROJECT / path).exists() or (_DEPLOY / path).exists(), path
 
 
 def _clone(command: str) -> None:

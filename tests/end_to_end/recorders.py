@@ -12,9 +12,10 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from tests.project import PROJECT
 from tests.tcp_server import tcp_server
 
-_CLIENTS = Path(__file__).parent.parent / "clients"
+_CLIENTS = PROJECT / "tests" / "clients"
 
 _EVENTS = ("price_update", "volatility_alert", "correlation_alert", "data_ready", "gap")
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from app.market.candle import Candle, Granularity
+from app.market.bars.candle import Candle, Granularity
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
-from app.storage.candles import Candles
-from app.storage.database import open_database
+from app.storage.database.database import open_database
+from app.storage.market.candles import Candles
 from tests.gateways import command
-from tests.providers.oanda_stub import TOKEN, OandaStub
-from tests.providers.oanda_stub_market import candles
+from tests.providers.oanda.stub import TOKEN, OandaStub
+from tests.providers.oanda.stub_market import candles
 from tests.untraced import UNTRACED
 from tests.waiting import wait_until
 

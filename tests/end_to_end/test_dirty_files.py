@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from app.market.candle import Candle, Granularity
+from app.market.bars.candle import Candle, Granularity
 from app.market.pair import CurrencyPair
-from app.storage.candles import Candles
-from app.storage.database import open_database
+from app.storage.database.database import open_database
+from app.storage.market.candles import Candles
 from tests.gateways import command
 from tests.untraced import UNTRACED
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.realtime.log import EventLog, open_redis
+from app.realtime.log.log import EventLog, open_redis
 from tests.end_to_end.recorders import (
     Record,
     chromium_eventsource,

@@ -10,17 +10,17 @@ from typing import Any
 import httpx
 import pytest
 
-from app.market.calendar import is_quoting
-from app.market.candle import Candle, Granularity
+from app.market.bars.candle import Candle, Granularity
 from app.market.clock import utc_now
+from app.market.hours.calendar import is_quoting
 from app.market.pair import CurrencyPair
-from app.realtime.event import cursor_order
-from app.storage.candles import Candles
-from app.storage.database import open_database
+from app.realtime.contract.event import cursor_order
+from app.storage.database.database import open_database
+from app.storage.market.candles import Candles
 from tests.end_to_end.recorders import Record, python_socketio
 from tests.gateways import GatewayProcess, command
-from tests.providers.oanda_stub import TOKEN, OandaStub
-from tests.providers.oanda_stub_market import candles
+from tests.providers.oanda.stub import TOKEN, OandaStub
+from tests.providers.oanda.stub_market import candles
 from tests.realtime.stream_clients import StreamEvent, open_stream
 from tests.untraced import UNTRACED
 from tests.waiting import wait_until

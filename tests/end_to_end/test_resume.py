@@ -14,9 +14,9 @@ import pytest
 from app.market.clock import utc_now
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
 from app.market.quote import Quote
-from app.realtime.event import Draft, price_update
-from app.realtime.log import EventLog, Publisher, open_redis
-from app.realtime.publication import publication
+from app.realtime.contract.event import Draft, price_update
+from app.realtime.contract.publication import publication
+from app.realtime.log.log import EventLog, Publisher, open_redis
 from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, python_socketio
 from tests.gateways import gateway
 from tests.waiting import wait_until

@@ -7,8 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.realtime.event import cursor_order
-from app.realtime.log import EventLog, open_redis
+from app.realtime.contract.event import cursor_order
+from app.realtime.log.log import EventLog, open_redis
 from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, python_socketio
 from tests.gateways import command
 from tests.private_valkey import PrivateValkey

@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from app.realtime.log import EventLog, Publisher, open_redis
+from app.realtime.log.log import EventLog, Publisher, open_redis
+from tests.project import PROJECT
 from tests.untraced import untraced
 
 __all__ = ["untraced"]
-
-_PROJECT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
 def examples(tmp_path: Path) -> Path:
     """A copy of the examples, with the client library where ``npm install`` puts it."""
     folder = tmp_path / "examples"
-    shutil.copytree(_PROJECT / "examples", folder, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
-    (folder / "node_modules").symlink_to(_PROJECT / "tests" / "clients" / "node_modules")
+    shutil.copytree(PROJECT / "examples", folder, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    (folder / "node_modules").symlink_to(PROJECT / "tests" / "clients" / "node_modules")
     return folder
 
 

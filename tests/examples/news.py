@@ -4,8 +4,8 @@ from decimal import Decimal
 
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
 from app.market.quote import Quote
-from app.realtime.event import Draft, price_update
-from app.realtime.publication import publication
+from app.realtime.contract.event import Draft, price_update
+from app.realtime.contract.publication import publication
 from tests.building import MOMENT
 
 _PAIRS = TrackedPairs(DEFAULT_PAIRS)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.market.pair import DEFAULT_PAIRS
-from app.realtime.log import Publisher, open_redis
+from app.realtime.log.log import Publisher, open_redis
 from tests.examples.browser import Page, open_page, served
 from tests.examples.news import correlation, data_ready, mid, price, quote, volatility
 from tests.gateways import gateway

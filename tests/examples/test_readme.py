@@ -2,10 +2,10 @@
 
 import json
 import re
-from pathlib import Path
 
-_PROJECT = Path(__file__).parent.parent.parent
-_EXAMPLES = _PROJECT / "examples"
+from tests.project import PROJECT
+
+_EXAMPLES = PROJECT / "examples"
 
 
 def test_the_readme_names_every_file() -> None:
@@ -16,5 +16,5 @@ def test_the_readme_names_every_file() -> None:
 
 def test_npm_installs_the_major_version_that_is_tested() -> None:
     wanted = json.loads((_EXAMPLES / "package.json").read_text())["dependencies"]
-    tested = json.loads((_PROJECT / "tests" / "clients" / "package.json").read_text())["dependencies"]
+    tested = json.loads((PROJECT / "tests" / "clients" / "package.json").read_text())["dependencies"]
     assert wanted == {name: tested[name].partition(".")[0] for name in wanted}

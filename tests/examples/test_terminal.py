@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.realtime.log import Publisher, open_redis
+from app.realtime.log.log import Publisher, open_redis
 from tests.examples.news import correlation, data_ready, mid, price, volatility
 from tests.examples.programs import run
 from tests.gateways import gateway

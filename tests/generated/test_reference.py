@@ -11,7 +11,8 @@ import yaml
 from fastapi import FastAPI
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from app.routers import pages, problems
+from app.http import problems
+from app.routers.documentation import pages
 from tests.generated.tools import ASYNCAPI, OPENAPI, PROJECT
 
 _PAGES = ("/docs", "/redoc", "/docs/events")

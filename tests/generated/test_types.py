@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.routers.pages import BUILT
+from app.routers.documentation.pages import BUILT
 from tests.generated.tools import ASYNCAPI, PACKAGES, PROGRAMS, PROJECT, run, script
 
 _EXAMPLE = PROJECT / "examples" / "typed-client.ts"

@@ -12,12 +12,12 @@ import orjson
 
 from app.config import load_settings
 from app.errors import SourceError
-from app.market.candle import Candle, Granularity, Ohlc
-from app.market.history import CandleSource
+from app.market.bars.candle import Candle, Granularity, Ohlc
+from app.market.bars.history import CandleSource
 from app.market.pair import CurrencyPair
-from app.realtime.event import Event, EventType
-from app.realtime.log import EventLog
-from jobs.context import JobContext, open_context
+from app.realtime.contract.event import Event, EventType
+from app.realtime.log.log import EventLog
+from jobs.running.context import JobContext, open_context
 
 EUR_USD, GBP_USD, USD_JPY = CurrencyPair("EUR", "USD"), CurrencyPair("GBP", "USD"), CurrencyPair("USD", "JPY")
 HOUR = timedelta(hours=1)

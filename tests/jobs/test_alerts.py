@@ -15,11 +15,11 @@ from app.market.clock import utc_now
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.price_level import Direction, PriceLevel
 from app.market.quote import Quote
-from app.realtime.event import Draft, EventType, price_update
-from app.realtime.log import EventLog, open_redis
-from app.realtime.publication import publication
-from app.storage.database import Database, open_database
-from app.storage.price_levels import PriceLevels
+from app.realtime.contract.event import Draft, EventType, price_update
+from app.realtime.contract.publication import publication
+from app.realtime.log.log import EventLog, open_redis
+from app.storage.alerts.price_levels import PriceLevels
+from app.storage.database.database import Database, open_database
 from app.storage.recording import Recording
 from jobs.alerts import AlertWatch, addresses
 from tests.alerts.web_hook import web_hook

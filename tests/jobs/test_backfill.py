@@ -10,11 +10,11 @@ from decimal import Decimal
 import pytest
 
 from app.errors import ConfigurationError, DatabaseUnavailable, NotOffered, SourceError
-from app.market.candle import Candle, Granularity, Ohlc, aggregate
+from app.market.bars.candle import Candle, Granularity, Ohlc, aggregate
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
-from app.storage.candles import Candles
-from app.storage.database import Database
+from app.storage.database.database import Database
+from app.storage.market.candles import Candles
 from jobs.backfill import Backfill, HoleFiller, Stretch
 from tests.jobs.bars import EUR_USD, GBP_USD, HOUR, USD_JPY, bar_of, hours
 from tests.waiting import wait_until
@@ -162,8 +162,8 @@ _BROKE_OFF = datetime(2024, 6, 19, 10, 3, 20, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.providers.backoff._SHORTEST_LIMIT", 0.01)
-    monkeypatch.setattr("app.providers.backoff._LONGEST_LIMIT", 0.01)
+    monkeypatch.setattr("app.backoff._SHORTEST_LIMIT", 0.01)
+    monkeypatch.setattr("app.backoff._LONGEST_LIMIT", 0.01)
 
 
 @asynccontextmanager

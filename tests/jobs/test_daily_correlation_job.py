@@ -3,15 +3,15 @@ from itertools import combinations
 
 import pytest
 
-from app.market.candle import Granularity
+from app.market.bars.candle import Granularity
 from app.market.clock import rfc3339
-from app.market.correlation import matrix, rank
-from app.realtime.event import EventType
-from app.realtime.figures import BestPairs, CorrelationMatrix
-from app.storage.alert_states import AlertStates
-from app.storage.candles import Candles
-from app.storage.correlations import Correlations, StoredCorrelation
+from app.market.measures.correlation import matrix, rank
+from app.realtime.contract.event import EventType
+from app.realtime.contract.figures import BestPairs, CorrelationMatrix
+from app.storage.alerts.states import AlertStates
 from app.storage.job_runs import JobRuns
+from app.storage.market.candles import Candles
+from app.storage.market.correlations import Correlations, StoredCorrelation
 from jobs.daily_correlation_job import CORRELATION_WINDOW, run_daily_correlation
 from tests.jobs.bars import EUR_USD, GBP_USD, HOUR, USD_JPY, events, hours, job_context
 

@@ -18,14 +18,14 @@ from app.errors import ConfigurationError, SourceError, SourceRefused
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote
-from app.realtime.event import Event, EventType
-from app.realtime.log import EventLog, open_redis
+from app.realtime.contract.event import Event, EventType
+from app.realtime.log.log import EventLog, open_redis
+from app.run.process import run_job
 from jobs.feed import Feed, run
-from jobs.process import run_job
 from tests.private_valkey import PrivateValkey
+from tests.project import PROJECT
 from tests.waiting import wait_until
 
-_PROJECT = Path(__file__).parents[2]
 _PAIRS = TrackedPairs(["EUR_USD", "USD_JPY"])
 
 
@@ -266,7 +266,7 @@ async def test_a_signal_ends_the_program(valkey_url: str, tmp_path: Path, number
         "-m",
         "jobs.feed",
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(_PROJECT), "REDIS_URL": valkey_url, "SIMULATED_RATE": "200"},
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "REDIS_URL": valkey_url, "SIMULATED_RATE": "200"},
         stderr=asyncio.subprocess.PIPE,
     )
     async with open_redis(valkey_url) as redis:

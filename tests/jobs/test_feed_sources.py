@@ -11,8 +11,8 @@ import pytest
 from app.errors import SourceError, SourceRefused
 from app.market.pair import TrackedPairs
 from app.providers.preference import PreferredSources
-from app.realtime.event import EventType
-from app.realtime.log import EventLog, open_redis
+from app.realtime.contract.event import EventType
+from app.realtime.log.log import EventLog, open_redis
 from jobs.feed import Feed, Switches
 from tests.providers.preferred import ToldSource
 from tests.waiting import wait_until
@@ -23,7 +23,7 @@ _TOLD = (EventType.PRICE_UPDATE, EventType.SOURCE_CHANGED)
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.providers.backoff._SHORTEST_LIMIT", 0.05)
+    monkeypatch.setattr("app.backoff._SHORTEST_LIMIT", 0.05)
 
 
 @pytest.fixture

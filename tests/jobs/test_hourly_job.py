@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from app.errors import LogUnavailable, NotOffered, SourceRefused
-from app.market.candle import Granularity, aggregate
+from app.market.bars.candle import Granularity, aggregate
 from app.market.clock import rfc3339
-from app.market.measures import MEASURE_BARS, measure
+from app.market.measures.measures import MEASURE_BARS, measure
 from app.market.quote import Quote, QuoteKind
-from app.realtime.event import EventType, price_update
-from app.realtime.figures import PairMetrics
-from app.storage.alert_states import AlertStates
-from app.storage.candles import Candles
+from app.realtime.contract.event import EventType, price_update
+from app.realtime.contract.figures import PairMetrics
+from app.storage.alerts.states import AlertStates
 from app.storage.job_runs import JobRuns
-from app.storage.metrics import Metrics, StoredMetrics
+from app.storage.market.candles import Candles
+from app.storage.market.metrics import Metrics, StoredMetrics
 from jobs.hourly_job import run_hourly
 from tests.jobs.bars import EUR_USD, GBP_USD, HOUR, USD_JPY, Scripted, events, hours, job_context, source_error
 from tests.private_valkey import PrivateValkey

@@ -16,15 +16,15 @@ from redis.asyncio import Redis
 from app.config import load_settings
 from app.errors import LogUnavailable
 from app.market.pair import DEFAULT_PAIRS, TrackedPairs
-from app.realtime.channels import open_channels
-from app.realtime.event import Event
-from app.realtime.log import EventLog, open_redis
+from app.realtime.contract.event import Event
+from app.realtime.log.channels import open_channels
+from app.realtime.log.log import EventLog, open_redis
 from jobs.pubsub_bridge import TYPE_OF_CHANNEL, Bridge, run
 from tests.building import ready_draft
 from tests.private_valkey import PrivateValkey
+from tests.project import PROJECT
 from tests.waiting import wait_until
 
-_PROJECT = Path(__file__).parents[2]
 _PAIRS = TrackedPairs(DEFAULT_PAIRS)
 _PRICE = b'{"instrument":"EUR_USD","price":{"bid":"1.0945","ask":"1.0947"},"source":"mine"}'
 _READY = b'{"data_type":"prices","count":%d}'
@@ -242,7 +242,7 @@ async def test_a_signal_ends_the_program(valkey_url: str, redis: Redis, tmp_path
         "-m",
         "jobs.pubsub_bridge",
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(_PROJECT), "REDIS_URL": valkey_url},
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "REDIS_URL": valkey_url},
         stderr=asyncio.subprocess.PIPE,
     )
     try:

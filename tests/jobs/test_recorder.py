@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.market.candle import Candle, CandleBuilder, Granularity
+from app.market.bars.candle import Candle, CandleBuilder, Granularity
 from app.market.clock import parse_time, utc_now
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote, QuoteKind
-from app.providers.bar_files import open_bar_files
-from app.providers.recording import Recording as RecordedQuotes
-from app.realtime.event import Draft, heartbeat, price_update
-from app.realtime.log import EventLog, open_redis
-from app.realtime.publication import publication
-from app.storage.alerts import Alerts
-from app.storage.candles import Candles
-from app.storage.database import Database, open_database
+from app.providers.bar_files.files import open_bar_files
+from app.providers.replay.recording import Recording as RecordedQuotes
+from app.realtime.contract.event import Draft, heartbeat, price_update
+from app.realtime.contract.publication import publication
+from app.realtime.log.log import EventLog, open_redis
+from app.storage.alerts.alerts import Alerts
+from app.storage.database.database import Database, open_database
+from app.storage.market.candles import Candles
 from app.storage.recording import Recording
 from jobs.recorder import Recorder
 from tests.postgres import PrivatePostgres

@@ -1,11 +1,11 @@
 from datetime import UTC, datetime, timedelta
 
+from app.market.hours.session import SESSIONS
 from app.market.quote import Quote
-from app.market.session import SESSIONS
-from app.storage.candles import Candles
 from app.storage.job_runs import JobRuns
-from app.storage.market_sessions import MarketSessions
-from app.storage.metrics import Metrics, StoredMetrics
+from app.storage.market.candles import Candles
+from app.storage.market.metrics import Metrics, StoredMetrics
+from app.storage.market.sessions import MarketSessions
 from app.storage.recording import Batch, Recording, StoredEvent, Tick
 from jobs.retention import run_retention
 from tests.jobs.bars import EUR_USD, HOUR, hours, job_context

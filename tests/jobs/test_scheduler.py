@@ -10,13 +10,13 @@ from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped
 from app.config import load_settings
 from app.errors import ConfigurationError
 from app.market.clock import utc_now
-from app.storage.database import open_database
+from app.schedule import DueTimes
+from app.storage.database.database import open_database
 from app.storage.job_runs import JobRuns
 from jobs.catalogue import JOBS
-from jobs.context import JobContext
-from jobs.once import Job
-from jobs.report import JobReport, recorded
-from jobs.schedule import DueTimes
+from jobs.running.context import JobContext
+from jobs.running.once import Job
+from jobs.running.report import JobReport, recorded
 from jobs.scheduler import ScheduledJob, Scheduler, run, scheduled_jobs
 from tests.jobs.bars import job_context
 from tests.postgres import PrivatePostgres

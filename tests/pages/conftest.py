@@ -9,13 +9,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from app.realtime.log import EventLog, Publisher, open_redis
-from app.routers.pages import BUILT
+from app.realtime.log.log import EventLog, Publisher, open_redis
+from app.routers.documentation.pages import BUILT
+from tests.project import PROJECT
 from tests.untraced import untraced
 
 __all__ = ["untraced"]
-
-_PROJECT = Path(__file__).parent.parent.parent
 
 _WITHIN = 20_000
 
@@ -36,13 +35,13 @@ def built() -> Path:
 @pytest.fixture(scope="session")
 def axe() -> str:
     """The script that finds what keeps people from using a page."""
-    return (_PROJECT / "web" / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+    return (PROJECT / "web" / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
 def screenshots() -> Path:
     """Where pictures of this run are kept."""
-    folder = _PROJECT / "build" / "screenshots"
+    folder = PROJECT / "build" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -11,8 +11,8 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, Response, expect
 
 from app.market.pair import DEFAULT_PAIRS
-from app.realtime.event import heartbeat
-from app.realtime.log import EventLog, open_redis
+from app.realtime.contract.event import heartbeat
+from app.realtime.log.log import EventLog, open_redis
 from tests.gateways import RunningGateway, gateway
 from tests.pages.conftest import OpenPage
 from tests.private_valkey import PrivateValkey

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Route, WebSocketRoute, expect
 
 from app.market.pair import DEFAULT_PAIRS
-from app.realtime.log import Publisher
+from app.realtime.log.log import Publisher
 from tests.examples.news import price
 from tests.gateways import gateway
 from tests.pages.conftest import OpenPage, Record

@@ -13,12 +13,12 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from app.config import Settings
-from app.market.candle import Granularity
+from app.market.bars.candle import Granularity
 from app.market.clock import utc_now
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair
 from app.market.quote import Quote
-from app.realtime.event import Draft, price_update
-from app.realtime.log import Publisher
+from app.realtime.contract.event import Draft, price_update
+from app.realtime.log.log import Publisher
 from jobs.alerts import run
 from tests.examples.news import price, volatility
 from tests.gateways import QUIET, RunningGateway, gateway

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.realtime.log import Publisher
+from app.realtime.log.log import Publisher
 from tests.deploy.proxy import proxy
 from tests.examples.news import price
 from tests.gateways import gateway

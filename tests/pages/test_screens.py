@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from app.market.pair import DEFAULT_PAIRS
-from app.realtime.log import Publisher
+from app.realtime.log.log import Publisher
 from tests.examples.news import data_ready, price, volatility
 from tests.gateways import gateway
 from tests.pages.conftest import OpenPage, Record

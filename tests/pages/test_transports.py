@@ -7,7 +7,7 @@ import httpx
 import pytest
 from playwright.async_api import Route, WebSocketRoute, expect
 
-from app.realtime.log import Publisher, open_redis
+from app.realtime.log.log import Publisher, open_redis
 from tests.examples.news import price, volatility
 from tests.gateways import gateway
 from tests.pages.conftest import OpenPage

@@ -29,7 +29,7 @@ def ecb() -> ToldSource:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.providers.backoff._SHORTEST_LIMIT", 0.05)
+    monkeypatch.setattr("app.backoff._SHORTEST_LIMIT", 0.05)
 
 
 async def _said_all(*sources: ToldSource) -> None:

@@ -5,11 +5,11 @@ import pytest
 
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
 from app.market.quote import QuoteKind
-from app.providers.ecb import EcbSource
-from app.providers.kraken import KrakenSource
-from app.providers.simulated import SimulatedSource
-from tests.providers.frankfurter_stub import frankfurter_stub
-from tests.providers.kraken_stub import kraken_stub
+from app.providers.ecb.source import EcbSource
+from app.providers.kraken.source import KrakenSource
+from app.providers.simulated.source import SimulatedSource
+from tests.providers.ecb.frankfurter_stub import frankfurter_stub
+from tests.providers.kraken.stub import kraken_stub
 from tests.providers.preferred import reading
 from tests.waiting import wait_until
 
@@ -22,7 +22,7 @@ _RATES = {
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.providers.backoff._SHORTEST_LIMIT", 0.05)
+    monkeypatch.setattr("app.backoff._SHORTEST_LIMIT", 0.05)
 
 
 async def test_daily_rates_stand_in_for_what_an_exchange_has_not_and_for_the_exchange_until_it_is_heard() -> None:

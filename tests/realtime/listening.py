@@ -10,12 +10,12 @@ import orjson
 from app.market.clock import utc_now
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
 from app.market.quote import Quote
-from app.realtime.event import Draft, cursor_order, price_update
-from app.realtime.frames import EVENT_STREAM
-from app.realtime.hub import Hub
-from app.realtime.log import EventLog, Publisher, open_redis
-from app.realtime.publication import publication
-from app.realtime.subscription import Bounds, Interest, Subscription
+from app.realtime.contract.event import Draft, cursor_order, price_update
+from app.realtime.contract.publication import publication
+from app.realtime.hub.frames import EVENT_STREAM
+from app.realtime.hub.hub import Hub
+from app.realtime.hub.subscription import Bounds, Interest, Subscription
+from app.realtime.log.log import EventLog, Publisher, open_redis
 from tests.waiting import wait_until
 
 TRACKED = TrackedPairs(DEFAULT_PAIRS)

@@ -12,9 +12,9 @@ import pytest
 from starlette.routing import Mount
 
 from app.market.pair import DEFAULT_PAIRS
-from app.realtime.engine import GatewaySocket
-from app.realtime.event import Draft, cursor_order
-from app.realtime.log import EventLog, Publisher, open_redis
+from app.realtime.contract.event import Draft, cursor_order
+from app.realtime.log.log import EventLog, Publisher, open_redis
+from app.realtime.transports.engine import GatewaySocket
 from tests.gateways import RunningGateway, gateway
 from tests.realtime.listening import alert, data_ready, tick
 from tests.realtime.socket_clients import RawSocket, event_of, raw_socket

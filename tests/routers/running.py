@@ -21,38 +21,27 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
-from app.market.candle import Candle, Granularity, Ohlc
+from app.http import problems
+from app.http.gateway import Gateway
+from app.http.rate_limit import RateLimitMiddleware
+from app.market.bars.candle import Candle, Granularity, Ohlc
+from app.market.measures.volatility import BARS_PER_YEAR
 from app.market.pair import CurrencyPair
-from app.market.volatility import BARS_PER_YEAR
-from app.realtime.cache import Cache
-from app.realtime.log import open_redis
-from app.realtime.report import Reports
-from app.realtime.view import PriceView
-from app.routers import (
-    alerts,
-    best_pairs,
-    cache,
-    candles,
-    correlations,
-    events,
-    health,
-    info,
-    jobs,
-    metrics,
-    price_levels,
-    prices,
-    problems,
-    sessions,
-)
-from app.routers.gateway import Gateway
-from app.routers.rate_limit import RateLimitMiddleware
-from app.storage.alerts import Alerts
-from app.storage.candles import Candles
-from app.storage.correlations import Correlations
-from app.storage.database import Database, open_database
+from app.realtime.log.cache import Cache
+from app.realtime.log.log import open_redis
+from app.realtime.monitoring.report import Reports
+from app.realtime.monitoring.view import PriceView
+from app.routers.alerts import alerts, price_levels
+from app.routers.history import best_pairs, candles, correlations, metrics, sessions
+from app.routers.live import events, prices
+from app.routers.operation import cache, health, info, jobs
+from app.storage.alerts.alerts import Alerts
+from app.storage.alerts.price_levels import PriceLevels
+from app.storage.database.database import Database, open_database
 from app.storage.job_runs import JobRuns
-from app.storage.metrics import Metrics
-from app.storage.price_levels import PriceLevels
+from app.storage.market.candles import Candles
+from app.storage.market.correlations import Correlations
+from app.storage.market.metrics import Metrics
 from tests.databases import migrated_postgres, on_postgres
 from tests.realtime.listening import Stage, stage
 

@@ -10,8 +10,8 @@ import pytest
 from app.config import Settings
 from app.errors import ConfigurationError
 from app.main import create_app
-from app.market.candle import Granularity
-from app.storage.database import open_database
+from app.market.bars.candle import Granularity
+from app.storage.database.database import open_database
 from tests.gateways import QUIET, gateway
 from tests.routers.running import assert_problem, bars
 from tests.waiting import wait_until

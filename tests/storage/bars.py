@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
-from app.market.candle import Candle, Granularity, Ohlc
+from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.pair import CurrencyPair
 
 EUR_USD, GBP_USD, USD_JPY = CurrencyPair("EUR", "USD"), CurrencyPair("GBP", "USD"), CurrencyPair("USD", "JPY")

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.storage.database import Database
+from app.storage.database.database import Database
 from app.storage.job_runs import JobRun, JobRuns
 
 _NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)

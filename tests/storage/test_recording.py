@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import func, select
 
 from app.errors import DatabaseUnavailable, InvalidCursor
-from app.market.candle import Candle, Granularity
-from app.market.live_bars import LiveBars
+from app.market.bars.candle import Candle, Granularity
+from app.market.bars.live_bars import LiveBars
 from app.market.quote import Quote, QuoteKind
-from app.storage.alerts import Alerts
-from app.storage.candles import Candles
-from app.storage.database import Database, open_database
+from app.storage.alerts.alerts import Alerts
+from app.storage.database.database import Database, open_database
+from app.storage.database.tables import AlertRow, EventRow, Row, TickRow, table_of
+from app.storage.market.candles import Candles
 from app.storage.recording import Batch, Recording, StoredAlert, StoredEvent, Tick
-from app.storage.tables import AlertRow, EventRow, Row, TickRow, table_of
 from tests.postgres import PrivatePostgres
 from tests.storage.bars import EUR_USD, GBP_USD, bar
 

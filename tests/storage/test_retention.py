@@ -5,14 +5,14 @@ import pytest
 from sqlalchemy import func, select
 
 from app.market.quote import Quote
-from app.storage.candles import Candles
-from app.storage.correlations import Correlations, StoredBestPair, StoredCorrelation
-from app.storage.database import Database
+from app.storage.database.database import Database
+from app.storage.database.tables import Row
 from app.storage.job_runs import JobRuns
-from app.storage.metrics import Metrics, StoredMetrics
+from app.storage.market.candles import Candles
+from app.storage.market.correlations import Correlations, StoredBestPair, StoredCorrelation
+from app.storage.market.metrics import Metrics, StoredMetrics
 from app.storage.recording import Batch, Recording, StoredAlert, StoredEvent, Tick
 from app.storage.retention import Retention
-from app.storage.tables import Row
 from tests.storage.bars import EUR_USD, bar
 
 _NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""What the endpoints share: parameters, errors as problem documents, limits, tokens, origins."""

@@ -1,0 +1,100 @@
+"""The newest correlation matrix and the pairs found by it: from Redis, else from the database."""
+
+from collections.abc import Sequence
+
+from app.errors import LogUnavailable
+from app.http.gateway import Gateway
+from app.market.bars.candle import Granularity
+from app.market.clock import rfc3339
+from app.market.measures.correlation import Category
+from app.market.pair import CurrencyPair
+from app.market.source import INVENTED
+from app.realtime.contract.figures import BestPair, BestPairs, CorrelationMatrix
+from app.storage.market.correlations import StoredCorrelation
+
+
+async def newest_matrix(gateway: Gateway) -> CorrelationMatrix | None:
+    """The matrix that was computed last; None before the first. Raises DatabaseUnavailable where neither store answers."""
+    try:
+        cached = await gateway.from_redis(gateway.cache.matrix())
+    except LogUnavailable:
+        cached = None
+    if cached is not None:
+        return cached
+    cells = await gateway.from_database(gateway.correlations.newest())
+    return _matrix(cells, gateway.hub.pairs.names, await _simulated(gateway, cells)) if cells else None
+
+
+async def newest_best_pairs(gateway: Gateway) -> BestPairs | None:
+    """The best pairs of the matrix that was computed last; None before the first. Errors as for ``newest_matrix``."""
+    try:
+        cached = await gateway.from_redis(gateway.cache.best_pairs())
+    except LogUnavailable:
+        cached = None
+    if cached is not None:
+        return cached
+    cells = await gateway.from_database(gateway.correlations.newest())
+    if not cells:
+        return None
+    stored = await gateway.from_database(gateway.correlations.best())
+    # In the order of the cache: category by category as they are told apart, not by their names.
+    order = list(Category)
+    pairs = [
+        BestPair(
+            pair1=pair.pair1,
+            pair2=pair.pair2,
+            category=Category(pair.category),
+            correlation=pair.correlation,
+            observations=pair.observations,
+            reason=pair.reason,
+            rank=pair.rank,
+        )
+        for pair in stored
+    ]
+    pairs.sort(key=lambda pair: (order.index(pair.category), pair.rank))
+    simulated = await _simulated(gateway, cells)
+    return BestPairs(timestamp=rfc3339(cells[0].time), simulated=simulated, count=len(pairs), pairs=pairs)
+
+
+def _matrix(cells: Sequence[StoredCorrelation], tracked: Sequence[str], simulated: bool) -> CorrelationMatrix:
+    """The matrix of its cells above the diagonal. The end of its bars stands for when it was computed.
+
+    A pair that is in step with itself has on the diagonal as many observations as it has with any other.
+    """
+    found = _names(cells)
+    names = [name for name in tracked if name in found] + sorted(found.difference(tracked))
+    matrix: dict[str, dict[str, float | None]] = {name: dict.fromkeys(names) for name in names}
+    observations = {name: dict.fromkeys(names, 0) for name in names}
+    for cell in cells:
+        for row, column in ((cell.pair1, cell.pair2), (cell.pair2, cell.pair1)):
+            matrix[row][column] = cell.correlation
+            observations[row][column] = cell.observations
+    for name in names:
+        observations[name][name] = max(observations[name].values())
+        matrix[name][name] = 1.0 if any(value is not None for value in matrix[name].values()) else None
+    first = cells[0]
+    return CorrelationMatrix(
+        timestamp=rfc3339(first.time),
+        end=rfc3339(first.time),
+        granularity=Granularity(first.granularity),
+        window=first.window,
+        pair_count=len(names),
+        simulated=simulated,
+        matrix=matrix,
+        observations=observations,
+    )
+
+
+async def _simulated(gateway: Gateway, cells: Sequence[StoredCorrelation]) -> bool:
+    """Whether there are invented bars among those that a stored matrix may have been computed from: it does not say itself."""
+    pairs = [CurrencyPair.parse(name) for name in sorted(_names(cells))]
+    first = cells[0]
+    found = await gateway.from_database(
+        gateway.candles.newest(pairs, Granularity(first.granularity), first.window, until=first.time)
+    )
+    return any(bar.source in INVENTED for bars in found.values() for bar in bars)
+
+
+def _names(cells: Sequence[StoredCorrelation]) -> set[str]:
+    """The pairs of a matrix."""
+    return {name for cell in cells for name in (cell.pair1, cell.pair2)}

@@ -1,0 +1,306 @@
+"""Errors as HTTP: RFC 9457 problem details, from one table."""
+
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from math import ceil
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import (
+    CursorExpired,
+    DatabaseUnavailable,
+    Forbidden,
+    GatewayError,
+    InvalidCursor,
+    InvalidPair,
+    InvalidRequest,
+    LogUnavailable,
+    NoData,
+    NoPrice,
+    NotFound,
+    NotReady,
+    PayloadTooLarge,
+    TooManyClients,
+    TooManyRequests,
+    Unauthorized,
+)
+from app.http.bodies import InvalidBody
+from app.realtime.contract.messages import Problem
+from app.realtime.hub.frames import EVENT_STREAM
+
+_logger = logging.getLogger(__name__)
+
+_MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a kind of error is told: its status, its title and what a client can make of it."""
+
+    status: int
+    title: str
+    message: str
+
+    @property
+    def type(self) -> str:
+        """The URI that programs recognise the kind by."""
+        return f"urn:problem-type:fx-gateway:{self.title.lower().replace(' ', '-')}"
+
+
+_INTERNAL = Kind(500, "Internal error", "The request could not be answered")
+_INVALID = Kind(400, "Invalid request", "A value of the request cannot be used")
+_INVALID_BODY = Kind(422, "Invalid body", "The body of the request cannot be used; nothing was done")
+
+_KINDS: Mapping[type[Exception], Kind] = {
+    InvalidRequest: _INVALID,
+    InvalidPair: Kind(400, "Invalid pair", "Not a currency pair, or not one that this gateway tracks"),
+    InvalidCursor: Kind(400, "Invalid cursor", "A cursor is the id of an event"),
+    InvalidBody: _INVALID_BODY,
+    Unauthorized: Kind(401, "Unauthorized", "A bearer token that this gateway knows is needed"),
+    Forbidden: Kind(403, "Forbidden", "This gateway does not allow it"),
+    NoPrice: Kind(404, "No price yet", "Run hourly cron job to populate prices"),
+    NoData: Kind(404, "No data", "Nothing is stored for this yet"),
+    NotFound: Kind(404, "Not found", "There is none of that name"),
+    CursorExpired: Kind(410, "Cursor expired", "Begin anew without it, from the oldest event that is retained"),
+    PayloadTooLarge: Kind(413, "Payload too large", "Send less at a time"),
+    TooManyRequests: Kind(429, "Too many requests", "Try again later"),
+    TooManyClients: Kind(503, "Too many clients", "Every place for a streaming client is taken; try again later"),
+    NotReady: Kind(503, "Not ready", "Try again shortly"),
+    LogUnavailable: Kind(503, "Log unavailable", "Redis does not answer; try again later"),
+    DatabaseUnavailable: Kind(503, "Database unavailable", "The database does not answer; try again later"),
+    GatewayError: _INTERNAL,
+}
+
+
+class ProblemDetails(BaseModel):
+    """An error, as RFC 9457 has it. `error` and `message` are the same as in the error events of Socket.IO."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:problem-type:fx-gateway:invalid-pair",
+                    "title": "Invalid pair",
+                    "status": 400,
+                    "detail": "Invalid instrument: XXX_YYY",
+                    "instance": "/api/v1/prices/current",
+                    "error": "Invalid instrument: XXX_YYY",
+                    "message": "Not a currency pair, or not one that this gateway tracks",
+                }
+            ]
+        }
+    )
+
+    type: str = Field(description="A URI that names the kind of error; `about:blank` where the status says it all")
+    title: str = Field(description="The kind of error in words")
+    status: int = Field(description="The HTTP status")
+    detail: str = Field(description="What went wrong this time")
+    instance: str = Field(description="The path that was asked for")
+    error: str = Field(description="The same as `detail`")
+    message: str = Field(description="What a client can make of it")
+    index: int | None = Field(None, description="Which item of a list is at fault, counted from 0")
+
+
+def register(app: FastAPI) -> None:
+    """Answer every error of the application with a problem. Middleware added later stands outside of it."""
+    app.add_exception_handler(GatewayError, _answer_gateway_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_values)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(Exception, _answer_unexpected)
+    app.add_middleware(UnexpectedErrorMiddleware)
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.setdefault(ProblemDetails.__name__, ProblemDetails.model_json_schema())
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error answers of an operation with these statuses, for its OpenAPI description."""
+    described: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        titles = [kind.title for kind in _KINDS.values() if kind.status == status]
+        described[status] = _described(titles[0] if len(titles) == 1 else HTTPStatus(status).phrase)
+    if 429 in described:
+        described[429]["headers"] = {
+            "Retry-After": {"description": "Seconds until the next request is answered", "schema": {"type": "integer"}}
+        }
+    # With a default of our own the framework adds no answer of its own that never comes.
+    return described | {"default": _described("Any other error")}
+
+
+def _described(description: str) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}
+    return {"description": description, "content": {_MEDIA_TYPE: {"schema": schema}}}
+
+
+def problem_response(error: GatewayError, request: Request) -> Response:
+    """An error of the gateway as an HTTP answer. What the table does not tell clients about stays in our log."""
+    kind = _kind(error)
+    if kind is _INTERNAL:
+        _logger.error("answering %s %r failed", request.method, request.scope["path"], exc_info=error)
+        return _problem(kind, request, kind.message)
+    index = error.index if isinstance(error, InvalidBody) else None
+    return _problem(kind, request, str(error), message=_message(kind, error), index=index, headers=_headers(error))
+
+
+def problem_body(error: GatewayError | HTTPException | None, path: str) -> dict[str, Any]:
+    """What a client that asks for a path is told of an error; None stands for one that nobody expected."""
+    request = Request({"type": "http", "method": "GET", "path": path, "headers": []})
+    match error:
+        case None:
+            answer = _problem(_INTERNAL, request, _INTERNAL.message)
+        case HTTPException():
+            answer = _http_problem(error, request)
+        case GatewayError():
+            answer = problem_response(error, request)
+    body: dict[str, Any] = orjson.loads(answer.body)
+    return body
+
+
+def refused_event_stream(error: GatewayError) -> Response:
+    """A refusal that a browser's EventSource survives: one error event, and advice when to come back."""
+    problem = Problem(error=str(error), message=_message(_kind(error), error))
+    advice = b"retry: %d\n" % (2000 + random.randrange(8000))
+    return Response(
+        advice + EVENT_STREAM.message("server_error", orjson.dumps(problem.model_dump())),
+        headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
+        media_type="text/event-stream",
+    )
+
+
+def _kind(error: GatewayError) -> Kind:
+    return next(_KINDS[ancestor] for ancestor in type(error).__mro__ if ancestor in _KINDS)
+
+
+def _message(kind: Kind, error: GatewayError) -> str:
+    return f"Try again in {ceil(error.retry_after)} s" if isinstance(error, TooManyRequests) else kind.message
+
+
+def _headers(error: GatewayError) -> dict[str, str]:
+    match error:
+        case TooManyRequests():
+            return {"Retry-After": str(max(1, ceil(error.retry_after)))}
+        case Unauthorized():
+            return {"WWW-Authenticate": 'Bearer realm="fx-gateway"'}
+        case _:
+            return {}
+
+
+def _problem(
+    kind: Kind,
+    request: Request,
+    detail: str,
+    *,
+    type: str | None = None,
+    message: str | None = None,
+    index: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    body = ProblemDetails(
+        type=type or kind.type,
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=quote(request.scope["path"]),
+        error=detail,
+        message=message or kind.message,
+        index=index,
+    )
+    return Response(
+        orjson.dumps(body.model_dump(exclude={"index"} if index is None else None)),
+        kind.status,
+        headers,
+        _MEDIA_TYPE,
+    )
+
+
+async def _answer_gateway_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    return problem_response(error, request)
+
+
+async def _answer_invalid_values(request: Request, error: Exception) -> Response:
+    """Values that do not pass the declaration of their endpoint, all of them named."""
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()
+    kind = _INVALID_BODY if any(fault["loc"][0] == "body" for fault in faults) else _INVALID
+    detail = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in faults)
+    return _problem(kind, request, detail)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    """What the framework answers by itself: no such path, no such method."""
+    assert isinstance(error, HTTPException)
+    return _http_problem(error, request)
+
+
+def _http_problem(error: HTTPException, request: Request) -> Response:
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = f"{request.method} is not answered here" if error.status_code == 405 else str(error.detail)
+    kind = Kind(error.status_code, phrase, "See /api/v1/info for what there is" if error.status_code == 404 else phrase)
+    headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
+    return _problem(kind, request, detail, type="about:blank", headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What may be done at the path that was asked for: the framework tells only what its first route of that path does."""
+    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+    def is_answered(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in methods if is_answered(method)]
+
+
+async def _answer_unexpected(request: Request, error: Exception) -> Response:
+    """The last resort, for what fails outside of ``UnexpectedErrorMiddleware``. The server logs the error."""
+    return _problem(_INTERNAL, request, _INTERNAL.message)
+
+
+class UnexpectedErrorMiddleware:
+    """Logs what nobody expected, once and with the path, and answers it without a word about the inside.
+
+    The framework does this outside of all other middleware, where the answer gets neither CORS nor rate-limit headers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def noticing_the_start(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noticing_the_start)
+        except Exception:
+            if started:
+                raise
+            _logger.exception("answering %s %r failed", scope["method"], scope["path"])
+            answer = _problem(_INTERNAL, Request(scope), _INTERNAL.message)
+            await answer(scope, receive, send)

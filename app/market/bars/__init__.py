@@ -1,0 +1,1 @@
+"""Bars: their lengths, how they are built, and history."""

@@ -1,0 +1,120 @@
+"""The bars of a pair as they grow: every length at once, from the quotes as they come."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import groupby
+
+from app.market.bars.candle import Candle, Granularity, Ohlc, aggregate, join
+from app.market.pair import CurrencyPair
+from app.market.quote import Quote
+from app.market.source import INVENTED
+
+_OF_HOURS = (Granularity.H4, Granularity.D, Granularity.W, Granularity.M)
+
+
+class LiveBars:
+    """The unfinished bars of one pair. ``late`` counts quotes that came too late for theirs and are in none.
+
+    Bars longer than an hour are made of whole hours and of the running one, so that hours fetched from elsewhere meanwhile
+    count in them: see ``rebase``. A bar holds real quotes only or invented ones only.
+    """
+
+    def __init__(self, pair: CurrencyPair) -> None:
+        self._pair = pair
+        self._bars: dict[Granularity, Candle] = {}
+        self._ends: dict[Granularity, datetime] = {}
+        self._hours: Sequence[Candle] = ()
+        self._newest: datetime | None = None
+        self._closed: list[Candle] = []
+        self._changed: set[Granularity] = set()
+        self.late = 0
+
+    def resume(self, unfinished: Iterable[Candle]) -> None:
+        """Go on with bars that were left unfinished, one of a length at most."""
+        for bar in unfinished:
+            self._put(bar)
+            self._newest = bar.time if self._newest is None else max(self._newest, bar.time)
+
+    def rebase(self, hours: Sequence[Candle]) -> None:
+        """Build the bars longer than an hour on these complete hours, in the order of time, those of the running month at least.
+
+        The hour that is running is not among them: it is here.
+        """
+        self._hours = hours
+        running = self._bars.get(Granularity.H1)
+        for granularity in _OF_HOURS:
+            bar = self._bars.get(granularity)
+            if bar is not None:
+                part = running if running is not None and running.time >= bar.time else None
+                before = self._whole_hours(granularity, bar.time, part.time if part is not None else self._ends[granularity], bar)
+                if before is not None:
+                    self._put(before if part is None else join(before, replace(part, complete=False)))
+                    self._changed.add(granularity)
+
+    def add(self, quotes: Iterable[Quote]) -> None:
+        """Take quotes of the pair, as they came. One that is older than the one before it is left out, and counted."""
+        in_order = []
+        for quote in quotes:
+            if self._newest is not None and quote.time < self._newest:
+                self.late += 1
+                continue
+            self._newest = quote.time
+            in_order.append(quote)
+        for (start, _), minute in groupby(in_order, lambda quote: (Granularity.M1.start(quote.time), quote.source in INVENTED)):
+            self._take(_bar(self._pair, start, list(minute)))
+
+    def advance(self, moment: datetime) -> None:
+        """Take note that no quote from before ``moment``, which is aware, is still to come: the bars that end by then close."""
+        if self._newest is None or moment > self._newest:
+            self._newest = moment
+            for granularity in list(self._bars):
+                if self._ends[granularity] <= moment:
+                    self._close(granularity)
+
+    def changes(self) -> list[Candle]:
+        """The bars that closed since this was last asked for, complete, and those that changed and are unfinished."""
+        changed = [*self._closed, *(self._bars[granularity] for granularity in self._changed if granularity in self._bars)]
+        self._closed, self._changed = [], set()
+        return changed
+
+    def _take(self, piece: Candle) -> None:
+        """Add the quotes of a minute, or of a part of one, to the bar of each length."""
+        for granularity in Granularity:
+            bar = self._bars.get(granularity)
+            if bar is not None and piece.time >= self._ends[granularity]:
+                self._close(granularity)
+                bar = None
+            if bar is None or (bar.source in INVENTED) != (piece.source in INVENTED):
+                start = granularity.start(piece.time)
+                begun = replace(piece, granularity=granularity, time=start)
+                before = self._whole_hours(granularity, start, Granularity.H1.start(piece.time), piece)
+                self._put(begun if before is None else join(before, begun))
+            else:
+                self._put(join(bar, piece))
+            self._changed.add(granularity)
+
+    def _whole_hours(self, granularity: Granularity, start: datetime, end: datetime, like: Candle) -> Candle | None:
+        """What the complete hours from ``start`` to before ``end`` add up to, real or invented ``like`` another bar."""
+        if granularity not in _OF_HOURS:
+            return None
+        invented = like.source in INVENTED
+        hours = [hour for hour in self._hours if start <= hour.time < end and (hour.source in INVENTED) == invented]
+        whole = aggregate(hours, granularity)
+        return replace(whole[0], complete=False) if whole else None
+
+    def _put(self, bar: Candle) -> None:
+        known = self._bars.get(bar.granularity)
+        if known is None or known.time != bar.time:
+            self._ends[bar.granularity] = bar.end
+        self._bars[bar.granularity] = bar
+
+    def _close(self, granularity: Granularity) -> None:
+        self._closed.append(replace(self._bars.pop(granularity), complete=True))
+
+
+def _bar(pair: CurrencyPair, start: datetime, quotes: Sequence[Quote]) -> Candle:
+    """An unfinished bar of quotes of one minute."""
+    sides = ([quote.bid for quote in quotes], [quote.mid for quote in quotes], [quote.ask for quote in quotes])
+    bid, mid, ask = (Ohlc(side[0], max(side), min(side), side[-1]) for side in sides)
+    return Candle(pair, Granularity.M1, start, bid, mid, ask, len(quotes), complete=False, source=quotes[-1].source)

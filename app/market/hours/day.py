@@ -1,0 +1,68 @@
+"""How a price stands in its trading day: against the close before it, and between the day's high and low."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from app.market.bars.candle import Candle, Ohlc
+from app.market.pair import CurrencyPair
+
+
+@dataclass(frozen=True, slots=True)
+class DayFigures:
+    """The change since the close of the day before, and the open, high and low of the day; None where that is not known.
+
+    Prices are mids. ``change_pct`` is in percent, ``change_pips`` in pips.
+    """
+
+    prev_close: Decimal | None = None
+    change: Decimal | None = None
+    change_pct: float | None = None
+    change_pips: float | None = None
+    day_open: Decimal | None = None
+    day_high: Decimal | None = None
+    day_low: Decimal | None = None
+
+
+UNKNOWN = DayFigures()
+"""The figures of a pair without history."""
+
+
+@dataclass(frozen=True, slots=True)
+class TradingDay:
+    """The newest daily bar of a pair, finished or not, and the close of the one before it.
+
+    Days close at 17:00 in New York, so the change is that of the day and not of the last 24 hours.
+    """
+
+    pair: CurrencyPair
+    ends: datetime
+    mid: Ohlc
+    previous_close: Decimal | None
+
+    @classmethod
+    def of(cls, bar: Candle, before: Candle | None) -> "TradingDay":
+        """The day of a daily bar, with the daily bar before it."""
+        return cls(bar.pair, bar.end, bar.mid, None if before is None else before.mid.close)
+
+    def figures(self, mid: Decimal, time: datetime) -> DayFigures:
+        """How a mid of an aware time stands. After the end of this day its close is what the mid is compared with."""
+        if time >= self.ends:
+            return self._against(self.mid.close, mid, DayFigures())
+        high, low = max(self.mid.high, mid), min(self.mid.low, mid)
+        return self._against(self.previous_close, mid, DayFigures(day_open=self.mid.open, day_high=high, day_low=low))
+
+    def _against(self, close: Decimal | None, mid: Decimal, day: DayFigures) -> DayFigures:
+        """The figures of the day, completed by the change since a close."""
+        if close is None:
+            return day
+        change = mid - close
+        return DayFigures(
+            close,
+            change,
+            round(float(100 * change / close), 4),
+            round(float(change / self.pair.pip), 1),
+            day.day_open,
+            day.day_high,
+            day.day_low,
+        )

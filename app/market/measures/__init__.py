@@ -1,0 +1,1 @@
+"""Volatility, correlation and other measures of bars."""

@@ -1,0 +1,1 @@
+"""Files of historical bars and ticks, in every layout that is understood."""

@@ -1,0 +1,1 @@
+"""The European Central Bank: one reference rate a day."""

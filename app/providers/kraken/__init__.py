@@ -1,0 +1,1 @@
+"""Kraken's WebSocket and REST APIs: prices and candles, without a key."""

@@ -1,0 +1,164 @@
+"""Bars of trades from Kraken's REST API, which needs no key.
+
+Source: the endpoint OHLC in Kraken's documentation, docs.kraken.com: the last 720 bars and no older ones, the last of them
+unfinished, and one for every stretch of time, also where nothing was traded. Public endpoints may be asked about once a second.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+import httpx
+
+from app.backoff import Backoff
+from app.errors import NotOffered, SourceError
+from app.market.bars.candle import Candle, Granularity, Ohlc
+from app.market.clock import utc_now
+from app.market.pair import CurrencyPair
+from app.providers.exact_json import read_object, read_price
+from app.providers.kraken.messages import NAME
+from app.providers.kraken.stream import Interrupted, presentable
+from app.providers.pace import until
+
+_MINUTES = MappingProxyType({Granularity.M1: 1, Granularity.M5: 5, Granularity.M15: 15, Granularity.H1: 60})
+
+GRANULARITIES = frozenset(_MINUTES)
+"""The lengths of bars that begin where ours do: Kraken's H4 and D begin at midnight UTC."""
+
+_BETWEEN_REQUESTS = 1.0
+_MOST_ATTEMPTS = 5
+_ANSWERS_WITHIN = 10.0
+_ENDS_WITHIN = 30.0
+_LARGEST_ANSWER = 1_000_000
+_LATEST = 2**37
+"""In seconds: later than any bar and early enough to be a date."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAY_PASS = ("EService:", "EGeneral:Internal error", "EGeneral:Temporary lockout", "EGeneral:Too many", "EAPI:Rate limit")
+"""How Kraken's words for failures that may pass begin."""
+
+_NOT_LISTED = "EQuery:Unknown asset pair"
+
+_logger = logging.getLogger(__name__)
+
+
+class KrakenHistory:
+    """Bars of the recent past. ``url`` is the host of the API."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url.rstrip('/')}/0/public/OHLC"
+        self._next_request = 0.0
+
+    async def fetch(self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime) -> list[Candle]:
+        """The bars that start in ``[start, end)``, by time. Raises SourceError, and NotOffered for what Kraken has not."""
+        if granularity not in _MINUTES:
+            raise NotOffered(f"Kraken has no {granularity} bars that begin where ours do")
+        if start >= min(end, utc_now()):
+            return []
+        parameters = {
+            "pair": pair.base + pair.quote,
+            "interval": str(_MINUTES[granularity]),
+            # Bars later than this, and ours may begin with one at the very start.
+            "since": str((start - _EPOCH) // timedelta(seconds=1) - 1),
+        }
+        result = await self._ask(parameters, pair)
+        try:
+            candles = _read_bars(result, pair, granularity)
+        except ValueError as error:
+            raise SourceError(f"Kraken answers with {granularity} bars of {pair} that cannot be read: {error}") from error
+        return [candle for candle in candles if start <= candle.time < end]
+
+    async def _ask(self, parameters: Mapping[str, str], pair: CurrencyPair) -> Mapping[str, object]:
+        """The result, asked for a few times where that may help. Raises SourceError."""
+        backoff = Backoff()
+        for attempts_left in reversed(range(_MOST_ATTEMPTS)):
+            try:
+                answer = await self._ask_once(parameters)
+                return _result(answer, pair)
+            except Interrupted as interruption:
+                if not attempts_left:
+                    raise SourceError(f"Kraken does not answer in {_MOST_ATTEMPTS} attempts: {interruption}") from interruption
+                pause = backoff.pause_after(0)
+                _logger.warning("Kraken does not answer: %s; asked again in %.1f s", interruption, pause)
+            await asyncio.sleep(pause)
+        raise AssertionError("the last attempt answers or raises")
+
+    async def _ask_once(self, parameters: Mapping[str, str]) -> dict[str, object]:
+        due = max(self._next_request, time.monotonic())
+        self._next_request = due + _BETWEEN_REQUESTS
+        await until(due)
+        body = bytearray()
+        try:
+            async with (
+                asyncio.timeout(_ENDS_WITHIN),
+                _open_client() as client,
+                client.stream("GET", self._url, params=parameters) as response,
+            ):
+                async for piece in response.aiter_bytes():
+                    body += piece
+                    if len(body) > _LARGEST_ANSWER:
+                        raise SourceError(f"Kraken answers with more than {_LARGEST_ANSWER} bytes")
+        except TimeoutError:
+            raise Interrupted(f"no answer within {_ENDS_WITHIN:g} s") from None
+        except httpx.HTTPError as error:
+            raise Interrupted(presentable(error) or type(error).__name__) from error
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
+            raise Interrupted(f"status {response.status_code}")
+        try:
+            return read_object(bytes(body))
+        except ValueError:
+            raise Interrupted(f"status {response.status_code}, and what answers is not Kraken's API") from None
+
+
+def _open_client() -> httpx.AsyncClient:
+    try:
+        return httpx.AsyncClient(timeout=_ANSWERS_WITHIN, headers={"User-Agent": "fx-gateway"})
+    except (ValueError, ImportError, OSError, httpx.InvalidURL):
+        # Without the cause, which may hold the password of a proxy.
+        raise SourceError("The proxies or certificates that the environment names cannot be used") from None
+
+
+def _result(answer: Mapping[str, object], pair: CurrencyPair) -> Mapping[str, object]:
+    """The result in an answer. Raises Interrupted, NotOffered or SourceError for the errors in it."""
+    errors, result = answer.get("error"), answer.get("result")
+    if isinstance(errors, list) and errors:
+        said = presentable(", ".join(str(error) for error in errors))
+        if all(str(error).startswith(_MAY_PASS) for error in errors):
+            raise Interrupted(said)
+        not_listed = all(str(error).startswith(_NOT_LISTED) for error in errors)
+        raise (NotOffered if not_listed else SourceError)(f"Kraken has no bars of {pair}: {said}")
+    if not isinstance(result, dict):
+        raise Interrupted("an answer without a result")
+    return result
+
+
+def _read_bars(result: Mapping[str, object], pair: CurrencyPair, granularity: Granularity) -> list[Candle]:
+    """The bars in a result: it has them under a name of Kraken's own, as ``ZEURZUSD``. Raises ValueError."""
+    names = [name for name in result if name != "last"]
+    rows = result[names[0]] if len(names) == 1 else None
+    if not isinstance(rows, list):
+        raise ValueError("no list of bars")
+    candles: list[Candle] = []
+    for number, row in enumerate(rows, 1):
+        candle = _read_bar(row, pair, granularity, complete=number < len(rows))
+        if candles and candle.time <= candles[-1].time:
+            raise ValueError("they are not in the order of time")
+        candles.append(candle)
+    # Where nothing was traded a bar repeats the price before it.
+    return [candle for candle in candles if candle.volume]
+
+
+def _read_bar(row: object, pair: CurrencyPair, granularity: Granularity, complete: bool) -> Candle:
+    if not isinstance(row, list) or len(row) < 8:
+        raise ValueError("no bar")
+    seconds, trades = row[0], row[7]
+    if type(seconds) is not int or not 0 <= seconds < _LATEST or type(trades) is not int or trades < 0:
+        raise ValueError("no time, or no number of trades")
+    start = _EPOCH + timedelta(seconds=seconds)
+    ohlc = Ohlc(*(read_price(value) for value in row[1:5]))
+    if granularity.start(start) != start or not ohlc.low <= min(ohlc.open, ohlc.close) <= max(ohlc.open, ohlc.close) <= ohlc.high:
+        raise ValueError("a bar that begins where none does, or with a price beyond its highest or lowest")
+    return Candle(pair, granularity, start, ohlc, ohlc, ohlc, trades, complete, source=NAME)

@@ -1,0 +1,250 @@
+"""Kraken as a source of prices and of bars, without a key.
+
+Kraken is an exchange where currencies change hands beside crypto-assets. Its book is its own: spreads are wider than between
+banks, prices may differ from theirs, and it is open around the clock, at weekends too.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from app.backoff import Backoff
+from app.errors import InvalidPair, SourceError
+from app.market.bars.candle import Candle, Granularity
+from app.market.clock import utc_now
+from app.market.pair import CurrencyPair
+from app.market.quote import Quote, QuoteKind
+from app.providers.kraken.candles import GRANULARITIES, KrakenHistory
+from app.providers.kraken.messages import NAME, ExchangeStatus, Listings, Message, Subscribed, Ticker, Tickers
+from app.providers.kraken.order import QuoteOrder, Verdict
+from app.providers.kraken.stream import Interrupted, KrakenStream, open_stream, presentable
+from app.providers.synthetic import Cross, CrossRates, find_cross
+
+_LISTS_WITHIN = 10.0
+_MOST_IN_A_REQUEST = 10
+
+_SILENT_AFTER = 0.9
+"""The part of the time allowed for silence after which it is told: Kraken's heartbeats come several times in that time."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Session:
+    """What is known of one connection: the pairs subscribed to, by their symbols, and what Kraken says of them."""
+
+    subscribed: Mapping[str, CurrencyPair]
+    crosses: tuple[Cross, ...]
+    dealt: dict[str, bool]
+    refused: set[str] = field(default_factory=set)
+    exchange_deals: bool = True
+
+    def quote(self, ticker: Ticker, now: datetime) -> Quote | None:
+        """The quote of a ticker, None where it is of no pair of ours."""
+        pair = self.subscribed.get(ticker.symbol)
+        if pair is None:
+            return None
+        dealt = self.exchange_deals and self.dealt.get(ticker.symbol, False)
+        kind = QuoteKind.QUOTED if dealt else QuoteKind.INDICATIVE
+        return Quote(pair, ticker.bid, ticker.ask, ticker.time or now, NAME, kind)
+
+
+class KrakenSource:
+    """Prices and bars of Kraken.
+
+    Pairs that Kraken does not list are computed from two that it does, by way of the dollar or the euro: their quotes are of
+    the kind ``synthetic``. ``covers`` are the pairs served in one way or the other, ``not_offered`` the rest; both are empty
+    until Kraken was asked for the first time.
+
+    ``passed_over`` counts what came and was no new price, by the reason: ``malformed``, ``unknown channel``, ``other
+    instrument``, ``refused subscription``, ``repeated``, ``crossed``, ``out of order``, ``from the future``. ``reconnects``
+    counts connections that followed another.
+    """
+
+    name = NAME
+    simulated = False
+    granularities = GRANULARITIES
+
+    def __init__(
+        self,
+        pairs: Iterable[CurrencyPair],
+        *,
+        url: str = "wss://ws.kraken.com/v2",
+        rest_url: str = "https://api.kraken.com",
+        silence: float = 5.0,
+    ) -> None:
+        """After ``silence`` seconds without any message the connection is made anew. Raises SourceError for what is no URL."""
+        if not _is_url(url, "ws") or not _is_url(rest_url, "http"):
+            raise SourceError("The address of Kraken is not a URL of the form wss://HOST/PATH or https://HOST without a password")
+        self._pairs = tuple(pairs)
+        self._url = url
+        self._silence = silence
+        self._heard_at: float | None = None
+        self._history = KrakenHistory(rest_url)
+        self.covers: frozenset[CurrencyPair] = frozenset()
+        self.not_offered: frozenset[CurrencyPair] = frozenset()
+        self.passed_over: Counter[str] = Counter()
+        self.reconnects = 0
+
+    @property
+    def silent(self) -> bool:
+        """True where no message has come for nearly as long as it takes to connect anew."""
+        return self._heard_at is not None and time.monotonic() - self._heard_at > _SILENT_AFTER * self._silence
+
+    async def quotes(self) -> AsyncGenerator[Quote]:
+        """The best bid and ask of every pair and all that follow, without end; the times of a pair never go back.
+
+        A connection that breaks off or falls silent is made anew, sooner or later by chance. Raises SourceError where Kraken
+        has none of the pairs.
+        """
+        backoff, clock = Backoff(), asyncio.get_running_loop().time
+        order = QuoteOrder(self.passed_over)
+        connected = False
+        self._heard_at = time.monotonic()
+        while True:
+            started = clock()
+            try:
+                async with open_stream(self._url, self._silence, self.passed_over) as stream:
+                    self.reconnects += connected
+                    connected = True
+                    async with aclosing(self._quotes_of(stream, order)) as quotes:
+                        async for quote in quotes:
+                            yield quote
+            except Interrupted as interruption:
+                pause = backoff.pause_after(clock() - started)
+                _logger.warning("no prices from Kraken: %s; next attempt in %.1f s", interruption, pause)
+                await asyncio.sleep(pause)
+
+    async def fetch_candles(
+        self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime
+    ) -> AsyncGenerator[Sequence[Candle]]:
+        """Bars that start in ``[start, end)``, of the last 720 that Kraken keeps: it has no older ones.
+
+        They are bars of trades. Bid, mid and ask are all the prices traded at, and the volume is the number of trades. There is
+        no bar where nothing was traded, and that of the present is not complete. Longer bars than H1 are not offered: Kraken's
+        days begin at midnight UTC. Raises SourceError, and NotOffered for pairs that Kraken does not list, crosses among them.
+        """
+        if page := await self._history.fetch(pair, granularity, start, end):
+            yield page
+
+    async def _quotes_of(self, stream: KrakenStream, order: QuoteOrder) -> AsyncGenerator[Quote]:
+        """The quotes of one connection. Raises Interrupted, SourceError."""
+        session = await self._begin(stream)
+        crosses, tracked = CrossRates(session.crosses), set(self._pairs)
+        while True:
+            message = await stream.receive()
+            self._heard_at = time.monotonic()
+            if not isinstance(message, Tickers):
+                self._take_note(message, session)
+                continue
+            now = utc_now()
+            for ticker in message.tickers:
+                quote = session.quote(ticker, now)
+                if quote is None:
+                    self.passed_over["other instrument"] += 1
+                    continue
+                verdict = order.judge(quote, now)
+                if verdict is Verdict.NEW and quote.pair in tracked:
+                    yield quote
+                # What is known from the connection before is all that a cross has to begin with.
+                if verdict in (Verdict.NEW, Verdict.REPEATED):
+                    for cross in crosses.take(quote):
+                        if order.judge(cross, now) is Verdict.NEW:
+                            yield cross
+
+    async def _begin(self, stream: KrakenStream) -> _Session:
+        """Find out what Kraken lists, and subscribe to what is of use."""
+        await stream.subscribe({"channel": "instrument", "snapshot": True})
+        try:
+            async with asyncio.timeout(_LISTS_WITHIN):
+                listings, exchange_deals = await _listings(stream)
+        except TimeoutError:
+            raise Interrupted(f"no list of what is traded within {_LISTS_WITHIN:g} s") from None
+        listed = {listing.symbol: listing for listing in listings.listings if listing.listed}
+        symbols = {pair: symbol for symbol in listed if (pair := _pair(symbol)) is not None}
+        crosses = [find_cross(pair, symbols) for pair in self._pairs if pair not in symbols]
+        legs = [leg for cross in crosses if cross is not None for leg in cross.legs]
+        subscribed = {symbols[pair]: pair for pair in (*self._pairs, *legs) if pair in symbols}
+        session = _Session(
+            subscribed,
+            tuple(cross for cross in crosses if cross is not None),
+            {symbol: listed[symbol].dealt for symbol in subscribed},
+            exchange_deals=exchange_deals,
+        )
+        self._cover(session)
+        if not subscribed:
+            raise SourceError(f"Kraken has none of the pairs: {', '.join(pair.name for pair in self._pairs)}")
+        names = list(subscribed)
+        for first in range(0, len(names), _MOST_IN_A_REQUEST):
+            some = names[first : first + _MOST_IN_A_REQUEST]
+            await stream.subscribe({"channel": "ticker", "symbol": some, "event_trigger": "bbo", "snapshot": True})
+        return session
+
+    def _take_note(self, message: Message, session: _Session) -> None:
+        """Take in what is no price. Raises SourceError where Kraken refuses everything."""
+        match message:
+            case ExchangeStatus():
+                session.exchange_deals = message.dealing
+            case Listings():
+                changed = (listing for listing in message.listings if listing.symbol in session.subscribed)
+                session.dealt.update({listing.symbol: listing.dealt for listing in changed})
+            case Subscribed(symbol=str(symbol), error=str(error)) if symbol in session.subscribed:
+                self.passed_over["refused subscription"] += 1
+                _logger.warning("Kraken refuses the prices of %s: %s", symbol, presentable(error))
+                session.refused.add(symbol)
+                if len(session.refused) == len(session.subscribed):
+                    raise SourceError(f"Kraken refuses the prices of every pair: {presentable(error)}")
+                self._cover(session)
+
+    def _cover(self, session: _Session) -> None:
+        """Say which pairs this session serves, where they are others than before."""
+        quoted = {pair for symbol, pair in session.subscribed.items() if symbol not in session.refused}
+        computed = {cross.pair for cross in session.crosses if quoted.issuperset(cross.legs)}
+        covers = frozenset(pair for pair in self._pairs if pair in quoted or pair in computed)
+        not_offered = frozenset(self._pairs) - covers
+        if (covers, not_offered) == (self.covers, self.not_offered):
+            return
+        self.covers, self.not_offered = covers, not_offered
+        _logger.info(
+            "Kraken serves %d pairs, %d of them computed from two others; not served: %s",
+            len(covers),
+            len(computed),
+            ", ".join(pair.name for pair in self._pairs if pair in not_offered) or "none",
+        )
+
+
+async def _listings(stream: KrakenStream) -> tuple[Listings, bool]:
+    """The list of all that is traded, and whether the exchange deals at all. Raises Interrupted."""
+    exchange_deals = True
+    while True:
+        match await stream.receive():
+            case Listings(snapshot=True) as listings:
+                return listings, exchange_deals
+            case ExchangeStatus(dealing=exchange_deals):
+                pass
+            case Subscribed(symbol=None, error=str(error)):
+                raise Interrupted(f"the list of what is traded is refused: {presentable(error)}")
+
+
+def _pair(symbol: str) -> CurrencyPair | None:
+    """The pair of a symbol like ``EUR/USD``, None for that of a crypto-asset with a name of another length."""
+    try:
+        pair = CurrencyPair.parse(symbol)
+    except InvalidPair:
+        return None
+    return pair if symbol == f"{pair.base}/{pair.quote}" else None
+
+
+def _is_url(url: str, scheme: str) -> bool:
+    """True for a URL of the scheme, or of its encrypted form, that names a host and no user."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {scheme, scheme + "s"} and bool(parts.hostname) and parts.port != 0 and parts.username is None
+    except ValueError:
+        return False

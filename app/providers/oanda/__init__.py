@@ -1,0 +1,1 @@
+"""OANDA's v20 API: streamed prices, polled prices and candles."""

@@ -1,0 +1,72 @@
+"""Prices of OANDA's v20 API, the same on its stream and in its answers, and the order in which they may be passed on.
+
+Source: the definition of ``ClientPrice`` and the endpoints of pricing in OANDA's v20 documentation, developer.oanda.com.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.market.check import MOST_AHEAD
+from app.market.pair import CurrencyPair
+from app.market.quote import Quote, QuoteKind
+from app.providers.exact_json import read_objects
+from app.providers.oanda.json import moment, read_price, read_time
+
+NAME = "oanda"
+"""The name of the source in every quote and bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class OandaPrice:
+    """A quote, and its time in nanoseconds from 1970, finer than that of the quote."""
+
+    quote: Quote
+    nanoseconds: int
+
+
+def read_client_price(message: Mapping[str, object], pair: CurrencyPair) -> OandaPrice:
+    """The price of this pair in a ``ClientPrice``. Raises ValueError where one cannot be read.
+
+    It is the best bid and ask. Where either side of the book is empty it is the prices at which positions would be closed
+    out, and then, or where OANDA does not deal, it is indicative.
+    """
+    nanoseconds = read_time(message.get("time"))
+    bids, asks = read_objects(message.get("bids", [])), read_objects(message.get("asks", []))
+    if bids and asks:
+        bid, ask = read_price(bids[0].get("price")), read_price(asks[0].get("price"))
+    else:
+        bid, ask = read_price(message.get("closeoutBid")), read_price(message.get("closeoutAsk"))
+    # ``status`` would say the same, but OANDA means to drop it. Both may be left out, and then the book speaks for itself.
+    dealt = bool(bids and asks) and message.get("tradeable") is not False
+    kind = QuoteKind.QUOTED if dealt else QuoteKind.INDICATIVE
+    return OandaPrice(Quote(pair, bid, ask, moment(nanoseconds), NAME, kind), nanoseconds)
+
+
+class PriceOrder:
+    """Lets through the prices of each pair that are newer, by the nanosecond, than all of that pair before.
+
+    Every connection to the stream begins with the last price of every pair, so what a reconnect repeats is told from what
+    is new by this alone. ``passed_over`` counts the others by the reason.
+    """
+
+    def __init__(self, passed_over: Counter[str]) -> None:
+        self._newest: dict[CurrencyPair, int] = {}
+        self._passed_over = passed_over
+
+    def admits(self, price: OandaPrice, now: datetime) -> bool:
+        """True for a price to pass on. ``now`` is the present moment, aware."""
+        reason = self._fault(price, now)
+        if reason is not None:
+            self._passed_over[reason] += 1
+            return False
+        self._newest[price.quote.pair] = price.nanoseconds
+        return True
+
+    def _fault(self, price: OandaPrice, now: datetime) -> str | None:
+        newest = self._newest.get(price.quote.pair)
+        if newest is not None and price.nanoseconds <= newest:
+            return "repeated" if price.nanoseconds == newest else "out of order"
+        # A single one would keep back all that follow.
+        return "from the future" if price.quote.time > now + MOST_AHEAD else None

@@ -1,0 +1,231 @@
+"""OANDA as a source of prices and of bars, through its v20 API with a token of a practice or a live account."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType, TracebackType
+from typing import Literal, Self
+from urllib.parse import quote
+
+from app.backoff import Backoff
+from app.errors import SourceError
+from app.market.bars.candle import Candle, Granularity
+from app.market.clock import utc_now
+from app.market.pair import CurrencyPair
+from app.market.quote import Quote
+from app.providers.exact_json import read_objects
+from app.providers.oanda.api import Interrupted, OandaApi
+from app.providers.oanda.candles import candle_pages
+from app.providers.oanda.prices import NAME, OandaPrice, PriceOrder, read_client_price
+from app.providers.oanda.stream import MessageType, count_malformed, stream_messages
+
+_REST_URLS = MappingProxyType({"practice": "https://api-fxpractice.oanda.com", "live": "https://api-fxtrade.oanda.com"})
+_STREAM_URLS = MappingProxyType({"practice": "https://stream-fxpractice.oanda.com", "live": "https://stream-fxtrade.oanda.com"})
+
+_SILENT_AFTER = 0.9
+"""The part of the time allowed for silence after which it is told: OANDA's heartbeats come twice in that time."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """An account, and those of our pairs that it has, by their names."""
+
+    account: str
+    pairs: Mapping[str, CurrencyPair]
+
+
+class OandaSource:
+    """Prices and bars of OANDA.
+
+    Pairs that the account does not offer are left out, with a warning in the log and in ``not_offered``: the others are
+    served all the same. ``covers`` are those served. Both are empty until OANDA was asked for the first time.
+
+    ``passed_over`` counts what came over the stream and was no new price, by the reason: ``malformed``, ``unknown type``,
+    ``other instrument``, ``repeated``, ``out of order``, ``from the future``. ``reconnects`` counts streams that followed
+    another.
+
+    Each call opens connections of its own and closes them. Inside ``async with`` the calls share those for answers, which
+    spares OANDA and the caller the opening of new ones: it allows two a second, to everything at one IP address together.
+    """
+
+    name = NAME
+    simulated = False
+    granularities = frozenset(Granularity)
+
+    def __init__(
+        self,
+        pairs: Iterable[CurrencyPair],
+        token: str,
+        *,
+        environment: Literal["practice", "live"] = "practice",
+        account: str | None = None,
+        rest_url: str | None = None,
+        stream_url: str | None = None,
+        silence: float = 10.0,
+        on_hole: Callable[[datetime, datetime], None] | None = None,
+    ) -> None:
+        """``account`` may be left out where the token has one only. After ``silence`` seconds without a sign of life the
+        stream is connected anew. The URLs stand in for those of the environment.
+
+        ``on_hole`` is told of every hole in the stream once that is over, by the moments, on our clock, of the last sign of
+        life before it and of the first after it, so that bars can be fetched for it. It must not block.
+
+        Raises SourceError for a token that cannot be one.
+        """
+        self._pairs = tuple(pairs)
+        self._account = account
+        self._silence = silence
+        self._on_hole = on_hole
+        self._api = OandaApi(token, rest_url or _REST_URLS[environment], stream_url or _STREAM_URLS[environment])
+        self._offer: _Offer | None = None
+        self._last_heard: datetime | None = None
+        self._heard_at: float | None = None
+        self._in_hole = False
+        self.covers: frozenset[CurrencyPair] = frozenset()
+        self.not_offered: frozenset[CurrencyPair] = frozenset()
+        self.passed_over: Counter[str] = Counter()
+        self.reconnects = 0
+
+    async def __aenter__(self) -> Self:
+        await self._api.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._api.__aexit__(kind, error, trace)
+
+    @property
+    def silent(self) -> bool:
+        """True where neither a price nor a heartbeat has come for nearly as long as it takes to connect anew."""
+        return self._heard_at is not None and time.monotonic() - self._heard_at > _SILENT_AFTER * self._silence
+
+    async def quotes(self) -> AsyncGenerator[Quote]:
+        """The last quote of every pair and all that follow, each newer than those of its pair before, without end.
+
+        A stream that breaks off or falls silent is connected anew, sooner or later by chance. Raises SourceRefused where
+        OANDA does not know the token or the account, and SourceError where it offers none of the pairs.
+        """
+        backoff, clock = Backoff(), asyncio.get_running_loop().time
+        order = PriceOrder(self.passed_over)
+        offer = None
+        self._heard_at = time.monotonic()
+        while True:
+            started = clock()
+            self._in_hole = self._last_heard is not None
+            try:
+                if offer is None:
+                    async with self._api:
+                        offer = await self._ask_for_offer(self._api.get_once)
+                async with aclosing(self._prices(offer)) as prices:
+                    async for price in prices:
+                        if order.admits(price, utc_now()):
+                            yield price.quote
+            except Interrupted as interruption:
+                pause = max(backoff.pause_after(clock() - started), interruption.wait)
+                _logger.warning("no prices from OANDA: %s; next attempt in %.1f s", interruption, pause)
+                await asyncio.sleep(pause)
+
+    async def fetch_prices(self) -> list[Quote]:
+        """The last quote of every pair that the account offers. Raises SourceError, SourceRefused."""
+        async with self._api:
+            offer, self._offer = self._offer or await self._ask_for_offer(self._api.get), None
+            path = f"/v3/accounts/{quote(offer.account, safe='')}/pricing"
+            answer = await self._api.get(path, {"instruments": ",".join(offer.pairs)})
+        # Known until it turns out wrong: an answer like this one says that it still holds.
+        self._offer = offer
+        try:
+            prices = [self._read_price(body, offer) for body in read_objects(answer.get("prices"))]
+        except ValueError as error:
+            raise SourceError(f"OANDA answers with prices that cannot be read: {error}") from error
+        return [price.quote for price in prices if price is not None]
+
+    async def fetch_candles(
+        self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime
+    ) -> AsyncGenerator[Sequence[Candle]]:
+        """Bars that start in ``[start, end)``, as OANDA has them, up to 5000 at a time, in the order of time.
+
+        There is no bar where nobody quoted, and none of the future; the one of the present is not complete. What is being
+        asked for a few times in vain raises SourceError, and a pair that OANDA does not have NotOffered.
+        """
+        async with self._api, aclosing(candle_pages(self._api, pair, granularity, start, end)) as pages:
+            async for page in pages:
+                yield page
+
+    async def _prices(self, offer: _Offer) -> AsyncGenerator[OandaPrice]:
+        """The prices of one connection, in the order they come. Raises as ``stream_messages`` does."""
+        messages = stream_messages(self._api, offer.account, offer.pairs, self._silence, self.passed_over)
+        heard = False
+        async with aclosing(messages):
+            async for message in messages:
+                if not heard:
+                    heard = True
+                    _logger.info("OANDA streams prices of %d pairs", len(offer.pairs))
+                self._hear()
+                if message.type is not MessageType.PRICE:
+                    continue
+                try:
+                    price = self._read_price(message.body, offer)
+                except ValueError:
+                    count_malformed(self.passed_over)
+                    continue
+                if price is not None:
+                    yield price
+
+    def _hear(self) -> None:
+        """Take note of a sign of life, and tell of the hole that it ends."""
+        now, since = utc_now(), self._last_heard
+        self._last_heard, self._heard_at = now, time.monotonic()
+        if self._in_hole and since is not None:
+            self._in_hole = False
+            self.reconnects += 1
+            _logger.info("the stream of OANDA is back, after %.1f s", (now - since).total_seconds())
+            if self._on_hole is not None:
+                self._on_hole(since, now)
+
+    def _read_price(self, body: Mapping[str, object], offer: _Offer) -> OandaPrice | None:
+        """The price in a message, None where it is of no pair of ours. Raises ValueError."""
+        pair = offer.pairs.get(str(body.get("instrument")))
+        if pair is None:
+            self.passed_over["other instrument"] += 1
+            return None
+        return read_client_price(body, pair)
+
+    async def _ask_for_offer(self, get: Callable[[str], Awaitable[dict[str, object]]]) -> _Offer:
+        """The account, and what it offers of our pairs. Raises SourceError, SourceRefused, or what ``get`` raises beside."""
+        try:
+            account = self._account or _only_account(await get("/v3/accounts"))
+            answer = await get(f"/v3/accounts/{quote(account, safe='')}/instruments")
+            decimals = {row.get("name"): row.get("displayPrecision") for row in read_objects(answer.get("instruments"))}
+        except ValueError as error:
+            raise SourceError(f"OANDA answers with an account that cannot be read: {error}") from error
+        offer = _Offer(account, {pair.name: pair for pair in self._pairs if pair.name in decimals})
+        self.covers = frozenset(offer.pairs.values())
+        self.not_offered = frozenset(self._pairs) - self.covers
+        left_out = ", ".join(pair.name for pair in self._pairs if pair in self.not_offered)
+        if not offer.pairs:
+            raise SourceError(f"OANDA offers none of the pairs to this account: {left_out}")
+        if left_out:
+            _logger.warning("left out, since OANDA does not offer them to this account: %s", left_out)
+        for name, pair in offer.pairs.items():
+            if decimals[name] != pair.precision:
+                _logger.info("OANDA quotes %s with %s decimals, not with %d", name, decimals[name], pair.precision)
+        self._offer = offer
+        return offer
+
+
+def _only_account(answer: Mapping[str, object]) -> str:
+    """The account of a token that has one. Raises SourceError where it has none or several, and ValueError."""
+    accounts = [str(row.get("id")) for row in read_objects(answer.get("accounts"))]
+    if len(accounts) != 1:
+        raise SourceError(
+            f"The OANDA token has several accounts, so one must be named: {', '.join(accounts)}"
+            if accounts
+            else "The OANDA token has no account"
+        )
+    return accounts[0]

@@ -1,0 +1,120 @@
+"""OANDA's stream of prices: JSON objects line by line, with a heartbeat every five seconds where there is no price.
+
+Source: the endpoint of the pricing stream in OANDA's v20 documentation, developer.oanda.com, and its advice to connect anew
+after ten seconds without either.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+from urllib.parse import quote
+
+from app.providers.exact_json import read_object
+from app.providers.oanda.api import Interrupted, OandaApi
+
+_LONGEST_LINE = 1_000_000
+
+_logger = logging.getLogger(__name__)
+
+
+class MessageType(StrEnum):
+    """What a line of the stream says, by OANDA's names."""
+
+    PRICE = "PRICE"
+    HEARTBEAT = "HEARTBEAT"
+
+
+class Message(NamedTuple):
+    """A line of the stream."""
+
+    type: MessageType
+    body: Mapping[str, object]
+
+
+class Lines:
+    """The lines of a stream of bytes, wherever its pieces were cut. ``oversized`` counts those too long to keep."""
+
+    def __init__(self) -> None:
+        self.oversized = 0
+        self._rest = bytearray()
+        self._too_long = False
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The lines that are complete with this piece, without their ends and without those that are empty."""
+        lines = []
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            self._append(end)
+            if not self._too_long and (line := bytes(self._rest).strip()):
+                lines.append(line)
+            self._rest.clear()
+            self._too_long = False
+        self._append(rest)
+        return lines
+
+    def _append(self, part: bytes) -> None:
+        if not self._too_long and len(self._rest) + len(part) > _LONGEST_LINE:
+            self.oversized += 1
+            self._too_long = True
+            self._rest.clear()
+        if not self._too_long:
+            self._rest += part
+
+
+async def stream_messages(
+    api: OandaApi, account: str, names: Iterable[str], silence: float, passed_over: Counter[str]
+) -> AsyncGenerator[Message]:
+    """The prices and heartbeats of these instruments over one connection, the last price of each first.
+
+    What is neither is passed over, and counted. Raises Interrupted where the stream ends, or says nothing for ``silence``
+    seconds, and SourceError or SourceRefused. The time that the reader takes between two messages is not silence.
+    """
+    path = f"/v3/accounts/{quote(account, safe='')}/pricing/stream"
+    parameters = {"instruments": ",".join(names), "snapshot": "true"}
+    clock, lines = asyncio.get_running_loop().time, Lines()
+    async with api.stream(path, parameters, silence) as response:
+        pieces = response.aiter_bytes()
+        patience = silence
+        while True:
+            started = clock()
+            try:
+                async with asyncio.timeout(patience):
+                    piece = await anext(pieces)
+            except StopAsyncIteration:
+                raise Interrupted("OANDA has ended the stream") from None
+            except TimeoutError:
+                raise Interrupted(f"neither price nor heartbeat for {silence:g} s") from None
+            patience -= clock() - started
+            oversized = lines.oversized
+            for line in lines.feed(piece):
+                message = _read_message(line, passed_over)
+                if message is not None:
+                    patience = silence
+                    yield message
+            if lines.oversized > oversized:
+                passed_over["malformed"] += lines.oversized - oversized
+                _logger.warning("a line of OANDA's stream is longer than %d bytes and passed over", _LONGEST_LINE)
+
+
+def _read_message(line: bytes, passed_over: Counter[str]) -> Message | None:
+    try:
+        body = read_object(line)
+    except ValueError:
+        count_malformed(passed_over)
+        return None
+    try:
+        return Message(MessageType(str(body.get("type"))), body)
+    except ValueError:
+        passed_over["unknown type"] += 1
+        return None
+
+
+def count_malformed(passed_over: Counter[str]) -> None:
+    """Count a line that cannot be read, and log that there was one: the first, the tenth, the hundredth and so on."""
+    passed_over["malformed"] += 1
+    # Its text stays out of the log: what is not OANDA's is anybody's, and may hold anything.
+    if str(passed_over["malformed"]).strip("0") == "1":
+        _logger.warning("%d lines of OANDA's stream could not be read so far", passed_over["malformed"])

@@ -1,0 +1,1 @@
+"""Invented prices and history, for demonstrations and tests."""

@@ -1,0 +1,105 @@
+"""Invented bars of the last weeks, so that a gateway without a source of history has charts and figures to show."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import SourceError
+from app.market.bars.candle import Candle, Granularity, Ohlc
+from app.market.hours.calendar import is_open
+from app.market.pair import CurrencyPair
+from app.providers.reference_rates import listed, reference_rates, unlisted
+from app.providers.simulated.walk import usual_spread
+
+_SOURCE = "simulated"
+_HOUR = timedelta(hours=1)
+_STEPS_AN_HOUR = 12
+_STEPS_A_DAY = 24 * _STEPS_AN_HOUR
+_DAYS_OF_COVARIANCE = 260
+_FEWEST_DAYS = 60
+
+_Floats: TypeAlias = NDArray[np.float64]
+_Points: TypeAlias = NDArray[np.int64]
+
+
+def demonstration_candles(
+    pairs: Iterable[CurrencyPair], now: datetime, days: int = 30, seed: int = 1, quotes_an_hour: float = _STEPS_AN_HOUR
+) -> dict[CurrencyPair, list[Candle]]:
+    """H1 bars, complete and in order, of every open hour of the last ``days`` days that is over at ``now``, which is aware.
+
+    The last reference rates of the ECB lie a trading day apart, the newest at the end of the last bar, where the simulated walk
+    starts. Between them every currency moves against the euro along a Brownian bridge, by the covariance of the last 260 days,
+    in steps of five minutes; each pair is a cross of two of them, so that pairs agree with each other within rounding. A bar
+    is of twelve quotes, with the usual spread; as its volume it has about as many as the simulated source makes in an hour,
+    which is what the bars that follow are counted in. The same arguments give the same bars, of source ``simulated``.
+
+    Raises SourceError for a currency of which the ECB has too few recent rates, and for a negative seed.
+    """
+    if seed < 0:
+        raise SourceError(f"The seed of simulated prices is a whole number from 0 up, not {seed}")
+    pairs, hours = tuple(pairs), _open_hours(now, days)
+    if not pairs or not hours:
+        return {pair: [] for pair in pairs}
+    codes = list(dict.fromkeys(listed(code) for pair in pairs for code in (pair.base, pair.quote)))
+    random = np.random.default_rng(seed)
+    path = _path(codes, len(hours) * _STEPS_AN_HOUR, random)
+    candles = {}
+    # A bar was made by a quote at least. Its own generator leaves the prices as they are.
+    volumes = np.maximum(1, np.random.default_rng([seed, 1]).poisson(quotes_an_hour, (len(pairs), len(hours))))
+    for pair, counts in zip(pairs, volumes.tolist(), strict=True):
+        mids = np.exp(path[:, codes.index(listed(pair.quote))] - path[:, codes.index(listed(pair.base))])
+        halves = usual_spread(pair, float(mids[-1])) / 2 * random.uniform(0.8, 1.2, len(mids))
+        points = 10.0**pair.precision
+        # Rounded away from each other, bid and ask never meet.
+        bids, asks = np.floor((mids - halves) * points).astype(np.int64), np.ceil((mids + halves) * points).astype(np.int64)
+        candles[pair] = _candles(pair, hours, bids, asks, counts)
+    return candles
+
+
+def _open_hours(now: datetime, days: int) -> list[datetime]:
+    """The starts of the open hours of so many days that are over, oldest first."""
+    end = Granularity.H1.start(now)
+    hours = [end - count * _HOUR for count in range(days * 24, 0, -1)]
+    return [hour for hour in hours if is_open(hour)]
+
+
+def _path(codes: Sequence[str], points: int, random: np.random.Generator) -> _Floats:
+    """Logarithms of the rates for one euro, as points × currencies, that end at the last reference rates."""
+    days = -(-(points - 1) // _STEPS_A_DAY)
+    rows = reference_rates(codes, max(_DAYS_OF_COVARIANCE, days + 1), at_least=0).rows
+    if len(rows) < max(_FEWEST_DAYS, days + 1):
+        raise SourceError(
+            f"Prices of {', '.join(unlisted(codes) or codes)} cannot be simulated: the ECB lists too few recent rates"
+        )
+    rates = np.log(np.array(rows, dtype=np.float64))
+    moves = np.diff(rates, axis=0)
+    # R of a QR decomposition is the Cholesky factor of the covariance, also where that is singular: the euro stands still.
+    factor: _Floats = np.linalg.qr(moves - moves.mean(axis=0), mode="r") / np.sqrt(len(moves) - 1)
+    steps = random.standard_normal((days, _STEPS_A_DAY, len(codes))) @ factor / np.sqrt(_STEPS_A_DAY)
+    walks = np.cumsum(steps, axis=1)
+    fixings = rates[-days - 1 :]
+    elapsed = np.arange(1, _STEPS_A_DAY + 1)[:, np.newaxis] / _STEPS_A_DAY
+    # What a walk lacks to the next fixing is spread evenly over its day.
+    bridges = fixings[:-1, np.newaxis] + walks + elapsed * (fixings[1:] - fixings[:-1] - walks[:, -1])[:, np.newaxis]
+    path: _Floats = np.concatenate([fixings[:1], bridges.reshape(-1, len(codes))])
+    return path[-points:]
+
+
+def _candles(pair: CurrencyPair, hours: Sequence[datetime], bids: _Points, asks: _Points, counts: Sequence[int]) -> list[Candle]:
+    """A bar for each hour from the quotes of all of them, in whole points."""
+    # Twice the mid is a whole number of points too.
+    sides = zip(_bars(bids, pair, 1), _bars(bids + asks, pair, 2), _bars(asks, pair, 1), strict=True)
+    return [
+        Candle(pair, Granularity.H1, hour, bid, mid, ask, volume=count, complete=True, source=_SOURCE)
+        for hour, (bid, mid, ask), count in zip(hours, sides, counts, strict=True)
+    ]
+
+
+def _bars(points: _Points, pair: CurrencyPair, divisor: int) -> list[Ohlc]:
+    hours = points.reshape(-1, _STEPS_AN_HOUR)
+    rows = np.stack([hours[:, 0], hours.max(axis=1), hours.min(axis=1), hours[:, -1]], axis=1).tolist()
+    return [Ohlc(*(Decimal(price).scaleb(-pair.precision) / divisor for price in row)) for row in rows]

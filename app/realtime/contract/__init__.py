@@ -1,0 +1,1 @@
+"""Events and messages: what publishers write and what clients see."""

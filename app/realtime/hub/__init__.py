@@ -1,0 +1,1 @@
+"""The hub: one reader of the log, and delivery to every client without waiting for any."""

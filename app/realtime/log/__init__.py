@@ -1,0 +1,1 @@
+"""The ordered log in Redis, and the keys and channels beside it."""

@@ -1,0 +1,119 @@
+"""Redis beside the log: the figures that jobs compute, under keys that people look at, and the state of Redis itself.
+
+Keys: ``metrics:EUR_USD`` holds a ``PairMetrics``, ``correlation:matrix`` a ``CorrelationMatrix`` and ``best_pairs`` a
+``BestPairs``, all as JSON.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from pydantic import ValidationError
+from redis.asyncio import Redis
+
+from app.errors import LogUnavailable
+from app.market.pair import TrackedPairs
+from app.realtime.contract.figures import BestPairs, CorrelationMatrix, PairMetrics
+from app.realtime.contract.messages import Message
+from app.realtime.log.log import ask
+
+_logger = logging.getLogger(__name__)
+
+_M = TypeVar("_M", bound=Message)
+
+Section = dict[str, str | int | bool]
+
+
+METRICS_TTL = 3600
+"""Seconds that measures live for, from one hourly job to the next."""
+
+CORRELATION_TTL = 86_400
+"""Seconds that correlations live for, from one daily job to the next."""
+
+_GRACE = 600  # what a job replaces is not to vanish before the job is done
+
+
+class Cache:
+    """The figures in Redis, and what ``cache/stats`` and ``server_stats`` tell about it."""
+
+    def __init__(self, redis: Redis, pairs: TrackedPairs) -> None:
+        self._redis = redis
+        self._pairs = pairs
+
+    async def put_metrics(self, metrics: Mapping[str, PairMetrics]) -> None:
+        """Keep measures by the names of their pairs. Raises LogUnavailable."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for pair, figures in metrics.items():
+                pipeline.set(f"metrics:{pair}", figures.model_dump_json(), ex=METRICS_TTL + _GRACE)
+            await ask(pipeline.execute())
+
+    async def metrics(self, pairs: Sequence[str]) -> dict[str, PairMetrics]:
+        """The measures of those of the pairs that have some. Raises LogUnavailable."""
+        found = await ask(self._redis.mget([f"metrics:{pair}" for pair in pairs]))
+        read = {pair: _read(PairMetrics, text) for pair, text in zip(pairs, found, strict=True)}
+        return {pair: figures for pair, figures in read.items() if figures is not None}
+
+    async def put_correlations(self, matrix: CorrelationMatrix, best: BestPairs) -> None:
+        """Keep a matrix and the ranking that follows from it. Raises LogUnavailable."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.set("correlation:matrix", matrix.model_dump_json(), ex=CORRELATION_TTL + _GRACE)
+            pipeline.set("best_pairs", best.model_dump_json(), ex=CORRELATION_TTL + _GRACE)
+            await ask(pipeline.execute())
+
+    async def matrix(self) -> CorrelationMatrix | None:
+        """The newest matrix, None where there is none. Raises LogUnavailable."""
+        return _read(CorrelationMatrix, await ask(self._redis.get("correlation:matrix")))
+
+    async def best_pairs(self) -> BestPairs | None:
+        """The newest ranking, None where there is none. Raises LogUnavailable."""
+        return _read(BestPairs, await ask(self._redis.get("best_pairs")))
+
+    async def stats(self) -> dict[str, Section]:
+        """Sections ``redis``, ``memory``, ``stats`` and ``keys``; the last three are empty while Redis does not answer."""
+        try:
+            info = await ask(self._redis.info())
+            keys = await self._keys()
+        except LogUnavailable:
+            return {"redis": {**self._address(), "connected": False}, "memory": {}, "stats": {}, "keys": {}}
+        return {
+            "redis": {**self._address(), "connected": True},
+            "memory": {
+                "used_memory": str(info["used_memory_human"]) + "B",
+                "maxmemory": str(info["maxmemory"]),
+            },
+            "stats": {
+                "total_commands_processed": int(info["total_commands_processed"]),
+                "instantaneous_ops_per_sec": int(info["instantaneous_ops_per_sec"]),
+            },
+            "keys": keys,
+        }
+
+    async def _keys(self) -> Section:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.exists(*(f"price:{pair}" for pair in self._pairs.names))
+            pipeline.exists(*(f"metrics:{pair}" for pair in self._pairs.names))
+            pipeline.exists("correlation:matrix")
+            pipeline.exists("best_pairs")
+            pipeline.dbsize()
+            counts = await ask(pipeline.execute())
+        names = ("price_keys", "metric_keys", "correlation_keys", "best_pairs_keys", "total_keys")
+        return dict(zip(names, map(int, counts), strict=True))
+
+    def _address(self) -> Section:
+        options = self._redis.connection_pool.connection_kwargs
+        return {
+            "host": str(options.get("host") or options.get("path") or "localhost"),
+            "port": int(options.get("port") or (0 if options.get("path") else 6379)),
+            "db": int(options.get("db") or 0),
+        }
+
+
+def _read(model: type[_M], text: bytes | None) -> _M | None:
+    """What a key holds; None where it holds nothing, or what another version or another program wrote."""
+    if text is None:
+        return None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError:
+        _logger.warning("a key of the cache holds no %s and is passed over", model.__name__)
+        return None

@@ -1,0 +1,280 @@
+"""The log: one ordered Redis stream that every event goes through once.
+
+Keys: ``fx:events`` is the stream, ``fx:seq`` the last sequence number, ``price:EUR_USD`` the newest payload of a pair and
+``fx:publisher:…`` what a publisher wrote last. An entry has the fields ``n`` (sequence number), ``t`` (type) and ``d``
+(payload).
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from app.errors import ConfigurationError, LogUnavailable
+from app.market.clock import rfc3339, utc_now
+from app.realtime.contract.event import ORIGIN, Draft, Event, gap
+
+_STREAM = "fx:events"
+_SEQUENCE = "fx:seq"
+_PUBLISHER_TTL = 3600
+_ANSWER_WITHIN = 5.0
+
+_logger = logging.getLogger(__name__)
+
+# A batch that was written but whose answer was lost on the way is sent again under its number, and not written twice.
+# One that a broken network held back until its publisher had long gone on is not written either.
+_PUBLISH = """
+local last = redis.call('HMGET', KEYS[3], 'batch', 'ids')
+local ids = {}
+if last[1] == ARGV[1] then
+  for id in string.gmatch(last[2], '%S+') do ids[#ids + 1] = id end
+  return ids
+end
+if last[1] and tonumber(last[1]) > tonumber(ARGV[1]) then return ids end
+for i = 5, #ARGV, 3 do
+  local n = redis.call('INCR', KEYS[1])
+  local data = ARGV[i + 2]
+  local id = redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'n', n, 't', ARGV[i], 'd', data)
+  local price = tonumber(ARGV[i + 1])
+  if price > 0 then
+    redis.call('SET', KEYS[price], '{"id":"' .. id .. '",' .. string.sub(data, 2), 'EX', ARGV[3])
+  end
+  ids[#ids + 1] = id
+end
+redis.call('HSET', KEYS[3], 'batch', ARGV[1], 'ids', table.concat(ids, ' '))
+redis.call('EXPIRE', KEYS[3], ARGV[4])
+return ids
+"""
+
+# Ids come from the server's clock. Where that was set back and the stream was lost, they would fall behind what clients
+# have seen; one entry at an id of our own lifts the stream past it.
+_ADVANCE = """
+local function order(id) return string.match(id, '(%d+)-(%d+)') end
+local last = '0-0'
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  local info = redis.call('XINFO', 'STREAM', KEYS[2])
+  for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
+end
+local ms, number = order(ARGV[1])
+local last_ms, last_number = order(last)
+ms, number, last_ms, last_number = tonumber(ms), tonumber(number), tonumber(last_ms), tonumber(last_number)
+if ms < last_ms or (ms == last_ms and number <= last_number) then return false end
+local n = redis.call('INCR', KEYS[1])
+return redis.call('XADD', KEYS[2], string.format('%.0f-%.0f', ms, number + 1), 'n', n, 't', 'heartbeat', 'd', ARGV[2])
+"""
+
+
+@asynccontextmanager
+async def open_redis(url: str) -> AsyncGenerator[Redis]:
+    """A client of the Redis or Valkey at the URL, closed on leaving. It connects when it is first used.
+
+    Raises ConfigurationError for what is no such URL.
+    """
+    try:
+        client = Redis.from_url(
+            url,
+            socket_timeout=_ANSWER_WITHIN,
+            socket_connect_timeout=2.0,
+            retry=Retry(NoBackoff(), 1),
+            health_check_interval=30,
+        )
+        # Reads the options in the URL; nothing connects yet.
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (RedisError, TypeError, ValueError):
+        raise ConfigurationError("REDIS_URL: not a URL of Redis: redis://, rediss:// or unix:// is needed") from None
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def ask(answer: Awaitable[Any]) -> Any:
+    """What Redis answers within five seconds. Raises LogUnavailable where it does not."""
+    task = asyncio.current_task()
+    cancelled_before = task.cancelling() if task is not None else 0
+    failure: Exception | None = None
+    answered = None
+    try:
+        # redis-py bounds each step. A server that hangs makes it take several: connecting, a health check, the question.
+        async with asyncio.timeout(_ANSWER_WITHIN):
+            answered = await answer
+    except (RedisError, OSError, TimeoutError) as error:
+        failure = error
+    # Python 3.11's ``wait_for``, which redis-py writes with, forgets a cancellation that comes as the write ends.
+    if task is not None and task.cancelling() > cancelled_before:
+        raise asyncio.CancelledError
+    if failure is not None:
+        raise LogUnavailable(f"Redis does not answer: {type(failure).__name__}") from failure
+    return answered
+
+
+async def answers(url: str) -> bool:
+    """True where a server at the URL answers and has loaded its data."""
+    async with open_redis(url) as client:
+        try:
+            await ask(client.ping())
+        except LogUnavailable:
+            return False
+        return True
+
+
+async def shut_down(url: str) -> None:
+    """Ask the server at the URL to save and end, and wait until it has. Raises LogUnavailable where none answers."""
+    async with open_redis(url) as client:
+        await ask(client.ping())  # redis-py takes a server that is not there for one that has shut down
+        await ask(client.shutdown())
+
+
+class EventLog:
+    """The stream of events: appended to by publishers, read by one reader per process and by those who resume."""
+
+    def __init__(self, redis: Redis, retained: int = 100_000, price_ttl: int = 300) -> None:
+        """``retained`` is about how many events are kept, ``price_ttl`` the life of a ``price:`` key in seconds."""
+        self._redis = redis
+        self.retained = retained
+        self.price_ttl = price_ttl
+        self._publish = redis.register_script(_PUBLISH)
+        self._advance = redis.register_script(_ADVANCE)
+
+    def publisher(self) -> "Publisher":
+        """A publisher of its own, whose batches are written once each."""
+        return Publisher(self)
+
+    def reader(self, cursor: str = ORIGIN, seq: int | None = None) -> "LogReader":
+        """A reader that goes on after the cursor, whose sequence number is ``seq`` where it is known."""
+        return LogReader(self, cursor, seq)
+
+    async def append(self, publisher: str, batch: int, drafts: Sequence[Draft]) -> list[str]:
+        """Write a batch in one atomic step; give the ids. The same batch again gives the same ids. Raises LogUnavailable."""
+        keys = [_SEQUENCE, _STREAM, f"fx:publisher:{publisher}"]
+        arguments: list[str | int | bytes] = [batch, self.retained, self.price_ttl, _PUBLISHER_TTL]
+        for draft in drafts:
+            if draft.price_of is not None:
+                keys.append(f"price:{draft.price_of}")
+            arguments += [draft.type, len(keys) if draft.price_of is not None else 0, draft.data]
+        ids = await ask(self._publish(keys=keys, args=arguments))
+        return [id.decode() for id in ids]
+
+    async def read(self, cursor: str, count: int, block_ms: int | None = None) -> list[tuple[str, dict[bytes, bytes]]]:
+        """Up to ``count`` raw entries after the cursor, waiting up to ``block_ms`` for the first. Raises LogUnavailable."""
+        answer = await ask(self._redis.xread({_STREAM: cursor}, count=count, block=block_ms))
+        if not answer:
+            return []
+        streams = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer]
+        return [(id.decode(), fields) for entries in streams for id, fields in _flat(entries)]
+
+    async def sequence_of(self, cursor: str) -> int | None:
+        """The sequence number of the entry with exactly this id; None where the log does not hold it. Raises LogUnavailable."""
+        entries = await ask(self._redis.xrange(_STREAM, cursor, cursor))
+        return _number(entries[0][1]) if entries else None
+
+    async def tail(self) -> str:
+        """The id of the newest entry, ORIGIN for an empty log. Raises LogUnavailable."""
+        entries = await ask(self._redis.xrevrange(_STREAM, count=1))
+        return entries[0][0].decode() if entries else ORIGIN
+
+    async def size(self) -> tuple[int, int | None]:
+        """How many entries the log holds, and the bytes that they take, None where Redis does not tell. Raises LogUnavailable."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.xlen(_STREAM)
+            pipeline.memory_usage(_STREAM)
+            length, used = await ask(pipeline.execute(raise_on_error=False))
+        if isinstance(length, Exception):
+            raise LogUnavailable(f"Redis does not answer: {type(length).__name__}") from length
+        return length, used if isinstance(used, int) else None
+
+    async def starts_at_the_beginning(self) -> bool:
+        """True while nothing was ever trimmed, so that ORIGIN can be resumed from. Raises LogUnavailable."""
+        entries = await ask(self._redis.xrange(_STREAM, count=1))
+        if not entries:
+            return not await ask(self._redis.exists(_SEQUENCE))
+        return _number(entries[0][1]) == 1
+
+    async def advance_past(self, cursor: str) -> None:
+        """Make sure that new entries get ids above the cursor. Raises LogUnavailable."""
+        data = b'{"node":"","role":"log","timestamp":"%s"}' % rfc3339(utc_now()).encode()
+        await ask(self._advance(keys=[_SEQUENCE, _STREAM], args=[cursor, data]))
+
+    async def ping(self) -> None:
+        """Raises LogUnavailable where Redis does not answer."""
+        await ask(cast(Awaitable[Any], self._redis.ping()))
+
+    async def reconnect(self) -> None:
+        """Drop every connection to Redis; the next question opens a new one."""
+        await self._redis.connection_pool.disconnect(inuse_connections=True)
+
+
+class Publisher:
+    """Writes batches to the log, each exactly once, also where Redis goes away and comes back meanwhile."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._name = secrets.token_hex(8)
+        self._batch = 0
+        self._one_at_a_time = asyncio.Lock()
+
+    async def publish(self, drafts: Sequence[Draft], patience: float = 2.0) -> list[str]:
+        """Write the events together and give their ids, trying for ``patience`` seconds. Raises LogUnavailable.
+
+        After LogUnavailable nobody knows whether the batch was written; the same call again would be another batch.
+        """
+        if not drafts:
+            return []
+        async with self._one_at_a_time:
+            self._batch += 1
+            clock = asyncio.get_running_loop().time
+            deadline, pause = clock() + patience, 0.05
+            while True:
+                try:
+                    return await self._log.append(self._name, self._batch, drafts)
+                except LogUnavailable:
+                    if clock() + pause > deadline:
+                        raise
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+
+class LogReader:
+    """Reads the log from a cursor on and proves by the sequence numbers that nothing is missing."""
+
+    def __init__(self, log: EventLog, cursor: str, seq: int | None) -> None:
+        self._log = log
+        self.cursor = cursor
+        self._seq = seq
+        self.malformed = 0
+
+    async def read(self, count: int = 512, block_ms: int | None = None) -> list[Event]:
+        """The next events, with a gap event in every hole; empty where there are none yet. Raises LogUnavailable."""
+        events: list[Event] = []
+        for id, fields in await self._log.read(self.cursor, count, block_ms):
+            try:
+                event = Event.from_entry(id, int(fields[b"n"]), fields[b"t"].decode(), fields[b"d"])
+            except (KeyError, ValueError, TypeError):
+                # Somebody else wrote to the stream. Its number, if any, is not ours: what follows decides about gaps.
+                self.malformed += 1
+                _logger.warning("entry %s of the log cannot be read and is passed over", id)
+                self.cursor = id
+                continue
+            if self._seq is not None and event.seq != self._seq + 1:
+                events.append(gap(self.cursor, id, event.seq - self._seq - 1 if event.seq > self._seq else None))
+            self.cursor, self._seq = id, event.seq
+            events.append(event)
+        return events
+
+
+def _number(fields: Mapping[bytes, bytes]) -> int | None:
+    """The sequence number of an entry; None for one that somebody else wrote."""
+    number = fields.get(b"n", b"")
+    return int(number) if number.isdigit() else None
+
+
+def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """RESP3 nests a stream's entries one list deeper than RESP2 does."""
+    return cast(list[tuple[bytes, dict[bytes, bytes]]], entries[0] if entries and isinstance(entries[0], list) else entries)

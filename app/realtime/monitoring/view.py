@@ -1,0 +1,210 @@
+"""How prices and the state of the gateway are shown to whoever asks, over Socket.IO and REST alike."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from app.errors import NoPrice
+from app.market.clock import parse_time, rfc3339, utc_now
+from app.market.hours.calendar import is_quoting, stale_from
+from app.market.hours.day import UNKNOWN, DayFigures, TradingDay
+from app.market.pair import CurrencyPair
+from app.market.quote import QuoteKind
+from app.realtime.contract.event import Event, cursor_order
+from app.realtime.contract.messages import Price, RecorderLag, ServerStats
+from app.realtime.hub.hub import Hub
+from app.realtime.hub.statistics import Number
+from app.realtime.log.cache import Cache
+
+_DAILY_STALE_AFTER = 26 * 3600.0
+"""Seconds of open market in which a daily rate is followed by the next: a day, and time for that to be published."""
+
+
+_JSON = (b"false", b"true")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A price as it is shown, all but its age, and what that was made of. ``listed`` is its part of the list, left open."""
+
+    event: Event
+    day: TradingDay | None
+    source: str
+    time_ms: float
+    stale_from_ms: float
+    facts: Mapping[str, Any]
+    listed: bytes
+
+
+class PriceView:
+    """The book's prices with their age, their change in the trading day, and whether they are stale.
+
+    ``days`` are the trading days of the pairs by name, as far as they are known; whoever knows better replaces them.
+    """
+
+    def __init__(self, hub: Hub, stale_after: float) -> None:
+        """``stale_after`` is in seconds of open market."""
+        self._hub = hub
+        self._stale_after = stale_after
+        self._shown: dict[str, _Shown] = {}
+        self._all_at: tuple[str, int] | None = None
+        self._all: list[_Shown] = []
+        self._listed_at: tuple[int, str, str | None] | None = None
+        self._listed_from: Sequence[_Shown] = ()
+        self._listed = b""
+        self.days: Mapping[str, TradingDay] = {}
+
+    def current(self, pair: CurrencyPair) -> bytes:
+        """The newest price of one pair: a ``PriceResponse`` as JSON. Raises NoPrice."""
+        shown = self._show(pair)
+        if shown is None:
+            raise NoPrice(f"No cached price for {pair.name}")
+        now = utc_now()
+        age, stale = self._freshness(shown, now)
+        facts = dict(shown.facts)
+        price = {name: facts.pop(name) for name in Price.model_fields}
+        body = {"instrument": pair.name, "price": price, **facts, "age_ms": age, "stale": stale}
+        return orjson.dumps({**body, "id": shown.event.id, "timestamp": rfc3339(now)})
+
+    def all(self) -> bytes:
+        """The newest price of every pair that has one: an ``AllPricesResponse`` as JSON.
+
+        This is asked for far more often than prices change: all but the ages is encoded once for each new price, and what is
+        asked for again in the same millisecond, in which no age changes, is answered the same.
+        """
+        now = utc_now()
+        moment, shown = (int(now.timestamp() * 1000), self._hub.cursor, self._hub.log_fault), self._show_all()
+        if moment != self._listed_at or shown is not self._listed_from:
+            self._listed_at, self._listed_from = moment, shown
+            self._listed = self._list(shown, now)
+        return self._listed
+
+    def _list(self, shown: Sequence[_Shown], now: datetime) -> bytes:
+        ms, silent = now.timestamp() * 1000, self._silent(now)
+        prices = [
+            b'%s,"age_ms":%d,"stale":%s}'
+            % (
+                price.listed,
+                max(0, ms - price.time_ms),
+                b"true" if ms > price.stale_from_ms or price.source in silent else b"false",
+            )
+            for price in shown
+        ]
+        return b'{"prices":{%s},"pair_count":%d,"cursor":"%s","timestamp":"%s"}' % (
+            b",".join(prices),
+            len(prices),
+            self._hub.cursor.encode(),
+            rfc3339(now).encode(),
+        )
+
+    def feed_state(self) -> str:
+        """``live`` while any price is fresh, ``stale`` where none is, ``none`` where there never was one."""
+        now = utc_now()
+        stale = [self._freshness(shown, now)[1] for shown in self._show_all()]
+        if not stale:
+            return "none"
+        return "stale" if all(stale) else "live"
+
+    def _freshness(self, shown: _Shown, now: datetime) -> tuple[int, bool]:
+        """The age of a price in milliseconds, and whether it is stale."""
+        ms = now.timestamp() * 1000
+        return max(0, int(ms - shown.time_ms)), ms > shown.stale_from_ms or shown.source in self._silent(now)
+
+    def _silent(self, now: datetime) -> set[str]:
+        """The sources from which nothing comes though they should quote; all of them where the log cannot be followed."""
+        if self._hub.log_fault is not None:
+            return {shown.source for shown in self._show_all()}
+        return {source for source in self._hub.signs.silent if is_quoting(source, now)}
+
+    def _show_all(self) -> list[_Shown]:
+        moment = (self._hub.cursor, id(self.days))
+        if moment != self._all_at:
+            self._all_at = moment
+            self._all = [shown for pair in self._hub.pairs if (shown := self._show(pair)) is not None]
+        return self._all
+
+    def _show(self, pair: CurrencyPair) -> _Shown | None:
+        event, day = self._hub.book.newest(pair.name), self.days.get(pair.name)
+        if event is None:
+            return None
+        shown = self._shown.get(pair.name)
+        if shown is None or shown.event is not event or shown.day is not day:
+            shown = self._shown[pair.name] = self._shown_anew(pair, event, day)
+        return shown
+
+    def _shown_anew(self, pair: CurrencyPair, event: Event, day: TradingDay | None) -> _Shown:
+        payload = orjson.loads(event.bare)
+        price, source = payload["price"], payload["source"]
+        time = parse_time(price["time"])
+        stale_after = _DAILY_STALE_AFTER if payload.get("kind") == QuoteKind.DAILY else self._stale_after
+        figures = UNKNOWN if day is None else day.figures(Decimal(price["mid"]), time)
+        kind = {"kind": payload["kind"]} if "kind" in payload else {}
+        facts = {**price, "source": source, **kind, **_change(pair, figures)}
+        return _Shown(
+            event,
+            day,
+            source,
+            time.timestamp() * 1000,
+            stale_from(time, source, stale_after).timestamp() * 1000,
+            facts,
+            b'"%s":%s' % (pair.name.encode(), orjson.dumps(facts)[:-1]),
+        )
+
+
+def _change(pair: CurrencyPair, figures: DayFigures) -> dict[str, str | float | None]:
+    """The figures of a trading day as they are sent."""
+
+    def text(price: Decimal | None) -> str | None:
+        return None if price is None else str(pair.round(price))
+
+    return {
+        "prev_close": text(figures.prev_close),
+        "change": text(figures.change),
+        "change_pct": figures.change_pct,
+        "change_pips": figures.change_pips,
+        "day_open": text(figures.day_open),
+        "day_high": text(figures.day_high),
+        "day_low": text(figures.day_low),
+    }
+
+
+async def server_stats(hub: Hub, cache: Cache) -> ServerStats:
+    """The clients of all processes that serve this port, and the state of Redis."""
+    redis, rows = await cache.stats(), hub.statistics.table.rows
+    clients = sum(row.client_count for row in rows)
+    subscriptions = int(sum(row.subscriptions.value for row in rows))
+    return ServerStats(
+        timestamp=rfc3339(utc_now()),
+        active_clients=clients,
+        max_clients=hub.max_clients,
+        total_subscriptions=subscriptions,
+        average_subs_per_client=round(subscriptions / clients, 2) if clients else 0.0,
+        tracked_pairs=len(hub.pairs),
+        cache=redis,
+        recorder=recorder_lag(hub),
+        workers=len(rows),
+        clients_by_transport=_totals([row.clients for row in rows]),
+        lagging_clients=int(sum(row.lagging.value for row in rows)),
+        events_delivered=int(sum(number.value for row in rows for number in row.deliveries.values())),
+        prices_conflated=int(sum(row.conflated.value for row in rows)),
+        clients_cut_off=_totals([row.cut_off for row in rows]),
+        gaps=int(hub.statistics.gaps.value),
+    )
+
+
+def _totals(numbers: Sequence[Mapping[str, Number]]) -> dict[str, int]:
+    return {label: int(sum(row[label].value for row in numbers)) for label in numbers[0]}
+
+
+def recorder_lag(hub: Hub) -> RecorderLag | None:
+    """How far the recorder was behind when it last said so."""
+    sign = hub.signs.recorder
+    if sign is None:
+        return None
+    # A sign is an event of the log itself, written after what it tells of.
+    behind_ms = cursor_order(hub.cursor)[0] - sign.order[0]
+    return RecorderLag(behind_events=max(0, hub.seq - sign.seq), behind_ms=max(0, behind_ms), lost_events=sign.lost)

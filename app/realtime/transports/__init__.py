@@ -1,0 +1,1 @@
+"""How clients connect: Engine.IO, Socket.IO and Server-Sent Events."""

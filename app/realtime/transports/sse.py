@@ -1,0 +1,182 @@
+"""Server-Sent Events: the same events to ``curl -N`` and to a browser's EventSource."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+
+import orjson
+from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.errors import GatewayError
+from app.market.clock import rfc3339, utc_now
+from app.realtime.contract.messages import StreamOpened
+from app.realtime.hub.frames import CHUNKED_EVENT_STREAM, EVENT_STREAM
+from app.realtime.hub.hub import Held, Hub
+from app.realtime.hub.subscription import Interest, Subscription
+from app.realtime.wire.wire import Wire, WireUser, wire_of
+
+RETRY_MS = 2000
+"""What a client waits before it comes back, until the gateway advises otherwise."""
+
+_STALLED_AFTER = 60.0
+
+
+class EventStreamResponse(EventSourceResponse):
+    """A stream of events for one client.
+
+    Where the server offers a wire, the hub writes to the connection and this response only waits for its end: no task, no
+    queue and no generator step per event. Elsewhere the events come through the client's outbox.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        interest: Interest,
+        *,
+        since: str | None,
+        held: Held | None,
+        snapshot: bool,
+        refuse: Callable[[GatewayError], Response],
+    ) -> None:
+        """``since`` is what the client asked to resume from and ``held`` what ``Hub.holds`` found; ``refuse`` answers a client
+        for whom there is no place when the stream is about to begin."""
+        super().__init__(
+            self._fetched(),
+            headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
+            media_type="text/event-stream; charset=utf-8",
+            ping=0,
+            send_timeout=_STALLED_AFTER,
+        )
+        self._hub = hub
+        self._interest = interest
+        self._since = since
+        self._held = held
+        self._snapshot = snapshot
+        self._refuse = refuse
+        self._something_waits = asyncio.Event()
+        self._client: Subscription | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wire = wire_of(scope)
+        if wire is not None and scope["http_version"] == "1.1":
+            while (message := await receive()).get("more_body"):
+                pass
+            if message["type"] == "http.disconnect":
+                return
+            stream = _DirectStream(self._hub, wire)
+            if await self._connect(stream.client, scope, receive, send):
+                await self._send_directly(stream, send)
+            return
+        client = self._fetching(wire)
+        if await self._connect(client, scope, receive, send):
+            try:
+                self._open(client)
+                await super().__call__(scope, receive, send)
+            except SendTimeoutError:
+                self._hub.cut(client, "not reading")
+            finally:
+                self._hub.disconnect(client)
+
+    async def _connect(self, client: Subscription, scope: Scope, receive: Receive, send: Send) -> bool:
+        try:
+            self._hub.connect(client)
+        except GatewayError as error:
+            await self._refuse(error)(scope, receive, send)
+            return False
+        return True
+
+    async def _send_directly(self, stream: "_DirectStream", send: Send) -> None:
+        """Send the head and what opens the stream. The connection outlives this call: the hub writes to it from here on."""
+        client = stream.client
+        stream.wire.detach()
+        try:
+            self._hub.pause(client)  # nothing goes before the head, and that waits for whoever has not read what was before
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if not client.closed:
+                client.take()  # what concerned everyone while the head was waiting
+                self._hub.resume(client)
+                stream.wire.open(self._hub.bounds.send_buffer_bytes, stream)
+            if not client.closed:
+                stream.opened = True
+                self._open(client)
+        except BaseException:
+            self._hub.disconnect(client)
+            raise
+
+    def _open(self, client: Subscription) -> None:
+        """Send what opens a stream, then the snapshot or the replay, then go live: one synchronous step."""
+        self._client = client
+        recovered = None if self._since is None else self._held is not None
+        opened = StreamOpened(
+            recovered=recovered,
+            pairs=[name for name in self._hub.pairs.names if name in self._interest.pairs],
+            cursor=self._held.cursor if self._held is not None else self._hub.cursor,
+            timestamp=rfc3339(utc_now()),
+        )
+        body = orjson.dumps(opened.model_dump())
+        client.send_frame(b"retry: %d\n%s" % (RETRY_MS, client.framing.message("stream_opened", body)))
+        self._hub.follow(client, self._interest, held=self._held, snapshot=self._snapshot or recovered is False)
+
+    def _fetching(self, wire: Wire | None) -> Subscription:
+        return Subscription(
+            secrets.token_hex(8), "sse", EVENT_STREAM, self._hub.bounds,
+            wake=self._something_waits.set, cut=lambda _: self._end() if wire is None else wire.abort(), finish=self._end,
+        )  # fmt: skip
+
+    def _end(self) -> None:
+        self._something_waits.set()
+        if self._client is not None:
+            self._hub.disconnect(self._client)
+
+    async def _fetched(self) -> AsyncIterator[bytes]:
+        assert self._client is not None
+        while not self._client.closed:
+            self._something_waits.clear()
+            frames = self._client.take()
+            if frames:
+                yield b"".join(frames)
+            else:
+                await self._something_waits.wait()
+        yield _advice()
+
+
+class _DirectStream(WireUser):
+    """A client whose bytes go to the connection itself, and nothing else that is kept for it."""
+
+    __slots__ = ("_hub", "client", "opened", "wire")
+
+    def __init__(self, hub: Hub, wire: Wire) -> None:
+        self._hub = hub
+        self.wire = wire
+        self.opened = False
+        self.client = Subscription(
+            secrets.token_hex(8), "sse", CHUNKED_EVENT_STREAM, hub.bounds,
+            write=wire.transport.write, cut=self._cut, finish=self._finish,
+        )  # fmt: skip
+
+    def wire_full(self) -> None:
+        self._hub.pause(self.client)
+
+    def wire_has_room(self) -> None:
+        self._hub.resume(self.client)
+
+    def wire_gone(self) -> None:
+        self._hub.disconnect(self.client)
+
+    def _cut(self, reason: str) -> None:
+        self.wire.abort()
+
+    def _finish(self) -> None:
+        self.wire.finish(_farewell_chunks() if self.opened else b"")
+
+
+def _advice() -> bytes:
+    """When to come back after a stop: each client at another moment, so that they do not all come at once."""
+    return b"retry: %d\n\n" % (500 + secrets.randbelow(4500))
+
+
+def _farewell_chunks() -> bytes:
+    return CHUNKED_EVENT_STREAM.join([_advice()]) + b"0\r\n\r\n"

@@ -1,0 +1,267 @@
+"""Connections that move to the worker in which their session lives.
+
+Where several workers listen on one port, the kernel gives each TCP connection to any of them. A polling session is many requests
+over whatever connections, and lives in one worker, which its id names: ``w2.…`` is one of worker 2. So a connection on which a
+request for the session of another worker begins is passed on to that worker, with what has been read from it, over a Unix
+socket (``SCM_RIGHTS``, see unix(7)). The client notices nothing. The next request may move the connection again.
+
+Requests that are sent ahead of an answer (pipelining) are served where the first one of them is.
+"""
+
+import asyncio
+import errno
+import logging
+import re
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableSequence, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from app.realtime.wire.protocols import LARGEST_READ, WireHttpProtocol
+
+_logger = logging.getLogger(__name__)
+
+LONGEST_LINE = 8192
+"""Bytes of a request line that are kept back until they say which session is meant."""
+
+MOVES_WITHIN = 5.0
+"""Seconds in which a worker must have room for a connection; after them the connection is closed."""
+
+MOST_WAITING = 1000
+"""Connections that wait for room at one worker."""
+
+_LARGEST_MOVE = LONGEST_LINE + LARGEST_READ
+_INBOX_BYTES = 1 << 20
+_MOST_AT_ONCE = 64
+_TRY_AGAIN = 0.02
+_NO_ROOM = (errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS)
+
+_STARTS = (b"GET /socket.io/?", b"POST /socket.io/?")
+_NAMES_WORKER = re.compile(rb"[\r\n]*(?:GET|POST) /socket\.io/\?(?:(?!sid=)[^& \r\n]*&)*sid=w([1-9][0-9]?)\.")
+_END_OF_TARGET = re.compile(rb"[ \r\n]")
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The ways between the workers, as one of them has them. They can be sent to its process."""
+
+    worker: int
+    """Its own number; the first is 1."""
+    inbox: socket.socket
+    outlets: Sequence[socket.socket]
+    """Where the inboxes of worker 1, 2, … are filled."""
+    adopts: MutableSequence[int]
+    """1 for each worker that adopts connections now. The processes share this memory."""
+
+
+def doors(workers: int, adopts: MutableSequence[int]) -> list[Doors]:
+    """The doors of each of so many workers, whose sockets all have to be closed by the caller."""
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(workers)]
+    outlets = [outlet for outlet, _ in pairs]
+    for outlet in outlets:
+        outlet.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _INBOX_BYTES)
+    return [Doors(number, inbox, outlets, adopts) for number, (_, inbox) in enumerate(pairs, 1)]
+
+
+class _Move(NamedTuple):
+    """A connection on its way, which this process still holds."""
+
+    until: float
+    connection: socket.socket
+    data: bytes
+
+
+class Handover:
+    """One worker's part in moving connections."""
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+        self._waiting: dict[int, deque[_Move]] = {number: deque() for number in range(1, len(doors.outlets) + 1)}
+        self._timer: asyncio.TimerHandle | None = None
+        for end in (doors.inbox, *doors.outlets):
+            end.setblocking(False)
+
+    def leads_to(self, worker: int) -> bool:
+        """Whether there is another worker of this number that adopts connections now."""
+        return worker in self._waiting and worker != self._doors.worker and bool(self._doors.adopts[worker - 1])
+
+    def move(self, worker: int, connection: socket.socket, data: bytes) -> None:
+        """Pass a connection on, with what has been read from it; the caller closes its own descriptor of it, and no more.
+
+        Where the worker has no room, it is tried again for some seconds; then the connection is closed.
+        """
+        waiting = self._waiting[worker]
+        if not waiting and self._is_out(worker, connection.fileno(), data):
+            return
+        if len(waiting) >= MOST_WAITING:
+            _logger.warning("worker %d takes no connections, one is closed", worker)
+            return
+        loop = asyncio.get_running_loop()
+        waiting.append(_Move(loop.time() + MOVES_WITHIN, connection.dup(), data))
+        if self._timer is None:
+            self._timer = loop.call_later(_TRY_AGAIN, self._try_again)
+
+    async def receive(self, adopt: Callable[[socket.socket, bytes], Awaitable[None]]) -> None:
+        """Adopt what the other workers pass on, until cancelled; what is not read by then is closed."""
+        loop, inbox = asyncio.get_running_loop(), self._doors.inbox
+        arrived = asyncio.Event()
+        loop.add_reader(inbox.fileno(), arrived.set)
+        self._doors.adopts[self._doors.worker - 1] = 1
+        try:
+            while True:
+                await arrived.wait()
+                arrived.clear()
+                # What is broken is found out by the connection's own protocol; one that cannot even be adopted is closed.
+                adopting = asyncio.gather(*(self._adopt(adopt, *moved) for moved in self._arrived()))
+                try:
+                    await asyncio.shield(adopting)
+                except asyncio.CancelledError:
+                    await adopting  # and so they are let go like everybody else
+                    raise
+        finally:
+            self._doors.adopts[self._doors.worker - 1] = 0
+            loop.remove_reader(inbox.fileno())
+            while left := self._arrived():
+                for connection, _ in left:
+                    connection.close()
+
+    def close(self) -> None:
+        """Close the connections that still wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for waiting in self._waiting.values():
+            while waiting:
+                waiting.popleft().connection.close()
+
+    def _try_again(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        for worker, waiting in self._waiting.items():
+            while waiting:
+                until, connection, data = waiting[0]
+                if not self._is_out(worker, connection.fileno(), data):
+                    if loop.time() < until:
+                        break
+                    _logger.warning("worker %d takes no connections, one is closed", worker)
+                waiting.popleft()
+                connection.close()
+        if any(self._waiting.values()):
+            self._timer = loop.call_later(_TRY_AGAIN, self._try_again)
+
+    def _is_out(self, worker: int, descriptor: int, data: bytes) -> bool:
+        """Whether the connection is on its way, or can never be; False where there is no room now."""
+        try:
+            socket.send_fds(self._doors.outlets[worker - 1], [data], [descriptor])
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                return False
+            _logger.warning("a connection cannot move to worker %d: %s", worker, error.strerror)
+        return True
+
+    def _arrived(self) -> list[tuple[socket.socket, bytes]]:
+        moved: list[tuple[socket.socket, bytes]] = []
+        with suppress(BlockingIOError):
+            while len(moved) < _MOST_AT_ONCE:
+                data, descriptors, _, _ = socket.recv_fds(self._doors.inbox, _LARGEST_MOVE, 1)
+                if descriptors:
+                    moved.append((socket.socket(fileno=descriptors[0]), data))
+                else:
+                    _logger.warning("a connection is lost: this process has too many open files")
+        return moved
+
+    async def _adopt(
+        self, adopt: Callable[[socket.socket, bytes], Awaitable[None]], connection: socket.socket, data: bytes
+    ) -> None:
+        try:
+            connection.setblocking(False)
+            await adopt(connection, data)
+        except OSError as error:
+            _logger.debug("a connection that has moved here is gone: %s", error)
+            connection.close()
+
+
+class MovableHttpProtocol(WireHttpProtocol):
+    """An HTTP connection that moves to the worker whose session is asked for."""
+
+    _is_in_message = False
+    _held = b""
+
+    def __init__(self, handover: Handover, *arguments: Any, read: bytes = b"", **options: Any) -> None:
+        """``read`` is what another worker has read from the connection already."""
+        super().__init__(*arguments, **options)
+        self._handover = handover
+        self._read = read
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self._read:
+            # Here, because asyncio begins to read, and so to deliver what comes next, only after this.
+            data, self._read = self._read, b""
+            self.data_received(data)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_in_message or not (self.cycle is None or self.cycle.response_complete):
+            super().data_received(data)
+            return
+        data, self._held = self._held + data, b""
+        worker = worker_named(data)
+        if worker is None and may_name_worker(data):
+            self._hold(data)
+        elif worker is None or not self._handover.leads_to(worker):
+            super().data_received(data)
+        elif self.transport.get_write_buffer_size():
+            self._hold(data)
+            self.flow.pause_reading()
+            self.loop.call_later(_TRY_AGAIN, self._go_on)
+        else:
+            self._move(worker, data)
+
+    def on_message_begin(self) -> None:
+        self._is_in_message = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._is_in_message = False
+        super().on_message_complete()
+
+    def _hold(self, data: bytes) -> None:
+        """Keep back what is not a request yet; it has to become one as soon as any other."""
+        self._held = data
+        self._unset_keepalive_if_required()
+        self._set_deadline()
+
+    def _go_on(self) -> None:
+        """Look whether the client has read the last answer, which cannot move with the connection."""
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.data_received(b"")
+
+    def _move(self, worker: int, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._end_deadline()
+        self.connections.discard(self)
+        self._handover.move(worker, self.transport.get_extra_info("socket"), data)
+        # Closes this process's descriptor only: the connection is open as long as anybody has one.
+        self.transport.abort()
+
+
+def worker_named(data: bytes) -> int | None:
+    """The worker that the first request of the data names by its session id; None where it names none, or not yet."""
+    named = _NAMES_WORKER.match(data)
+    return int(named[1]) if named else None
+
+
+def may_name_worker(data: bytes) -> bool:
+    """Whether the data is the beginning of a request line that could still come to name a worker."""
+    line = data.lstrip(b"\r\n")
+    if not line or len(line) > LONGEST_LINE:
+        return False
+    for start in _STARTS:
+        if line.startswith(start):
+            return _END_OF_TARGET.search(line, len(start)) is None
+        if start.startswith(line):
+            return True
+    return False

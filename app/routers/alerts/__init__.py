@@ -1,0 +1,1 @@
+"""Alerts, and the price levels that raise them."""

@@ -1,0 +1,117 @@
+"""``/api/v1/metrics``: how much pairs move."""
+
+import asyncio
+import logging
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field, ValidationError
+
+from app.errors import DatabaseUnavailable, LogUnavailable, NoData
+from app.http.bars import newest_bars
+from app.http.gateway import CurrentGateway, Gateway
+from app.http.parameters import EndedBy, Instrument, moment
+from app.http.problems import responses
+from app.market.bars.candle import Granularity
+from app.market.clock import rfc3339, utc_now
+from app.market.measures.measures import MEASURE_BARS, measure
+from app.realtime.contract.figures import PairMetrics
+from app.realtime.contract.messages import Message, PairName, TimeText
+from app.storage.market.metrics import StoredMetrics
+
+router = APIRouter(prefix="/api/v1/metrics", tags=["metrics"])
+
+_logger = logging.getLogger(__name__)
+
+
+class AllMetrics(Message):
+    """The newest measures of every pair that has some."""
+
+    timestamp: TimeText
+    pair_count: int = Field(description="How many pairs these are", examples=[20])
+    metrics: dict[PairName, PairMetrics] = Field(description="The measures of each pair, by its name")
+
+
+class MetricsOfPair(Message):
+    """The measures of a pair."""
+
+    instrument: PairName
+    metrics: PairMetrics = Field(description="What was measured")
+
+
+@router.get(
+    "/volatility",
+    operation_id="get_all_volatility",
+    summary="Volatility of all pairs",
+    responses=responses(404, 429, 503),
+)
+async def get_all_volatility(gateway: CurrentGateway) -> AllMetrics:
+    """What the hourly job measured last. Pairs of which nothing was measured yet are left out."""
+    metrics = await _newest(gateway, gateway.hub.pairs.names)
+    if not metrics:
+        raise NoData("Nothing has been measured yet")
+    return AllMetrics(timestamp=rfc3339(utc_now()), pair_count=len(metrics), metrics=metrics)
+
+
+@router.get(
+    "/volatility/{instrument}",
+    operation_id="get_volatility",
+    summary="Volatility of a pair",
+    responses=responses(400, 404, 429, 503),
+)
+async def get_volatility(
+    gateway: CurrentGateway,
+    instrument: Instrument,
+    granularity: Annotated[
+        Granularity | None, Query(description="Of bars of this length; H1 where only another parameter is given")
+    ] = None,
+    end_time: EndedBy = None,
+    bars: Annotated[
+        int | None, Query(ge=2, le=5000, description=f"Of so many bars; {MEASURE_BARS} where only another parameter is given")
+    ] = None,
+) -> MetricsOfPair:
+    """What the hourly job measured last or, with any of the parameters, what is measured at once, also of a past moment."""
+    pair = gateway.hub.pairs.find(instrument)
+    until = moment("end_time", end_time)
+    if granularity is None and until is None and bars is None:
+        metrics = await _newest(gateway, [pair.name])
+        if not metrics:
+            raise NoData(f"Nothing has been measured of {pair} yet")
+        return MetricsOfPair(instrument=pair.name, metrics=metrics[pair.name])
+    length = granularity or Granularity.H1
+    async with gateway.computing():
+        found = await newest_bars(gateway, pair, length, bars or MEASURE_BARS, until)
+        if not found:
+            raise NoData(f"No complete {length} bars of {pair} are stored" + ("" if until is None else " of this time"))
+        measures = await asyncio.to_thread(measure, found, gateway.annualization[length])
+    return MetricsOfPair(instrument=pair.name, metrics=PairMetrics.of(measures, utc_now()))
+
+
+async def _newest(gateway: Gateway, pairs: tuple[str, ...] | list[str]) -> dict[str, PairMetrics]:
+    """The newest measures of those of the pairs that have some: cached ones, else stored ones.
+
+    Raises DatabaseUnavailable where nothing is cached, or Redis does not answer, and the database does not answer either.
+    """
+    try:
+        found = await gateway.from_redis(gateway.cache.metrics(pairs))
+    except LogUnavailable:
+        found = {}
+    missing = [pair for pair in pairs if pair not in found]
+    if missing:
+        try:
+            stored = await gateway.from_database(gateway.metrics.newest(missing))
+        except DatabaseUnavailable:
+            if not found:
+                raise
+            stored = {}
+        found |= {pair: metrics for pair, row in stored.items() if (metrics := _read(row)) is not None}
+    return {pair: found[pair] for pair in pairs if pair in found}
+
+
+def _read(row: StoredMetrics) -> PairMetrics | None:
+    """The measures of a row; None where another version wrote it."""
+    try:
+        return PairMetrics.model_validate_json(row.data)
+    except ValidationError:
+        _logger.warning("the stored measures of %s are no PairMetrics and are passed over", row.pair)
+        return None

@@ -1,0 +1,114 @@
+"""``/api/v1/sessions``: whether the market is open, and where in the world."""
+
+from datetime import datetime, time
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from app.http.problems import responses
+from app.market.clock import rfc3339, utc_now
+from app.market.hours.calendar import is_open
+from app.market.hours.session import SESSIONS, Overlap, Session, overlaps, session_hours
+from app.realtime.contract.messages import Message, TimeText
+
+router = APIRouter(prefix="/api/v1/sessions", tags=["sessions"])
+
+SessionName = Annotated[str, Field(description="The centre that a session is named after", examples=["London"])]
+LocalTime = Annotated[
+    str,
+    Field(
+        description="Hour and minute in the session's own timezone",
+        examples=["08:00"],
+        pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$",
+    ),
+]
+
+
+class ListedSession(Message):
+    """The business hours of a centre, and when it is open."""
+
+    name: SessionName
+    timezone: str = Field(description="The IANA name of the zone that its hours are in", examples=["Europe/London"])
+    start_time: LocalTime
+    end_time: LocalTime
+    opens_at: TimeText = Field(
+        description="Start of the current hours or, while it is closed, of the next. Later than `start_time` where the "
+        "market opens later, as for Sydney on some Mondays"
+    )
+    closes_at: TimeText = Field(description="End of the hours that begin at `opens_at`, itself not included")
+    is_open: bool = Field(description="True between `opens_at` and `closes_at`")
+    description: str = Field(description="The session in words", examples=[SESSIONS[2].description])
+
+
+class SessionOverlap(Message):
+    """A time of the trading day at which two sessions are open."""
+
+    sessions: list[SessionName] = Field(
+        description="Two names, in the order of the sessions", examples=[["London", "New York"]], min_length=2, max_length=2
+    )
+    starts_at: TimeText
+    ends_at: TimeText = Field(description="Itself not included")
+    is_open: bool = Field(description="True between the two times")
+
+
+class Sessions(Message):
+    """Whether the market is open, and where in the world."""
+
+    timestamp: TimeText
+    count: int = Field(description="How many sessions there are", examples=[len(SESSIONS)])
+    market_open: bool = Field(
+        description="True from Sunday 17:00 to Friday 17:00 in New York, but for the trading days that end there on "
+        "25 December and 1 January"
+    )
+    sessions: list[ListedSession] = Field(description="Every session, in the order of the day")
+    overlaps: list[SessionOverlap] = Field(
+        description="Those of the current trading day or, while the market is closed, of the next; the earliest first"
+    )
+
+
+@router.get("", operation_id="get_sessions", summary="Sessions of the market", responses=responses(429))
+async def get_sessions() -> Sessions:
+    """Local business hours, what they are in UTC just now, and where they overlap.
+
+    Hours follow the clocks of each zone, and end where the market is closed.
+    """
+    return sessions_at(utc_now())
+
+
+def sessions_at(moment: datetime) -> Sessions:
+    """The answer at a moment, which is aware."""
+    return Sessions(
+        timestamp=rfc3339(moment),
+        count=len(SESSIONS),
+        market_open=is_open(moment),
+        sessions=[_listed(session, moment) for session in SESSIONS],
+        overlaps=[_listed_overlap(overlap, moment) for overlap in overlaps(moment)],
+    )
+
+
+def _listed(session: Session, moment: datetime) -> ListedSession:
+    hours = session_hours(session, moment)
+    return ListedSession(
+        name=session.name,
+        timezone=session.zone.key,
+        start_time=_hour_and_minute(session.opening),
+        end_time=_hour_and_minute(session.closing),
+        opens_at=rfc3339(hours.opens_at),
+        closes_at=rfc3339(hours.closes_at),
+        is_open=moment in hours,
+        description=session.description,
+    )
+
+
+def _listed_overlap(overlap: Overlap, moment: datetime) -> SessionOverlap:
+    return SessionOverlap(
+        sessions=[session.name for session in overlap.sessions],
+        starts_at=rfc3339(overlap.hours.opens_at),
+        ends_at=rfc3339(overlap.hours.closes_at),
+        is_open=moment in overlap.hours,
+    )
+
+
+def _hour_and_minute(local: time) -> str:
+    return local.isoformat(timespec="minutes")

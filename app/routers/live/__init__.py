@@ -1,0 +1,1 @@
+"""What is now: prices, the event streams, recent events, and publishing to them."""

@@ -1,0 +1,113 @@
+"""Who may publish events over REST, and what they send."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from app.errors import Forbidden, InvalidRequest
+from app.http.bodies import InvalidBody
+from app.http.gateway import CurrentGateway
+from app.http.tokens import check_token
+from app.market.pair import TrackedPairs
+from app.realtime.contract.event import Draft, EventType
+from app.realtime.contract.messages import (
+    PublishCorrelationAlert,
+    PublishDataReady,
+    PublishPrice,
+    PublishVolatilityAlert,
+)
+from app.realtime.contract.publication import publication
+
+MOST_AT_ONCE = 1000
+"""How many events one body may hold."""
+
+_SCHEMAS = "#/components/schemas/{model}"
+_MODELS: Mapping[EventType, type[BaseModel]] = {
+    EventType.PRICE_UPDATE: PublishPrice,
+    EventType.VOLATILITY_ALERT: PublishVolatilityAlert,
+    EventType.CORRELATION_ALERT: PublishCorrelationAlert,
+    EventType.DATA_READY: PublishDataReady,
+}
+
+_bearer = HTTPBearer(auto_error=False, description="A token with the right to publish")
+
+
+async def may_publish(
+    gateway: CurrentGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> None:
+    """Let pass who has a token. Raises Forbidden where this gateway has none, else Unauthorized."""
+    if not gateway.publish_tokens:
+        raise Forbidden("Publishing is not allowed: this gateway has no publish tokens")
+    check_token(credentials, gateway.publish_tokens)
+
+
+def drafts_in(body: bytes, pairs: TrackedPairs) -> list[Draft]:
+    """The events of a body, all of them sound. Raises InvalidBody for the first that is not."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise InvalidBody("The body is not JSON") from None
+    if not isinstance(content, list):
+        return [_draft(content, pairs, None)]
+    if not 1 <= len(content) <= MOST_AT_ONCE:
+        raise InvalidBody(f"A list of 1 to {MOST_AT_ONCE} events is needed, not of {len(content)}")
+    return [_draft(item, pairs, index) for index, item in enumerate(content)]
+
+
+def _draft(item: object, pairs: TrackedPairs, index: int | None) -> Draft:
+    match item:
+        case {"type": str(type), "data": data}:
+            try:
+                return publication(type, data, pairs)
+            except InvalidRequest as error:
+                raise InvalidBody(str(error), index) from None
+    raise InvalidBody("An object with the members type and data is needed", index)
+
+
+def described_body() -> dict[str, Any]:
+    """The body for OpenAPI, which cannot derive it: the endpoint reads it itself, within bounds."""
+    one = _ref("NewEvent")
+    several = {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_AT_ONCE}
+    price = {"type": "price_update", "data": {"instrument": "EUR_USD", "price": {"bid": "1.09450", "ask": "1.09470"}}}
+    news = {"type": "data_ready", "data": {"data_type": "candles", "count": 20}}
+    examples = {
+        "one": {"summary": "One event", "value": price},
+        "several": {"summary": "Several, all of them or none", "value": [price, news]},
+    }
+    content = {"application/json": {"schema": {"anyOf": [one, several]}, "examples": examples}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def described_schemas() -> dict[str, Any]:
+    """The schemas that the body refers to, by their names in the OpenAPI document."""
+    _, definitions = models_json_schema([(model, "validation") for model in _MODELS.values()], ref_template=_SCHEMAS)
+    events = {f"New{_camel(type)}": _described_event(type, model) for type, model in _MODELS.items()}
+    mapping = {type.value: _ref(f"New{_camel(type)}")["$ref"] for type in _MODELS}
+    new_event = {
+        "description": "An event to publish, by its type",
+        "oneOf": [{"$ref": reference} for reference in mapping.values()],
+        "discriminator": {"propertyName": "type", "mapping": mapping},
+    }
+    return {**definitions["$defs"], **events, "NewEvent": new_event}
+
+
+def _described_event(type: EventType, model: type[BaseModel]) -> dict[str, Any]:
+    return {
+        "description": f"A `{type.value}` to publish",
+        "type": "object",
+        "required": ["type", "data"],
+        "properties": {"type": {"type": "string", "const": type.value}, "data": _ref(model.__name__)},
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": _SCHEMAS.format(model=name)}
+
+
+def _camel(type: EventType) -> str:
+    return type.value.title().replace("_", "")

@@ -1,0 +1,1 @@
+"""What operators and their tools ask: health, metrics, caches, jobs, the operator page."""

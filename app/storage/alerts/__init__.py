@@ -1,0 +1,1 @@
+"""Alerts, alert states and price levels in the database."""

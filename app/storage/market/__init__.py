@@ -1,0 +1,1 @@
+"""Bars, measures, correlations and market sessions in the database."""

@@ -1,0 +1,89 @@
+"""Bars as rows and back, and which bar makes way for which."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, not_, or_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.market.bars.candle import Candle, Granularity, Ohlc
+from app.market.pair import CurrencyPair
+from app.market.source import INVENTED
+from app.storage.database.tables import CandleRow, table_of
+from app.storage.database.upsert import Columns, upsert
+
+_CANDLES = table_of(CandleRow)
+
+
+def row_of(candle: Candle) -> dict[str, object]:
+    """The row of a bar."""
+    bid, mid, ask = candle.bid, candle.mid, candle.ask
+    return {
+        "pair": candle.pair.name,
+        "granularity": candle.granularity.value,
+        "time": candle.time,
+        "bid_open": bid.open,
+        "bid_high": bid.high,
+        "bid_low": bid.low,
+        "bid_close": bid.close,
+        "mid_open": mid.open,
+        "mid_high": mid.high,
+        "mid_low": mid.low,
+        "mid_close": mid.close,
+        "ask_open": ask.open,
+        "ask_high": ask.high,
+        "ask_low": ask.low,
+        "ask_close": ask.close,
+        "volume": candle.volume,
+        "complete": candle.complete,
+        "source": candle.source,
+    }
+
+
+def candles_of(rows: Iterable[Sequence[Any]]) -> list[Candle]:
+    """The bars of rows, whose first columns are those of ``candles``."""
+    pair_of, granularity_of = cache(CurrencyPair.parse), cache(Granularity)
+    candles = []
+    for pair, granularity, time, bo, bh, bl, bc, mo, mh, ml, mc, ao, ah, al, ac, volume, complete, source, *_ in rows:
+        bid, mid, ask = Ohlc(bo, bh, bl, bc), Ohlc(mo, mh, ml, mc), Ohlc(ao, ah, al, ac)
+        candles.append(Candle(pair_of(pair), granularity_of(granularity), time, bid, mid, ask, volume, complete, source))
+    return candles
+
+
+def rows_of(candles: Iterable[Candle]) -> list[dict[str, object]]:
+    """The rows of bars, one of each key, in the order of their keys.
+
+    Of several bars of one key it is the row of that which would stay, were they written one after the other. The order is there
+    because two processes that write the same rows in different orders would wait for each other on PostgreSQL.
+    """
+    standing: dict[tuple[str, str, datetime], Candle] = {}
+    for candle in candles:
+        key = (candle.pair.name, candle.granularity.value, candle.time)
+        stored = standing.get(key)
+        if stored is None or _rank(candle) >= _rank(stored):
+            standing[key] = candle
+    return [row_of(standing[key]) for key in sorted(standing)]
+
+
+async def write_bars(connection: AsyncConnection, rows: Sequence[Mapping[str, object]]) -> int:
+    """Write what ``rows_of`` made; how many bars were added or changed."""
+    return await upsert(connection, _CANDLES, rows, _replaces)
+
+
+def real(source: ColumnElement[str]) -> ColumnElement[bool]:
+    """True for a source whose prices were those of a market."""
+    return and_(*(source != name for name in sorted(INVENTED)))
+
+
+def _rank(candle: Candle) -> tuple[bool, bool]:
+    """A bar makes way for any of the same or a higher rank."""
+    return candle.source not in INVENTED, candle.complete
+
+
+def _replaces(stored: Columns, new: Columns) -> ColumnElement[bool]:
+    """What ``_rank`` says, for the database."""
+    stored_real, new_real = real(stored.source), real(new.source)
+    not_finished = or_(new.complete, not_(stored.complete))
+    return or_(and_(new_real, not_(stored_real)), and_(new_real == stored_real, not_finished))

@@ -1,0 +1,99 @@
+"""Correlation matrices, and the pairs found fit for a purpose by them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Table, delete, func, insert, select
+
+from app.storage.database.database import Database
+from app.storage.database.tables import BestPairRow, CorrelationRow, table_of
+
+_CELLS = table_of(CorrelationRow)
+_BEST = table_of(BestPairRow)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCorrelation:
+    """A cell of the matrix of a time: over ``window`` bars, from ``observations`` of them; None where those were too few."""
+
+    pair1: str
+    pair2: str
+    time: datetime
+    granularity: str
+    window: int
+    correlation: float | None
+    observations: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBestPair:
+    """Two pairs of a category at the time of a matrix, and why; ``rank`` 1 is the best of its category."""
+
+    pair1: str
+    pair2: str
+    time: datetime
+    category: str
+    correlation: float
+    observations: int
+    reason: str
+    rank: int
+
+
+class Correlations:
+    """The matrices in the database. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def write(self, matrix: Sequence[StoredCorrelation], best: Sequence[StoredBestPair]) -> None:
+        """Write the matrix of a time and its best pairs, in the place of what was there of this time.
+
+        Raises ValueError for cells of more than one time.
+        """
+        times = {cell.time for cell in matrix} | {pair.time for pair in best}
+        if len(times) > 1:
+            raise ValueError(f"a matrix has one time, not {len(times)}")
+        written: tuple[tuple[Table, list[dict[str, object]]], ...] = (
+            (_CELLS, [asdict(cell) for cell in matrix]),
+            (_BEST, [asdict(pair) for pair in best]),
+        )
+        async with self._database.begin() as connection:
+            for table, rows in written:
+                await connection.execute(delete(table).where(table.c.time.in_(times)))
+                if rows:
+                    await connection.execute(insert(table), rows)
+
+    async def newest(self) -> list[StoredCorrelation]:
+        """The newest matrix, by its pairs; empty where there is none."""
+        return await self._matrix(None)
+
+    async def before(self, time: datetime) -> list[StoredCorrelation]:
+        """The newest matrix from before a time, by its pairs; empty where there is none."""
+        return await self._matrix(time)
+
+    async def best(self, category: str | None = None) -> list[StoredBestPair]:
+        """The best pairs by the newest matrix, of all categories or of one, by category and rank."""
+        query = select(_BEST).where(_BEST.c.time == select(func.max(_CELLS.c.time)).scalar_subquery())
+        if category is not None:
+            query = query.where(_BEST.c.category == category)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        pairs = [
+            StoredBestPair(row.pair1, row.pair2, row.time, row.category, row.correlation, row.observations, row.reason, row.rank)
+            for row in rows
+        ]
+        # Not ordered by the database: PostgreSQL's order of texts depends on its locale.
+        return sorted(pairs, key=lambda pair: (pair.category, pair.rank, pair.pair1, pair.pair2))
+
+    async def _matrix(self, before: datetime | None) -> list[StoredCorrelation]:
+        newest = select(func.max(_CELLS.c.time))
+        if before is not None:
+            newest = newest.where(_CELLS.c.time < before)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(select(_CELLS).where(_CELLS.c.time == newest.scalar_subquery()))).all()
+        cells = [
+            StoredCorrelation(row.pair1, row.pair2, row.time, row.granularity, row.window, row.correlation, row.observations)
+            for row in rows
+        ]
+        return sorted(cells, key=lambda cell: (cell.pair1, cell.pair2))

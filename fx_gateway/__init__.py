@@ -1,0 +1,1 @@
+"""The command ``fx-gateway``, and what it shows in a terminal."""

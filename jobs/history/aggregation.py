@@ -1,0 +1,98 @@
+"""Larger bars from the smaller ones in the database."""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
+
+from app.market.bars.candle import Candle, Granularity, aggregate
+from app.market.pair import CurrencyPair
+from app.storage.market.candles import Candles
+
+_PAGE = 2000
+_MOMENT = timedelta(microseconds=1)
+
+_OF_DAYS = (Granularity.W, Granularity.M)
+
+
+async def aggregate_stored(
+    candles: Candles, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime, now: datetime
+) -> int:
+    """Rebuild every larger bar that bars of this granularity in ``[start, end)`` belong to; how many were added or changed.
+
+    A larger bar is made of all stored bars in it, not only of those in ``[start, end)``: up to H1 of bars of this granularity,
+    and beyond of H1, so that days and weeks are whole however few minutes are stored. A bar that ends after ``now`` is not
+    complete. The bars are read once, a page at a time. Raises DatabaseUnavailable.
+    """
+    if end <= start:
+        return 0
+    if granularity.divides(Granularity.H1):
+        changed = await _rebuild(candles, pair, granularity, _up_to(Granularity.H1, granularity), (), start, end, now)
+        return changed + await aggregate_stored(candles, pair, Granularity.H1, start, end, now)
+    of_days = _OF_DAYS if Granularity.D in (granularity, *_up_to(Granularity.D, granularity)) else ()
+    return await _rebuild(candles, pair, granularity, _up_to(Granularity.D, granularity), of_days, start, end, now)
+
+
+async def _rebuild(
+    candles: Candles,
+    pair: CurrencyPair,
+    granularity: Granularity,
+    nested: Sequence[Granularity],
+    of_days: Sequence[Granularity],
+    start: datetime,
+    end: datetime,
+    now: datetime,
+) -> int:
+    """Make bars of the lengths ``nested``, each of which lies within one of the next, and of ``of_days`` from the days."""
+    larger = (*nested, *of_days)
+    if not larger:
+        return 0
+    firsts = {length: length.start(start) for length in larger}
+    last = max(length.end(end - _MOMENT) for length in larger)
+    whole = nested[-1] if nested else granularity
+    days: list[Candle] = []
+    changed = 0
+    async with aclosing(_pages(candles, pair, granularity, whole, min(firsts.values()), last)) as pages:
+        async for page in pages:
+            bars = await asyncio.to_thread(_bars_of, page, nested, now)
+            changed += await candles.write([bar for bar in bars if firsts[bar.granularity] <= bar.time < end])
+            if of_days:
+                # Weeks and months overlap: they are made when all days are there, which are few.
+                days += [bar for bar in (bars or page) if bar.granularity is Granularity.D]
+    for length in of_days:
+        changed += await candles.write([bar for bar in aggregate(days, length, now) if firsts[length] <= bar.time < end])
+    return changed
+
+
+async def _pages(
+    candles: Candles, pair: CurrencyPair, granularity: Granularity, whole: Granularity, first: datetime, last: datetime
+) -> AsyncGenerator[Sequence[Candle]]:
+    """The stored bars that start in ``[first, last)``, by time; no bar of the length ``whole`` has some of them in two pages."""
+    bars: list[Candle] = []
+    while True:
+        page = await candles.page(pair, granularity, start=first, end=last, limit=_PAGE)
+        bars += page
+        if len(page) < _PAGE:
+            break
+        first = page[-1].time + _MOMENT
+        # More of the period of the last bar may follow.
+        cut = bisect_left(bars, whole.start(page[-1].time), key=lambda bar: bar.time)
+        yield bars[:cut]
+        bars = bars[cut:]
+    yield bars
+
+
+def _bars_of(page: Sequence[Candle], nested: Sequence[Granularity], now: datetime) -> list[Candle]:
+    """The bars of all of the lengths, each made of those of the length before."""
+    made: list[Candle] = []
+    for length in nested:
+        page = aggregate(page, length, now)
+        made += page
+    return made
+
+
+def _up_to(longest: Granularity, granularity: Granularity) -> tuple[Granularity, ...]:
+    """The lengths longer than this one, up to and with the ``longest``."""
+    lengths = list(Granularity)
+    return tuple(lengths[lengths.index(granularity) + 1 : lengths.index(longest) + 1])

@@ -1,0 +1,1 @@
+"""What every job needs: sources, a context, one run and its report, patience."""

@@ -1,0 +1,147 @@
+import random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.market.bars.candle import Candle, CandleBuilder, Granularity, aggregate
+from app.market.bars.live_bars import LiveBars
+from app.market.clock import parse_time
+from app.market.pair import CurrencyPair
+from app.market.quote import Quote
+from app.providers.replay.recording import Recording
+
+_EUR_USD = CurrencyPair("EUR", "USD")
+_START = parse_time("2026-01-14T09:00:10Z")
+_States = dict[tuple[Granularity, datetime], Candle]
+
+
+def _quote(time: datetime, points: int = 0, source: str = "oanda") -> Quote:
+    bid = Decimal("1.10000") + points * Decimal("0.00001")
+    return Quote(_EUR_USD, bid, bid + Decimal("0.00010"), time, source)
+
+
+def _directly(quotes: Sequence[Quote], granularity: Granularity) -> list[Candle]:
+    """Bars made one length at a time, for comparison."""
+    builder = CandleBuilder(_EUR_USD, granularity)
+    closed = [bar for quote in quotes if (bar := builder.add(quote)) is not None]
+    return [*closed, *([builder.unfinished] if builder.unfinished else [])]
+
+
+def _live(
+    quotes: Sequence[Quote], sizes: Sequence[int], bars: LiveBars | None = None
+) -> dict[tuple[Granularity, datetime], Candle]:
+    """The last state of every bar, the quotes coming in batches of these sizes."""
+    bars = bars or LiveBars(_EUR_USD)
+    states: _States = {}
+    rest, number = list(quotes), 0
+    while rest:
+        size = sizes[number % len(sizes)]
+        bars.add(rest[:size])
+        states.update({(bar.granularity, bar.time): bar for bar in bars.changes()})
+        rest, number = rest[size:], number + 1
+    return states
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(1, 4000))
+def test_bars_of_every_length_are_those_of_the_quotes(seed: int, sizes: list[int], gap: int) -> None:
+    chance = random.Random(seed)
+    time, quotes = _START, []
+    for _ in range(150):
+        time += timedelta(seconds=chance.expovariate(1 / gap))
+        quotes.append(_quote(time, chance.randrange(100)))
+    live = _live(quotes, sizes)
+    for granularity in Granularity:
+        expected = _directly(quotes, granularity)
+        assert [bar for (length, _), bar in live.items() if length is granularity] == expected
+
+
+@pytest.mark.usefixtures("untraced_test")
+def test_real_days_make_the_bars_that_their_quotes_make(fx_data: Path) -> None:
+    files = [fx_data / "oanda" / "tick" / "eurusd" / f"201405{day}_quote.zip" for day in ("04", "05")]
+    quotes = [Quote(row.pair, row.bid, row.ask, row.time, "oanda") for file in files for row in Recording(file).rows()]
+    live = _live(quotes, [256])
+    assert len(quotes) > 20_000
+    for granularity in (Granularity.M1, Granularity.H1, Granularity.H4, Granularity.D, Granularity.M):
+        assert [bar for (length, _), bar in live.items() if length is granularity] == _directly(quotes, granularity)
+
+
+def test_they_go_on_where_others_left_off() -> None:
+    quotes = [_quote(_START + timedelta(seconds=40 * number), number % 7) for number in range(400)]
+    first, second = LiveBars(_EUR_USD), LiveBars(_EUR_USD)
+    states = _live(quotes[:173], [10], first)
+    unfinished = {bar.granularity: bar for bar in states.values() if not bar.complete}
+    second.resume(unfinished.values())
+    states |= _live(quotes[173:], [10], second)
+    assert states == _live(quotes, [10])
+
+
+def test_time_closes_bars_in_silence() -> None:
+    bars = LiveBars(_EUR_USD)
+    bars.add([_quote(_START)])
+    assert {bar.complete for bar in bars.changes()} == {False}
+    bars.advance(_START + timedelta(seconds=49))
+    assert bars.changes() == []
+    bars.advance(_START + timedelta(seconds=50))
+    [closed] = bars.changes()
+    assert (closed.granularity, closed.complete) == (Granularity.M1, True)
+    bars.advance(parse_time("2026-02-01T22:00:00Z"))
+    assert [bar.granularity for bar in bars.changes()] == list(Granularity)[1:]
+
+
+def test_a_quote_that_comes_late_is_counted_and_in_no_bar() -> None:
+    bars = LiveBars(_EUR_USD)
+    bars.add([_quote(_START), _quote(_START - timedelta(milliseconds=1), 99), _quote(_START)])
+    assert bars.late == 1
+    assert {(bar.volume, bar.bid.high) for bar in bars.changes()} == {(2, Decimal("1.10000"))}
+    bars.advance(_START + timedelta(minutes=2))
+    bars.add([_quote(_START + timedelta(minutes=1))])
+    assert bars.late == 2
+
+
+def _hours(source: str = "oanda") -> list[Candle]:
+    """The hours of 2026-01-14 before the tenth, of two quotes each."""
+    night = [_quote(parse_time(f"2026-01-14T{hour:02}:{minute}:00Z"), hour, source) for hour in range(9) for minute in (10, 50)]
+    return aggregate(_directly(night, Granularity.M1), Granularity.H1, until=_START)
+
+
+def test_bars_longer_than_an_hour_hold_the_hours_that_are_known() -> None:
+    bars = LiveBars(_EUR_USD)
+    bars.rebase(_hours())
+    bars.add([_quote(_START, -5)])
+    today = {bar.granularity: bar for bar in bars.changes()}
+    assert today[Granularity.H1].volume == 1
+    assert today[Granularity.D].volume == 19
+    assert (today[Granularity.D].bid.open, today[Granularity.D].bid.low) == (Decimal("1.10000"), Decimal("1.09995"))
+    # In winter 01:00 to 05:00 in New York: three hours before the running one.
+    assert today[Granularity.H4].time == parse_time("2026-01-14T06:00:00Z")
+    assert today[Granularity.H4].volume == 7
+
+
+def test_hours_that_come_to_be_known_later_count_too() -> None:
+    bars = LiveBars(_EUR_USD)
+    bars.add([_quote(_START, -5)])
+    bars.changes()
+    bars.rebase(_hours())
+    changed = {bar.granularity: bar for bar in bars.changes()}
+    assert set(changed) == {Granularity.H4, Granularity.D, Granularity.W, Granularity.M}
+    assert changed[Granularity.W].volume == 19
+    assert not changed[Granularity.W].complete
+    bars.add([_quote(_START + timedelta(minutes=1))])
+    assert {bar.granularity: bar.volume for bar in bars.changes()}[Granularity.D] == 20
+
+
+def test_real_and_invented_quotes_are_in_no_bar_together() -> None:
+    bars = LiveBars(_EUR_USD)
+    bars.rebase(_hours("simulated"))
+    bars.add([_quote(_START, source="simulated")])
+    assert {bar.source for bar in bars.changes()} == {"simulated"}
+    bars.add([_quote(_START + timedelta(seconds=1), source="oanda")])
+    changed = bars.changes()
+    assert {(bar.source, bar.volume) for bar in changed} == {("oanda", 1)}
+    assert len(changed) == len(Granularity)
