@@ -1,6 +1,6 @@
-"""The reference pages, made from the code and the specifications while the documentation is built.
+"""mkdocs hook: generate parts of pages from the code, the specifications and CONTRIBUTING.md while the site is built.
 
-A page says ``<!-- reference: rest -->`` where its part belongs. There is no copy of it to keep in step.
+A page marks the place with ``<!-- reference: rest -->``. Nothing is copied into ``docs/``, so nothing has to be kept in step.
 """
 
 import json
@@ -17,12 +17,13 @@ from app.config import Settings
 from app.market.pair import DEFAULT_PAIRS
 from fx_gateway.cli import cli
 
-_SPECS = Path(__file__).parent.parent / "openapi"
+_PROJECT = Path(__file__).parent.parent
+_SPECS = _PROJECT / "openapi"
 _MARKER = re.compile(r"^<!-- reference: (\w+) -->$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """The page with its markers replaced. mkdocs calls it for each page."""
+    """Replace the markers of a page; mkdocs calls this for each one."""
     return _MARKER.sub(lambda marker: _PARTS[marker[1]](), markdown)
 
 
@@ -30,7 +31,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 
 def rest() -> str:
-    """A section for each operation of openapi.json, by tag."""
+    """Describe every operation of openapi.json, a section each, grouped by tag."""
     spec = json.loads((_SPECS / "openapi.json").read_text(encoding="utf-8"))
     by_tag: dict[str, list[str]] = {}
     for path, operations in spec["paths"].items():
@@ -48,7 +49,7 @@ def _operation(spec: Mapping[str, Any], method: str, path: str, operation: Mappi
         yield "| parameter | in | type | meaning |"
         yield "| --- | --- | --- | --- |"
         for parameter in operation["parameters"]:
-            name = f"`{parameter['name']}`" + (" (needed)" if parameter.get("required") else "")
+            name = f"`{parameter['name']}`" + (" (required)" if parameter.get("required") else "")
             schema = parameter.get("schema", {})
             default = f" Default `{json.dumps(schema['default'])}`." if schema.get("default") is not None else ""
             meaning = _cell(parameter.get("description", "")) + ("." if default else "") + default
@@ -61,14 +62,14 @@ def _operation(spec: Mapping[str, Any], method: str, path: str, operation: Mappi
     yield "| status | answer |"
     yield "| --- | --- |"
     for status, response in operation["responses"].items():
-        yield f"| {'any other' if status == 'default' else status} | {_cell(response['description'])} |"
+        yield f"| {'other' if status == 'default' else status} | {_cell(response['description'])} |"
 
 
 # ------------------------------------------------------------------ events
 
 
 def events() -> str:
-    """A table of fields for each message of asyncapi.yaml: first those of the server, then those of the client."""
+    """Describe every message of asyncapi.yaml, those of the gateway first, each with a table of its fields."""
     spec = yaml.safe_load((_SPECS / "asyncapi.yaml").read_text(encoding="utf-8"))
     messages = spec["components"]["messages"]
     sent = {"send": set[str](), "receive": set[str]()}
@@ -93,7 +94,7 @@ def _message(spec: Mapping[str, Any], name: str, message: Mapping[str, Any]) -> 
         yield "\n| field | type | meaning |"
         yield "| --- | --- | --- |"
         for field, schema in payload["properties"].items():
-            optional = "" if field in needed else " (may be missing)"
+            optional = "" if field in needed else " (optional)"
             yield f"| `{field}`{optional} | {_type(spec, schema)} | {_cell(_description(spec, schema))} |"
 
 
@@ -101,7 +102,7 @@ def _message(spec: Mapping[str, Any], name: str, message: Mapping[str, Any]) -> 
 
 
 def settings() -> str:
-    """A row for each setting of ``app.config``."""
+    """Return a table of the settings in ``app.config``."""
     rows = [
         f"| `{name.upper()}` | {_default(field.default)} | {_cell(field.description or '')} |"
         for name, field in Settings.model_fields.items()
@@ -122,7 +123,7 @@ def _default(value: object) -> str:
 
 
 def commands() -> str:
-    """A section for each command of ``fx-gateway``, with its arguments and options."""
+    """Describe every command of ``fx-gateway`` with its arguments and options."""
     group = typer.main.get_command(cli)
     assert isinstance(group, typer.core.TyperGroup)
     return "\n\n".join("\n".join(_command(name, command)) for name, command in group.commands.items())
@@ -140,8 +141,17 @@ def _command(name: str, command: Any) -> Iterator[str]:
         else:
             spelled = f"`{parameter.name.upper()}`"
         shown = parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
-        default = "needed" if parameter.required else _default(getattr(shown, "value", shown))
+        default = "required" if parameter.required else _default(getattr(shown, "value", shown))
         yield f"| {spelled} | {default} | {_cell(parameter.help or '')} |"
+
+
+# ------------------------------------------------------------------ CONTRIBUTING.md
+
+
+def contributing() -> str:
+    """Return CONTRIBUTING.md without its title, its links relative to ``docs/``."""
+    text = (_PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    return text.partition("\n")[2].replace("](docs/", "](")
 
 
 # ------------------------------------------------------------------ schemas
@@ -161,7 +171,7 @@ def _description(spec: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
 
 
 def _type(spec: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    """The type of a value in a few words."""
+    """Name the type of a value in a few words."""
     if "$ref" in schema and "properties" in _resolved(spec, schema):
         return str(schema["$ref"]).rpartition("/")[2]
     schema = _resolved(spec, schema)
@@ -184,4 +194,4 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-_PARTS = {"rest": rest, "events": events, "settings": settings, "commands": commands}
+_PARTS = {"rest": rest, "events": events, "settings": settings, "commands": commands, "contributing": contributing}

@@ -1,0 +1,41 @@
+"""What the pages for contributors name exists: files, make targets, packages."""
+
+import re
+
+import pytest
+
+from tests.project import PROJECT
+from tests.test_imports import LAYERS
+
+ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+CONTRIBUTING = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+_PATH = re.compile(r"`((?:app|benchmarks|deploy|docs|examples|fx_gateway|jobs|openapi|tests|web|\.ci)/[\w./-]*)`")
+_INVENTED = re.compile(r"acme|spreads")
+"""Parts of the names of files that a recipe invents."""
+
+
+@pytest.mark.parametrize("text", [ARCHITECTURE, CONTRIBUTING], ids=["architecture", "contributing"])
+def test_every_file_that_is_named_exists(text: str) -> None:
+    named = [path for path in _PATH.findall(text) if not _INVENTED.search(path)]
+    assert len(named) > 10
+    assert [path for path in named if not (PROJECT / path).exists()] == []
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    phony = re.findall(r"^\.PHONY:(.*)$", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = " ".join(phony).split()
+    named = re.findall(r"^make (\w+)|`make (\w+)", CONTRIBUTING, re.MULTILINE)
+    assert [name for pair in named for name in pair if name and name not in targets] == []
+
+
+def test_the_table_of_packages_lists_them_in_the_order_of_their_imports() -> None:
+    table = ARCHITECTURE.partition("## The rooms")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]*) \|", table, re.MULTILINE)[2:]
+    listed = [[name.removesuffix(".py") for name in re.findall(r"`(?:app/)?(\w+(?:\.py)?)`", row)] for row in rows]
+    order = [line.split() for line in LAYERS["app"].splitlines() if line.strip()]
+    assert {name for row in listed for name in row} - {"jobs", "fx_gateway"} == {name for line in order for name in line}
+    level = {name: number for number, line in enumerate(order) for name in line}
+    levels = [[level[name] for name in row if name in level] for row in listed]
+    flat = [number for row in levels for number in row]
+    assert flat == sorted(flat)
