@@ -16,7 +16,7 @@ from tests.gateways import gateway
 from tests.project import PROJECT
 from tests.waiting import wait_until
 
-_ROWS = ["Clients", "Delivery", "Latency", "Lagging and cut off", "Log and resume", "Feed and recorder", "Processes"]
+_ROWS = ["Clients", "Delivery", "Latency", "Lagging and disconnected clients", "Log and resume", "Feed and recorder", "Processes"]
 _PARTS = ("_bucket", "_count", "_sum")
 
 
