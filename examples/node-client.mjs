@@ -1,4 +1,4 @@
-// Prints prices and alerts, and goes on where it stopped when the connection comes back.
+// Prints prices and alerts, and resumes after a lost connection.
 //
 //   npm install
 //   node node-client.mjs [URL] [PAIR ...]
@@ -7,7 +7,7 @@ import { io } from "socket.io-client";
 
 const [url = "http://localhost:5001", ...pairs] = process.argv.slice(2);
 const socket = io(url);
-let lastId; // of the last event, to go on from after a lost connection
+let lastId; // of the last event, to resume from after a lost connection
 
 socket.on("connect", () => {
   socket.emit("subscribe", { pairs: pairs.length ? pairs : ["EUR_USD", "GBP_USD"], since: lastId });
@@ -15,7 +15,7 @@ socket.on("connect", () => {
 socket.on("connection_established", ({ client_id }) => console.log(`Connected with ID: ${client_id}`));
 socket.on("subscription_confirmed", ({ pair_count, recovered }) => {
   console.log(`Subscribed to ${pair_count} pairs`);
-  if (recovered === false) console.log("What was missed is no longer kept; the newest prices follow");
+  if (recovered === false) console.log("The missed events are no longer kept; the newest prices follow");
 });
 
 for (const event of [
@@ -40,15 +40,15 @@ for (const event of ["subscription_error", "server_error"]) {
   socket.on(event, ({ error, message }) => console.log(`Error: ${error} (${message})`));
 }
 
-// The client comes back by itself, unless the gateway refused it: then it leaves that to us.
-function comeBack() {
+// The client reconnects by itself, but not after the gateway has refused it.
+function reconnect() {
   if (!socket.active) setTimeout(() => socket.connect(), 2000);
 }
 socket.on("disconnect", (reason) => {
   console.log(`Disconnected: ${reason}`);
-  comeBack();
+  reconnect();
 });
 socket.on("connect_error", (error) => {
   console.log(`Not connected: ${error.message}`);
-  comeBack();
+  reconnect();
 });

@@ -1,19 +1,19 @@
-// What both pages show and how. Nothing here talks to the gateway: see the scripts in the pages for that.
+// Display code of both pages. The scripts in the pages talk to the gateway.
 
 const byId = (id) => document.getElementById(id);
 const prices = byId("prices");
 const notices = byId("notices");
 const simulated = new Set();
 
-/** Where the gateway is: ?gateway=http://host:port in the page's address. */
+/** The gateway's URL, from ?gateway=http://host:port in the page's URL. */
 export const gateway = new URLSearchParams(location.search).get("gateway") || "http://localhost:5001";
 byId("gateway").value = gateway;
 
-/** Shows the state of the connection: "live" or "lost", and the same in words. */
+/** Shows the state of the connection: "live" or "lost", and a text. */
 export function showStatus(state, text) {
   document.body.dataset.state = state;
   const status = byId("status");
-  if (status.textContent !== text) status.textContent = text; // what is set is read out, so not the same thing twice
+  if (status.textContent !== text) status.textContent = text; // screen readers announce every assignment, so never repeat a text
   const old = state === "lost" && prices.rows.length > 0;
   byId("caption").textContent = old ? "The last prices before the connection was lost" : "The newest price of each pair";
 }
@@ -32,7 +32,7 @@ export function showPrice({ instrument, price, source }) {
   byId("simulated").hidden = simulated.size === 0;
 }
 
-/** Adds a line to the alerts: info, warning, critical or error. The newest hundred are kept. */
+/** Adds a line to the alerts: info, warning, critical or error. Keeps the newest hundred. */
 export function showNotice(severity, text, timestamp = Date.now()) {
   const item = document.createElement("li");
   item.dataset.severity = severity;
@@ -41,7 +41,7 @@ export function showNotice(severity, text, timestamp = Date.now()) {
   if (notices.children.length > 100) notices.lastElementChild.remove();
 }
 
-/** A moment as the reader's wall clock shows it. */
+/** Formats a time in the reader's time zone. */
 export function clock(time) {
   return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 }

@@ -1,4 +1,4 @@
-"""Prints prices and alerts, and goes on where it stopped when the connection comes back.
+"""Prints prices and alerts, and resumes after a lost connection.
 
 pip install "python-socketio[client]"
 python python_client.py [URL] [PAIR ...]
@@ -20,9 +20,9 @@ lock = threading.Lock()
 
 
 def show(text: str, event: Data | None = None) -> None:
-    """Print a line. Of an event, keep the id if it is the newest, to go on from after a lost connection.
+    """Print a line, and keep the id of the newest event to resume from.
 
-    This client handles each event on a thread of its own: two may get here at once, and a later one first.
+    This client handles each event on its own thread, so two may arrive here at once, or out of order.
     """
     global last_id
     with lock:
@@ -32,6 +32,7 @@ def show(text: str, event: Data | None = None) -> None:
 
 
 def position(id: str) -> list[int]:
+    """Return an id as numbers, which sort as the log does."""
     return [int(number) for number in id.split("-")]
 
 
@@ -49,7 +50,7 @@ def connection_established(data: Data) -> None:
 def subscription_confirmed(data: Data) -> None:
     show(f"Subscribed to {data['pair_count']} pairs")
     if data["recovered"] is False:
-        show("What was missed is no longer kept; the newest prices follow")
+        show("The missed events are no longer kept; the newest prices follow")
 
 
 @sio.event
@@ -114,7 +115,7 @@ try:
             sio.connect(url, retry=True)
             sio.wait()
         except socketio.exceptions.ConnectionError:
-            pass  # connect_error has told the reason
+            pass  # connect_error has printed the reason
         sio.sleep(2)
 except KeyboardInterrupt:
     sio.shutdown()

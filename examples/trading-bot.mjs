@@ -1,4 +1,4 @@
-// The skeleton of a trading bot: it follows every pair and shows where your own logic goes. It trades nothing.
+// The skeleton of a trading bot: it follows every pair and shows where your own logic goes. It does not trade.
 //
 //   npm install
 //   node trading-bot.mjs [URL]
@@ -9,7 +9,7 @@ class FXTradingBot {
   constructor(url) {
     this.prices = {};
     this.volatilities = {};
-    this.lastId = undefined; // of the last event, to go on from after a lost connection
+    this.lastId = undefined; // of the last event, to resume from after a lost connection
     this.socket = io(url);
     this.setupListeners();
   }
@@ -17,7 +17,7 @@ class FXTradingBot {
   setupListeners() {
     this.on("connect", () => {
       console.log("Bot connected");
-      // With max_hz, a bot that comes back gets every alert it missed but no old price: of each pair only the newest.
+      // With max_hz, a resume returns every missed alert, but of each pair only the newest price.
       this.socket.emit("subscribe", { pairs: "*", since: this.lastId, max_hz: 5 });
     });
     this.on("price_update", ({ instrument, price, source }) => {
@@ -58,13 +58,13 @@ class FXTradingBot {
   }
 
   forgetPrices(reason) {
-    console.log(`Trusting no earlier price: ${reason}`);
+    console.log(`Discarding earlier prices: ${reason}`);
     this.prices = {};
   }
 
   standBy(reason) {
     this.forgetPrices(reason);
-    // The client comes back by itself, unless the gateway refused it: then it leaves that to us.
+    // The client reconnects by itself, but not after the gateway has refused it.
     if (!this.socket.active) setTimeout(() => this.socket.connect(), 2000);
   }
 }

@@ -1,7 +1,7 @@
-// Prints prices and alerts with the types of the gateway's events: a misspelt member or event does not compile.
+// Prints prices and alerts, with the gateway's event types: a misspelt member or event does not compile.
 //
 //   npm install
-//   curl -O http://localhost:5001/docs/assets/events.d.ts
+//   curl -O http://localhost:5001/docs/events.d.ts
 //   node typed-client.ts [URL] [PAIR ...]
 
 import { io, type Socket } from "socket.io-client";
@@ -9,7 +9,7 @@ import type { ClientEvents, ServerEvents } from "./events.d.ts";
 
 const [url = "http://localhost:5001", ...pairs] = process.argv.slice(2);
 const socket: Socket<ServerEvents, ClientEvents> = io(url);
-let lastId: string | undefined; // of the last event, to go on from after a lost connection
+let lastId: string | undefined; // of the last event, to resume from after a lost connection
 
 socket.on("connect", () => {
   const wanted = { pairs: pairs.length ? pairs : ["EUR_USD", "GBP_USD"], ...(lastId && { since: lastId }) };
@@ -35,9 +35,9 @@ socket.on("correlation_alert", ({ id, severity, message }) => {
 });
 socket.on("gap", ({ missed, message }) => console.log(`Gap: ${message}${missed === null ? "" : ` (${missed})`}`));
 
-// The client comes back by itself, unless the gateway refused it: then it leaves that to us.
-function comeBack(): void {
+// The client reconnects by itself, but not after the gateway has refused it.
+function reconnect(): void {
   if (!socket.active) setTimeout(() => socket.connect(), 2000);
 }
-socket.on("disconnect", comeBack);
-socket.on("connect_error", comeBack);
+socket.on("disconnect", reconnect);
+socket.on("connect_error", reconnect);

@@ -121,7 +121,7 @@ async def test_a_page_says_what_is_lost(
         await publisher.publish([price("EUR_USD", 3), price("EUR_USD", 4)])
         async with gateway(valkey_url, tmp_path, websocket_port=port):
             await shown.until(f"{_NOTICES}.length === 2", "the page has told that it could not resume")
-            expected = "warning: What was missed is no longer kept; the newest prices follow"
+            expected = "warning: The missed events are no longer kept; the newest prices follow"
             assert (await shown.evaluate(_NOTICES))[0] == expected
             await shown.until(f"{_ROWS}[0][3] === '{mid('EUR_USD', 4)}'", "the newest price is shown")
 

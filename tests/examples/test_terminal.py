@@ -94,7 +94,7 @@ async def test_a_client_says_when_what_it_missed_is_lost(
             await redis.delete("fx:events")
         await publisher.publish([price("EUR_USD", 2), price("EUR_USD", 3)])
         async with gateway(valkey_url, tmp_path, websocket_port=port):
-            await program.prints("What was missed is no longer kept; the newest prices follow")
+            await program.prints("The missed events are no longer kept; the newest prices follow")
             await program.prints(f"EUR_USD: {mid('EUR_USD', 3)}")
             assert f"EUR_USD: {mid('EUR_USD', 2)}" not in program.lines
 
@@ -156,7 +156,7 @@ async def test_the_bot_evaluates_every_price_and_acts_on_alerts(
             "Evaluating hedge: EUR_USD <-> USD_CHF (-0.82)",
             "Strong negative correlation: a good hedge opportunity",
             "Evaluating hedge: EUR_USD <-> GBP_USD (0.9)",
-            "Trusting no earlier price: 2 events were lost",
+            "Discarding earlier prices: 2 events were lost",
             f"Evaluating trade for NZD_USD at {mid('NZD_USD', 4)}",
         ]
 
@@ -169,7 +169,7 @@ async def test_the_bot_comes_back_to_every_alert_and_only_the_newest_prices(
             await program.prints("Bot connected")
             await publisher.publish([price("EUR_USD", 1)])
             await program.prints("Evaluating trade for EUR_USD")
-        await program.prints("Trusting no earlier price: transport")
+        await program.prints("Discarding earlier prices: transport")
         missed = [volatility("EUR_USD", "critical"), volatility("GBP_USD", "critical")]
         await publisher.publish([*missed, *(price("EUR_USD", number) for number in range(2, 20))])
         async with gateway(valkey_url, tmp_path, websocket_port=port):
@@ -192,7 +192,7 @@ async def test_the_bot_says_why_it_is_refused_and_comes_back(bot: Command, valke
         other.stream("GET", "/stream/EUR_USD"),
         run(*bot, running.url) as program,
     ):
-        await program.prints("Trusting no earlier price: Max clients reached: this gateway serves 1 at once", times=2)
+        await program.prints("Discarding earlier prices: Max clients reached: this gateway serves 1 at once", times=2)
 
 
 async def _lose_events(valkey_url: str, number: int) -> None:
