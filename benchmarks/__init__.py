@@ -1,4 +1,4 @@
-"""What a delivery costs: the gateway and other servers on the same log, with the same clients, measured in the same minutes.
+"""The cost of a delivery: the gateway and its peers on the same log, with the same clients, measured side by side.
 
-``python -m benchmarks`` runs everything and prints a table. Nothing here passes or fails.
+``python -m benchmarks`` runs every scenario and prints a table. Benchmarks neither pass nor fail.
 """

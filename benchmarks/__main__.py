@@ -28,15 +28,17 @@ _NARROWEST = 150
 
 def main(
     only_scenario: Annotated[
-        list[str] | None, typer.Option(help=f"Only these, comma separated: {', '.join(SCENARIO_KEYS)}.")
+        list[str] | None, typer.Option(help=f"Run only these scenarios, comma separated: {', '.join(SCENARIO_KEYS)}.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help=f"Only these servers, comma separated: {', '.join(KEYS)}.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Shorter, for a rough answer.")] = False,
-    listing: Annotated[bool, typer.Option("--list", help="Name the scenarios, and measure nothing.")] = False,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file, as Markdown.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every figure to this file, as JSON.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"Measure only these servers, comma separated: {', '.join(KEYS)}.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Run shorter, for rough figures.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List the scenarios and exit.")] = False,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file as Markdown.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every figure to this file as JSON.")] = None,
 ) -> None:
-    """Measure what a delivery costs the gateway, and what it costs other servers on this machine."""
+    """Measure the cost of a delivery for the gateway and for other servers on this machine."""
     console = Console(highlight=False)
     if not console.is_terminal or console.width < _NARROWEST:
         console = Console(highlight=False, width=_NARROWEST)
@@ -64,12 +66,12 @@ def main(
 def _chosen(given: list[str] | None, known: Sequence[str], option: str) -> list[str]:
     chosen = [key.strip() for keys in given or known for key in keys.split(",")]
     if unknown := [key for key in chosen if key not in known]:
-        raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(known)}", param_hint=option)
+        raise typer.BadParameter(f"{unknown[0]} is not one of {', '.join(known)}", param_hint=option)
     return chosen
 
 
 async def _until_signal(scenarios: Sequence[Scenario], subjects: Sequence[str], quick: bool, console: Console) -> Report | None:
-    """Measure; None where SIGINT or SIGTERM ended it, with everything that was started."""
+    """Measure; return None if SIGINT or SIGTERM interrupted it. Everything that was started is stopped."""
     task = asyncio.create_task(carry_out(scenarios, subjects, quick, console))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
@@ -79,13 +81,13 @@ async def _until_signal(scenarios: Sequence[Scenario], subjects: Sequence[str], 
 
 
 def _cancel_once(task: asyncio.Task[Report]) -> None:
-    """Cancel; a second Ctrl+C is not to interrupt the cleaning up that the first one began."""
+    """Cancel once: a second Ctrl+C must not interrupt the cleanup that the first one started."""
     if not task.cancelling():
         task.cancel()
 
 
 async def carry_out(scenarios: Sequence[Scenario], keys: Sequence[str], quick: bool, console: Console) -> Report:
-    """Put each of the servers with these keys to each scenario that has it, one after the other."""
+    """Measure each server with one of these keys in each scenario that includes it, one after the other."""
     machine, cores = this_machine(), Cores.apart()
     outcomes: list[Outcome] = []
     missing: list[Missing] = []
@@ -109,18 +111,18 @@ async def carry_out(scenarios: Sequence[Scenario], keys: Sequence[str], quick: b
 
 
 def _first(failed: BaseException) -> str:
-    """What the first of the failures says; those of a task group come together."""
+    """Return the message of the first failure; a task group raises them together."""
     while isinstance(failed, BaseExceptionGroup):
         failed = failed.exceptions[0]
     return str(failed)
 
 
 def _allow_open_files(clients: int) -> None:
-    """Raise the limit of open files, for this process and those it starts."""
+    """Raise the limit of open files for this process and its children."""
     needed = clients + _FILES_BESIDE_CLIENTS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard not in (resource.RLIM_INFINITY, -1) and hard < needed:
-        raise typer.BadParameter(f"this system allows {hard} open files, too few for {clients} clients")
+        raise typer.BadParameter(f"the hard limit of {hard} open files is too low for {clients} clients")
     if soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 

@@ -1,8 +1,8 @@
-"""Servers that cannot read the log, with a bridge that reads it for them: ``python -m benchmarks.bridge NAME REDIS_URL PROGRAM``.
+"""A bridge for servers that cannot read the log themselves: ``python -m benchmarks.bridge NAME REDIS_URL PROGRAM``.
 
 ``nchan`` starts nginx with that module and posts each event to its publisher location over one pipelined connection.
-``floor`` starts the compiled ``floor.c`` and hands it the frames of each batch. The server stays where this process was started;
-the bridge then moves to the cores in ``BRIDGE_CORES``. What it says when ready names the process whose CPU time counts.
+``floor`` starts the compiled ``floor.c`` and passes it the frames of each batch. The server stays on the cores this process was
+started on; the bridge then moves to ``BRIDGE_CORES``. Its ready line names the process whose CPU time counts.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from app.realtime.log.log import EventLog, open_redis
 from benchmarks.processes import PROCESS, READY
 
 BRIDGE_CORES = "BRIDGE_CORES"
-"""The variable with the cores of the bridge, comma separated; empty where processes are not pinned."""
+"""The variable with the cores of the bridge, comma separated; empty if processes are not pinned."""
 
 Deliver = Callable[[Sequence[Event]], Coroutine[None, None, None]]
 
@@ -67,7 +67,7 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Bridged:
-    """A server behind the bridge: where it serves, the process that serves, and how it is given events."""
+    """A server behind the bridge: its URL, the id of the serving process, and the function that delivers events to it."""
 
     url: str
     pid: int
@@ -76,7 +76,7 @@ class Bridged:
 
 @asynccontextmanager
 async def nchan(module: str, folder: Path) -> AsyncGenerator[Bridged]:
-    """nginx with one worker on a port of its own."""
+    """Run nginx with one worker on a free port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (folder / "nginx.conf").write_text(NGINX.format(module=module, folder=folder, port=port))
@@ -101,14 +101,14 @@ async def nchan(module: str, folder: Path) -> AsyncGenerator[Bridged]:
 
 @asynccontextmanager
 async def floor(program: str, folder: Path) -> AsyncGenerator[Bridged]:
-    """The compiled loop of ``send``: all events that were read together are one write to each client."""
+    """Run the compiled loop of ``send``: a batch of events is one write to each client."""
     port_file = folder / "port"
     process = await asyncio.create_subprocess_exec(program, str(port_file), stdin=PIPE)
     assert process.stdin is not None
     into = process.stdin
     try:
         async with asyncio.timeout(_STARTS_WITHIN):
-            while not (port_file.exists() and (port := port_file.read_text().strip())):  # noqa: ASYNC110 - another process writes it
+            while not (port_file.exists() and (port := port_file.read_text().strip())):  # noqa: ASYNC110 - another process writes the file
                 await asyncio.sleep(0.01)
 
         async def deliver(events: Sequence[Event]) -> None:
@@ -123,7 +123,7 @@ async def floor(program: str, folder: Path) -> AsyncGenerator[Bridged]:
 
 
 async def bridge(name: str, redis_url: str, program: str) -> None:
-    """Start the server and give it every price that enters the log, until ended by a signal."""
+    """Start the server and deliver every price in the log to it, until a signal ends the process."""
     start = {"nchan": nchan, "floor": floor}[name]
     async with start(program, Path.cwd()) as bridged, open_redis(redis_url) as redis:
         if cores := os.environ.get(BRIDGE_CORES):
@@ -140,7 +140,7 @@ def _post(body: bytes) -> bytes:
 
 
 def _frame(text: bytes) -> bytes:
-    """A websocket text frame as a server sends it."""
+    """Return a websocket text frame as a server sends it: unmasked."""
     size = len(text)
     return (bytes([0x81, size]) if size < 126 else b"\x81\x7e" + size.to_bytes(2, "big")) + text
 
@@ -155,7 +155,7 @@ async def _connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWri
 
 
 async def _read_away(reader: asyncio.StreamReader) -> None:
-    """Read the answers to what is posted: a connection whose answers nobody reads stands still."""
+    """Read and discard the responses: a connection whose responses are not read stalls."""
     while await reader.read(_ROOM):
         pass
 

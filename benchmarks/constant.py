@@ -1,4 +1,4 @@
-"""A FastAPI application that answers constant bytes: what any route costs before it does anything."""
+"""A FastAPI application that returns constant bytes: the cost of a route that does no work."""
 
 import socket
 import sys
@@ -11,7 +11,7 @@ from benchmarks.processes import READY
 
 
 def constant_app(size: int) -> FastAPI:
-    """One route, ``/constant``, that answers so many bytes, and no middleware."""
+    """Return an application with one route, ``/constant``, that returns ``size`` bytes, and no middleware."""
     app = FastAPI()
     body = b"x" * size
 
@@ -23,7 +23,7 @@ def constant_app(size: int) -> FastAPI:
 
 
 class ConstantServer(uvicorn.Server):
-    """A server that says where it serves."""
+    """uvicorn that prints its URL when it is ready."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

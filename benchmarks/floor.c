@@ -1,5 +1,5 @@
-// The floor of any fan-out: the same bytes to every client, one send each, and nothing else.
-// usage: floor PORT-FILE; orders on standard input, each a length (4 bytes, least first) and that many bytes to send to all.
+// The lower bound of any fan-out: the same bytes to every client with one send each, and nothing else.
+// usage: floor PORT-FILE. Each order on standard input is a length (4 bytes, little-endian) and the bytes to send to all.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -38,7 +38,7 @@ static int read_all(unsigned char *to, size_t size) {
     return 1;
 }
 
-// A client that is full waits for its reader, as nothing may be lost here; one that has gone leaves.
+// Block on a full client, as nothing may be lost here; return 0 if the client is gone.
 static int send_all(int client, const unsigned char *bytes, size_t size) {
     for (size_t done = 0; done < size;) {
         ssize_t sent = send(client, bytes + done, size - done, MSG_NOSIGNAL);

@@ -1,11 +1,11 @@
-"""Events as they are published."""
+"""A flow: how events are published."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """``rate`` events a second, ``burst`` written together, for ``seconds``."""
+    """``rate`` events per second, published in bursts of ``burst``, for ``seconds``."""
 
     rate: float
     burst: int
@@ -13,17 +13,17 @@ class Flow:
 
     @property
     def bursts(self) -> int:
-        """How many bursts that makes, at least one."""
+        """Number of bursts, at least one."""
         return max(1, round(self.rate * self.seconds / self.burst))
 
     @property
     def events(self) -> int:
-        """How many events that makes."""
+        """Number of events."""
         return self.bursts * self.burst
 
     @property
     def lasts(self) -> float:
-        """The seconds that these need at the rate."""
+        """Seconds that these events take at the rate."""
         return self.events / self.rate
 
     def __str__(self) -> str:

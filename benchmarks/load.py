@@ -1,16 +1,18 @@
 """Many clients of one server in one small process: ``python -m benchmarks.load TRANSPORT URL``.
 
-It is told what to do by JSON lines on standard input and answers each with one:
+It reads orders as JSON lines from standard input and answers each with a JSON line:
 
-``connect`` (``clients``) brings up the clients and subscribes each to all pairs, or to those in ``pairs`` (a list for each
-client), from the cursor ``since`` where there is one, so many ``at_once``; with ``room`` they receive into so few bytes. The
-answer says how long that took. ``disconnect`` drops them. ``count`` (``sample_every``) starts counting anew; with ``ids`` every
-id is kept. ``finish`` (``expected``, of a client that follows everything) waits until that much has arrived, or no more comes,
-and tells what was counted; with ``ids`` (those expected, in order) also how many clients got exactly these. ``deaf`` stops
-reading, and ``closed`` tells how many connections the server has ended meanwhile.
+- ``connect`` (``clients``): connect the clients, ``at_once`` in flight, and subscribe each to all pairs, or to its list in
+  ``pairs``; resume from the cursor ``since`` if given. ``room`` limits the receive buffer, in bytes. Returns how long it took.
+- ``disconnect``: drop them.
+- ``count`` (``sample_every``): reset the counters; with ``ids``, keep every id.
+- ``finish`` (``expected`` events for a client of all pairs): wait until they have arrived, or nothing more arrives, and return
+  the counts; with ``ids`` (the expected ones, in order) also how many clients got exactly these.
+- ``deaf``: stop reading.
+- ``closed``: return how many connections the server has closed meanwhile.
 
-Nothing is decoded on the way. What arrives is searched for the name of the event, which a price event holds once on either
-transport, and every so many deliveries the time that the publisher stamped on one is read.
+Nothing is decoded. The load searches what arrives for the name of the event, which a price event holds once on either
+transport, and reads the publisher's timestamp from every ``sample_every``-th delivery.
 """
 
 import json
@@ -40,11 +42,11 @@ _ORDERS = 0
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a client of a transport asks for its events.
+    """How a client of a transport subscribes.
 
-    ``opening`` lists what the server says until events flow, each with the client's answer. ``ping`` is what the server
-    may ask at any time and ``pong`` the answer; ``ping_sign`` is a byte of it that text does not hold. ``subscribe`` is the
-    place in ``opening`` whose answer says which pairs are wanted, where there is one; in a request ``{query}`` does.
+    ``opening`` lists what the server sends until events flow, each with the client's answer. ``ping`` is the server's ping
+    and ``pong`` the answer; ``ping_sign`` is a byte of the ping that never occurs in text. The pairs go into the answer at
+    index ``subscribe`` of ``opening``, or into ``{query}`` of the request.
     """
 
     request: str
@@ -56,7 +58,7 @@ class Dialect:
 
 
 def masked(text: bytes) -> bytes:
-    """A websocket text frame from a client, its mask all zeros."""
+    """Return a websocket text frame as a client sends it, masked with zeros."""
     size = len(text)
     length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
     return b"\x81" + length + bytes(4) + text
@@ -94,7 +96,7 @@ DIALECTS = {
 
 
 class Client:
-    """One connection and how far it has come."""
+    """One connection and its progress."""
 
     __slots__ = ("connection", "got", "ids", "opened", "pairs", "receive", "said", "tail")
 
@@ -110,7 +112,7 @@ class Client:
 
 
 class Crowd:
-    """All clients of the server, what they got, and the one who gives the orders."""
+    """All clients of the server, their counters, and the loop that carries out orders."""
 
     def __init__(self, dialect: Dialect, url: str) -> None:
         address = urlsplit(url)
@@ -135,7 +137,7 @@ class Crowd:
         self._cpu_before = 0.0
 
     def obey(self) -> None:
-        """Carry out orders until there are no more."""
+        """Carry out orders until standard input ends."""
         self._selector.register(_ORDERS, selectors.EVENT_READ)
         while True:
             for key, _ in self._selector.select():
@@ -219,7 +221,7 @@ class Crowd:
                 client.connection.send(answer)
             client.opened += 1
         if self._keeping_ids:
-            # What was missed may follow in the same piece.
+            # Replayed events may follow in the same piece.
             client.got += client.said.count(_EVENT)
             self._delivered += client.got
             self._keep_ids(client, bytes(client.said))
@@ -255,7 +257,7 @@ class Crowd:
             self._go_on_opening(client, bytes(self._room[:size]))
             return
         buffer, end = self._buffer, _KEPT + size
-        # The end of the piece before goes in front, for a name that is cut in two. It is too short to hold a whole one.
+        # Prepend the end of the previous piece, for a name that was split. It is too short to hold a whole one.
         buffer[:_KEPT] = client.tail
         client.tail = buffer[size:end]
         found = buffer.count(_EVENT, 0, end)
@@ -270,7 +272,7 @@ class Crowd:
             client.connection.send(self._dialect.pong)
 
     def _keep_ids(self, client: Client, text: bytes | bytearray) -> None:
-        """Keep the ids of the whole events in the text, and the text after them for the next time."""
+        """Keep the ids of complete events, and the rest of the text for the next call."""
         last = None
         for last in _ID.finditer(text, text.find(_EVENT)):
             client.ids.append(last[1])
@@ -278,7 +280,7 @@ class Crowd:
         client.said = bytearray(text[after:])
 
     def _sample(self, end: int) -> None:
-        """Read one latency; it stands for as many samples as fell due with this piece."""
+        """Read one latency, and count it for every sample that fell due with this piece."""
         now = time.time()
         due = (self._delivered - self._next_sample) // self._sample_every + 1
         self._next_sample += due * self._sample_every
@@ -298,7 +300,7 @@ class Crowd:
         self._counting_since, self._cpu_before = time.monotonic(), time.process_time()
 
     def _finish(self, expected: int, ids: list[str] | None) -> dict[str, Any]:
-        """Receive until everything is here, or for some seconds nothing was."""
+        """Receive until everything has arrived, or nothing has for some seconds."""
         shares = [len(client.pairs) if client.pairs else _PAIRS for client in self._clients]
         whole = sum(expected * share // _PAIRS for share in shares)
         self._last_arrival = asked = time.monotonic()
@@ -330,7 +332,7 @@ class Crowd:
 
 
 def _ended_by_server(client: Client) -> bool:
-    """True where the connection ends after what is still in it."""
+    """Whether the server has closed the connection; discards what is still unread."""
     try:
         while client.connection.recv(_ROOM):
             pass

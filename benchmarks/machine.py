@@ -1,4 +1,4 @@
-"""The machine and the versions that the figures belong to."""
+"""The machine and the versions that the figures apply to."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _LIBRARIES = ("uvicorn", "uvloop", "python-socketio", "python-engineio", "websoc
 
 @dataclass(frozen=True)
 class Machine:
-    """What the figures depend on."""
+    """Hardware, system and versions."""
 
     processor: str
     cores: int
@@ -32,7 +32,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The machine this runs on."""
+    """Describe the machine this runs on."""
     return Machine(
         processor=_processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -55,7 +55,7 @@ def _processor() -> str:
 
 
 def _gateway() -> str:
-    """The gateway's version, and its commit where it is run from a clone."""
+    """Return the gateway's version, and its commit if run from a clone."""
     commit = _said("git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude", "*")
     return f"{_version('fx-gateway')} {f'({commit})' if commit else ''}".strip()
 
@@ -71,7 +71,7 @@ def _node() -> dict[str, str]:
 
 
 def _nginx() -> dict[str, str]:
-    """nginx as it calls itself, and nchan as Debian's package does: the module itself does not say."""
+    """Return the version of nginx, and of nchan from Debian's package: the module itself has none."""
     try:
         said = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True, timeout=10).stderr
     except (OSError, subprocess.SubprocessError):

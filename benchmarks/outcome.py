@@ -1,4 +1,4 @@
-"""What one server showed in one scenario."""
+"""The outcome of one server in one scenario."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from benchmarks.subjects import Subject
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Figures of one server under one load. Times are in seconds, memory in bytes; None is what was not measured.
+    """Figures of one server under one load. Times are in seconds, memory in bytes; None means not measured.
 
-    ``load`` says what it was put to. ``delivered`` and ``expected`` are deliveries to all clients together, ``took`` is from the
-    first event to the last delivery or the end of the flow, ``cpu`` what the serving process used meanwhile, ``memory`` its
-    growth for each client, ``rss`` the whole of it. ``figures`` are those of this scenario alone, named with their units.
-    ``troubles`` is what a reader should know before trusting the rest.
+    ``load`` describes the load. ``delivered`` and ``expected`` are deliveries summed over all clients. ``took`` is the time from
+    the first event to the last delivery or the end of the flow. ``cpu`` is the CPU time of the serving process meanwhile,
+    ``memory`` its growth per client, ``rss`` its resident memory. ``figures`` are specific to the scenario, named with their
+    units. ``troubles`` lists what limits the trust in the figures.
     """
 
     scenario: str
@@ -33,15 +33,15 @@ class Outcome:
 
     @property
     def cpu_per_delivery(self) -> float | None:
-        """CPU seconds of the server for one delivery."""
+        """CPU seconds of the server per delivery."""
         return self.cpu / self.delivered if self.cpu is not None and self.delivered else None
 
     @property
     def per_cpu_second(self) -> float | None:
-        """Deliveries for a second of the server's CPU time."""
+        """Deliveries per CPU second of the server."""
         return self.delivered / self.cpu if self.cpu and self.delivered else None
 
     @property
     def per_second(self) -> float | None:
-        """Deliveries a second."""
+        """Deliveries per second."""
         return self.delivered / self.took if self.delivered is not None and self.took else None

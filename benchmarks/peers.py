@@ -1,4 +1,4 @@
-"""Other ways to serve the same events, as their documentation shows them: ``python -m benchmarks.peers NAME REDIS_URL``.
+"""Other servers for the same events, written as their documentation shows: ``python -m benchmarks.peers NAME REDIS_URL``.
 
 Each reads the same log as the gateway and sends the same payloads to the same clients.
 """
@@ -28,7 +28,7 @@ Send = Callable[[Event], Awaitable[None]]
 
 @asynccontextmanager
 async def following(redis_url: str, send: Send) -> AsyncGenerator[None]:
-    """Send every price that enters the log, one after the other, until leaving."""
+    """Call ``send`` for every price in the log, one after the other, until the context is left."""
     async with open_redis(redis_url) as redis:
         reader = EventLog(redis).reader()
 
@@ -47,7 +47,7 @@ async def following(redis_url: str, send: Send) -> AsyncGenerator[None]:
 
 
 def python_socketio(redis_url: str) -> Any:
-    """python-socketio: ``emit`` to a room for each pair."""
+    """python-socketio: ``emit`` to one room per pair."""
     sio = socketio.AsyncServer(async_mode="asgi")
 
     @sio.event  # type: ignore[untyped-decorator]
@@ -68,7 +68,7 @@ def python_socketio(redis_url: str) -> Any:
 
 
 def sse_starlette(redis_url: str) -> Any:
-    """sse-starlette: a queue and a generator for each client."""
+    """sse-starlette: a queue and a generator per client."""
     queues: set[asyncio.Queue[Event]] = set()
 
     async def events() -> AsyncIterator[dict[str, str]]:
@@ -98,7 +98,7 @@ def sse_starlette(redis_url: str) -> Any:
 
 
 def uvicorn_alone(_: str) -> Any:
-    """Nothing but what uvicorn needs to keep a connection: it is accepted, and waits."""
+    """Bare uvicorn: accept the connection and wait."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -127,7 +127,7 @@ PEERS: dict[str, Callable[[str], Any]] = {
 
 
 class AnnouncingServer(uvicorn.Server):
-    """uvicorn that says where it serves."""
+    """uvicorn that prints its URL when it is ready."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -136,9 +136,9 @@ class AnnouncingServer(uvicorn.Server):
 
 
 def serve(application: Any) -> None:
-    """Serve on a free port until told to stop."""
+    """Serve on a free port until a signal stops the process."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    # Socket.IO pings by itself; a second ping would only cost more.
+    # Socket.IO sends pings of its own; those of uvicorn would only add cost.
     config = uvicorn.Config(
         application, log_level="warning", access_log=False, ws_ping_interval=None, timeout_graceful_shutdown=1
     )

@@ -1,4 +1,4 @@
-"""The processes of a measurement: started on their cores, spoken to in JSON lines, ended without leftovers."""
+"""The processes of a measurement: start them on their cores, talk to them in JSON lines, stop them and their children."""
 
 import asyncio
 import json
@@ -15,10 +15,10 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 
 READY = "Ready on "
-"""What every server says once it serves, followed by its URL."""
+"""Every server prints this, followed by its URL, when it is ready."""
 
 PROCESS = "process "
-"""What follows the URL, with a process id, where another process serves than the one that was started."""
+"""Follows the URL, with a process id, if another process serves than the one that was started."""
 
 _INHERITED = ("HOME", "LANG", "PATH", "TMPDIR")
 _STARTS_WITHIN = 60.0
@@ -27,19 +27,19 @@ _STOPS_WITHIN = 15.0
 
 
 class MeasurementFailed(Exception):
-    """A process did not start, ended too early or did not answer; the message says which and what it said last."""
+    """A process did not start, exited early or did not answer. The message names it and quotes its last output."""
 
 
 @dataclass(frozen=True)
 class Cores:
-    """Which cores the server may use, and which the load, the publisher and Valkey. Empty sets mean: not pinned."""
+    """The cores of the server, and those of the load, the publisher and Valkey. Empty sets mean: not pinned."""
 
     server: frozenset[int] = frozenset()
     others: frozenset[int] = frozenset()
 
     @classmethod
     def apart(cls) -> "Cores":
-        """One core for the server and the rest for the others, where there are two and the system lets us choose."""
+        """Give one core to the server and the rest to the others, if there are two and the system supports pinning."""
         if sys.platform != "linux":
             return cls()
         usable = sorted(os.sched_getaffinity(0))
@@ -47,13 +47,13 @@ class Cores:
 
     @property
     def pinned(self) -> bool:
-        """True where the server has a core of its own."""
+        """Whether the server has a core of its own."""
         return bool(self.server)
 
 
 @contextmanager
 def on_cores(cores: frozenset[int]) -> Iterator[None]:
-    """What is started inside runs on these cores: a process inherits where its parent may run."""
+    """Run what is started inside on these cores: a process inherits the affinity of its parent."""
     if sys.platform != "linux" or not cores:
         yield
         return
@@ -66,7 +66,7 @@ def on_cores(cores: frozenset[int]) -> Iterator[None]:
 
 
 class Companion:
-    """A process of ours that answers each JSON line with one."""
+    """A process of this package that answers each JSON line with one."""
 
     def __init__(self, name: str, process: Process, errors: Path) -> None:
         self._name = name
@@ -75,11 +75,11 @@ class Companion:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     async def ask(self, do: str, **details: object) -> dict[str, Any]:
-        """Its answer to an order. Raises MeasurementFailed."""
+        """Send an order and return the answer. Raises MeasurementFailed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"do": do, **details}).encode() + b"\n")
@@ -89,7 +89,7 @@ class Companion:
                 await self._process.stdin.drain()
                 line = await self._process.stdout.readline()
         if not line:
-            raise MeasurementFailed(f"{self._name} gave no answer to {do!r}{_last_words(self._errors)}")
+            raise MeasurementFailed(f"{self._name} did not answer {do!r}{_last_words(self._errors)}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -103,7 +103,7 @@ async def companion(
     variables: Mapping[str, str] | None = None,
     name: str | None = None,
 ) -> AsyncGenerator[Companion]:
-    """A module of this package as a process of its own, named after the module where no other name is given."""
+    """Run a module of this package as a process; ``name`` defaults to the module's."""
     name = name or module.rpartition(".")[2]
     errors = folder / f"{name}.log"
     with errors.open("wb") as log, on_cores(cores):
@@ -119,7 +119,7 @@ async def companion(
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server that serves."""
+    """A server that is ready."""
 
     url: str
     pid: int
@@ -129,7 +129,7 @@ class RunningServer:
 async def server(
     command: Sequence[str], variables: Mapping[str, str], *, folder: Path, cores: frozenset[int]
 ) -> AsyncGenerator[RunningServer]:
-    """A server process from when it says that it is ready. Raises MeasurementFailed."""
+    """Run a server; yields when it has printed that it is ready. Raises MeasurementFailed."""
     said = folder / "server.log"
     with said.open("wb") as log, on_cores(cores):
         process = await asyncio.create_subprocess_exec(
@@ -143,7 +143,7 @@ async def server(
 
 
 async def run(command: Sequence[str], *, folder: Path, timeout: float) -> str | None:
-    """Run a command to its end as the user would; give the first line of what went wrong, None where nothing did."""
+    """Run a command with the user's environment; return the first line of its error, None if it succeeded."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command, cwd=folder, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, start_new_session=True
@@ -154,7 +154,7 @@ async def run(command: Sequence[str], *, folder: Path, timeout: float) -> str | 
         async with asyncio.timeout(timeout):
             output, _ = await process.communicate()
     except TimeoutError:
-        return f"no end after {timeout:.0f} s"
+        return f"timed out after {timeout:.0f} s"
     finally:
         await _end(process)
     if process.returncode == 0:
@@ -164,7 +164,7 @@ async def run(command: Sequence[str], *, folder: Path, timeout: float) -> str | 
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables a process gets: not those of the user, whose settings are not to change what is measured."""
+    """Return the environment of a measured process, without the user's settings, which would change the figures."""
     inherited = {name: value for name, value in os.environ.items() if name in _INHERITED}
     return {**inherited, "PYTHONPATH": str(PROJECT), "COLUMNS": "200", **(variables or {})}
 
@@ -196,7 +196,7 @@ async def _end(process: Process) -> None:
 
 
 def _signal_all(process: Process, number: signal.Signals) -> None:
-    """Send a signal to a process and those it started: each that we start leads a group of its own."""
+    """Signal a process and its children: every process here is started as the leader of a group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 

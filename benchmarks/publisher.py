@@ -1,8 +1,7 @@
-"""Writes prices to the log at a steady rate: ``python -m benchmarks.publisher REDIS_URL``.
+"""Publish prices at a steady rate: ``python -m benchmarks.publisher REDIS_URL``.
 
-It is told what to do by JSON lines on standard input: ``publish`` with ``bursts``, ``burst`` (events written together, of the
-pairs in turn) and ``rate`` (events a second). The answer says how long that took and, where
-the order has ``ids``, gives them.
+It reads orders as JSON lines from standard input: ``publish`` with ``bursts``, ``burst`` (events published together, of the
+pairs in turn) and ``rate`` (events per second). It answers with the time taken and, if the order has ``ids``, with the ids.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from app.realtime.log.log import EventLog, Publisher, open_redis
 
 
 def quotes() -> Iterator[Quote]:
-    """Invented quotes of the default pairs in turn, without end."""
+    """Yield invented quotes of the default pairs in turn, for ever."""
     while True:
         for pair in TrackedPairs(DEFAULT_PAIRS):
             bid = pair.round(_usual(pair) + pair.pip * random.randrange(100))
@@ -28,7 +27,7 @@ def quotes() -> Iterator[Quote]:
 
 
 async def obey(redis_url: str) -> None:
-    """Carry out orders until there are no more."""
+    """Carry out orders until standard input ends."""
     async with open_redis(redis_url) as redis:
         publisher = EventLog(redis).publisher()
         invented = quotes()
@@ -41,7 +40,7 @@ async def obey(redis_url: str) -> None:
 async def _publish(
     publisher: Publisher, invented: Iterator[Quote], bursts: int, burst: int, rate: float
 ) -> tuple[float, list[str]]:
-    """Publish each burst when it is due, and be done when one more would be."""
+    """Publish each burst when it is due, and return when the next one would be."""
     ids: list[str] = []
     clock = asyncio.get_running_loop().time
     began = clock()

@@ -1,4 +1,4 @@
-"""All outcomes in a table on the console, as Markdown and as JSON."""
+"""The report: all outcomes as tables on the console, as Markdown and as JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,20 @@ from benchmarks.scenarios.scenario import Scenario
 from benchmarks.subjects import Subject
 
 _HEADINGS = (
-    "", "load", "deliveries\na second", "CPU µs\neach", "× per CPU\nsecond", "p50\nms", "p99\nms", "KiB per\nclient", "RSS\nMiB",
-    "delivered of\nexpected",
+    "", "load", "deliveries\nper second", "CPU µs per\ndelivery", "gateway is\n× cheaper", "p50\nms", "p99\nms",
+    "KiB per\nclient", "RSS\nMiB", "delivered of\nexpected",
 )  # fmt: skip
 _METHOD = (
-    "CPU is the serving process alone, all its threads, kernel time included; of nginx its worker. Latency is from the "
-    "publisher's stamp to the client's read. Memory a client is resident growth from no client to all.",
-    "“× per CPU second” is how many times as many deliveries the gateway makes of a second of CPU as that row does, each at "
-    "its own load. Events that come together go to a client of the gateway in one write, so a ratio means little without it.",
+    "CPU is the time of the serving process (for nginx, its worker), all threads, user and kernel. Latency runs from the "
+    "publisher's timestamp to the client's read. Memory per client is the growth of resident memory from no clients to all.",
+    "“gateway is × cheaper” is the gateway's deliveries per CPU second divided by that row's, each at its own load. The gateway "
+    "sends a burst to a client in one write, so the ratio depends on the load.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What could not be run, and why."""
+    """A measurement that could not run, and why."""
 
     scenario: str
     subject: Subject
@@ -41,7 +41,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was found out, and what could not be."""
+    """All outcomes, and what is missing."""
 
     machine: Machine
     cores: Cores
@@ -50,13 +50,13 @@ class Report:
     missing: Sequence[Missing]
 
     def rows(self, scenario: Scenario) -> list[list[str]]:
-        """The cells of a scenario's table."""
+        """Return the cells of a scenario's table."""
         found = [outcome for outcome in self.outcomes if outcome.scenario == scenario.key]
         ours = next((outcome for outcome in found if outcome.subject.is_gateway), None)
         return [_cells(outcome, ours) for outcome in found]
 
     def show(self, console: Console) -> None:
-        """Print it all."""
+        """Print the report."""
         for scenario in self.scenarios:
             if rows := self.rows(scenario):
                 table = Table(
@@ -74,7 +74,7 @@ class Report:
             console.print(line, style="dim", markup=False)
 
     def markdown(self) -> str:
-        """All of it as Markdown."""
+        """Return the report as Markdown."""
         headings = [heading.replace("\n", " ") for heading in _HEADINGS]
         lines = ["# Benchmark", ""]
         for scenario in self.scenarios:
@@ -86,7 +86,7 @@ class Report:
         return "\n".join([*lines, "## Conditions", "", *(f"- {line}" for line in self.conditions()), ""])
 
     def save(self, file: Path) -> None:
-        """Write it all as JSON."""
+        """Write the report as JSON."""
         report = {
             "machine": asdict(self.machine),
             "pinned": self.cores.pinned,
@@ -99,7 +99,7 @@ class Report:
         file.write_text(json.dumps(report, indent=2) + "\n")
 
     def notes(self, scenario: Scenario) -> list[str]:
-        """What belongs to a scenario and is no column: its own figures, its troubles, what could not be run."""
+        """Return what a scenario shows beside its table: its own figures, its troubles, and what is missing."""
         lines = []
         for outcome in self.outcomes:
             if outcome.scenario != scenario.key:
@@ -111,17 +111,17 @@ class Report:
         return lines + [str(missing) for missing in self.missing if missing.scenario == scenario.key]
 
     def conditions(self) -> list[str]:
-        """How and where it was measured."""
+        """Describe method, machine and versions."""
         machine = self.machine
         versions = ", ".join(f"{name} {known}" for name, known in machine.versions.items() if known)
         return [
             *_METHOD,
             "The server had a core of its own; clients, publisher, bridge and Valkey shared the others."
             if self.cores.pinned
-            else "Processes were not pinned to cores: there is one core, or the system does not allow it.",
+            else "Processes were not pinned: the machine has one core, or the system does not support it.",
             f"{machine.processor}, {machine.cores} {'core' if machine.cores == 1 else 'cores'}, "
             f"{machine.memory / 2**30:.1f} GiB, "
-            f"{machine.kernel}, {machine.python}; load average {machine.load_average:.1f} before.",
+            f"{machine.kernel}, {machine.python}; load average {machine.load_average:.1f} at the start.",
             f"FX Gateway {machine.gateway}; {versions}.",
         ]
 

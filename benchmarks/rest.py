@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rest``: requests a second of ``/api/v1/prices/all``, beside a route of as many constant bytes."""
+"""``python -m benchmarks.rest``: requests per second of ``/api/v1/prices/all``, beside a route of constant bytes of that size."""
 
 import asyncio
 import statistics
@@ -24,12 +24,14 @@ _LARGEST_ANSWER = 65_536
 
 
 def main(
-    connections: Annotated[int, typer.Option(min=1, help="Connections that ask, each as soon as it is answered.")] = 16,
-    seconds: Annotated[float, typer.Option(min=0.2, help="How long each server is asked, each round.")] = 2,
-    rounds: Annotated[int, typer.Option(min=1, help="How often both are asked, in turn; medians are shown.")] = 5,
-    rate: Annotated[float, typer.Option(min=1, help="Simulated prices a second meanwhile.")] = 20,
+    connections: Annotated[
+        int, typer.Option(min=1, help="Concurrent connections, each sending its next request when answered.")
+    ] = 16,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Duration of each round, per server.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, alternating between the servers; medians are shown.")] = 5,
+    rate: Annotated[float, typer.Option(min=1, help="Simulated prices per second meanwhile.")] = 20,
 ) -> None:
-    """Measure what an answer with all prices costs, in requests a second and in CPU time."""
+    """Measure the cost of a response with all prices, in requests per second and in CPU time."""
     asyncio.run(_measure(connections, seconds, rounds, rate))
 
 
@@ -58,7 +60,7 @@ async def _measure(connections: int, seconds: float, rounds: int, rate: float) -
             for name, (url, pid) in routes.items():
                 figures[name].append(await _ask(url, pid, connections, seconds))
     table = Table(title=f"{connections} connections, {rounds} × {seconds:g} s, medians")
-    for column in ("route", "requests/s", "CPU µs a request"):
+    for column in ("route", "requests/s", "CPU µs per request"):
         table.add_column(column, justify="right" if column != "route" else "left")
     medians = {name: tuple(map(statistics.median, zip(*measured, strict=True))) for name, measured in figures.items()}
     for name, (requests, cost) in medians.items():
@@ -67,13 +69,11 @@ async def _measure(connections: int, seconds: float, rounds: int, rate: float) -
     console.print(this_machine().processor)
     console.print(table)
     ratios = [ours / theirs for (ours, _), (theirs, _) in zip(figures["all prices"], figures["constant"], strict=True)]
-    console.print(
-        f"Requests a second of the constant route: {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}"
-    )
+    console.print(f"Ratio to the constant route: {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
 
 
 async def _until_priced(url: str) -> int:
-    """The size of the answer, once every pair has a price."""
+    """Wait until every pair has a price; return the size of the response."""
     reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
     async with asyncio.timeout(60):
         while b'"pair_count":20' not in (answer := await _answer(reader, writer, _request(url))):  # noqa: ASYNC110
@@ -83,7 +83,7 @@ async def _until_priced(url: str) -> int:
 
 
 async def _ask(url: str, pid: int, connections: int, seconds: float) -> tuple[float, float]:
-    """Requests a second, and CPU seconds of the server for each."""
+    """Return requests per second, and CPU seconds of the server per request."""
     counts = [0] * connections
     deadline = time.monotonic() + seconds
 

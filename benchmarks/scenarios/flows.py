@@ -1,4 +1,4 @@
-"""Clients on all pairs while events flow."""
+"""Clients on all pairs, at a steady rate of events."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from benchmarks.subjects import Subject
 
 @dataclass(frozen=True, slots=True)
 class Flows:
-    """``rates`` holds events a second for each subject: the gateway's is held, a peer's go up until it no longer keeps up."""
+    """``rates`` are events per second to try: one for the gateway, rising ones for a peer until it falls behind."""
 
     key: str
     title: str
@@ -23,11 +23,11 @@ class Flows:
 
     @property
     def subjects(self) -> Sequence[Subject]:
-        """Who is measured."""
+        """The subjects to measure."""
         return tuple(self.rates)
 
     async def measure(self, subject: Subject, bench: Bench) -> list[Outcome]:
-        """The outcome at the highest rate that the subject kept up with; at the lowest where it kept up with none."""
+        """Return the outcome at the highest rate the subject sustained, or at the lowest if it sustained none."""
         best: Outcome | None = None
         seconds = bench.seconds(self.seconds, self.quick_seconds)
         async with stand(subject, bench, self.clients) as running:
@@ -36,7 +36,9 @@ class Flows:
                 flow = Flow(rate, self.burst, seconds)
                 outcome = await running.run(self.key, f"{self.clients:,} clients, {flow}", flow, self.clients, memory)
                 if best is not None and not outcome.sustained:
-                    best = replace(best, troubles=(*best.troubles, f"at {rate:,g} events a second {'; '.join(outcome.troubles)}"))
+                    best = replace(
+                        best, troubles=(*best.troubles, f"at {rate:,g} events per second {'; '.join(outcome.troubles)}")
+                    )
                     break
                 best = outcome
                 if not outcome.sustained:

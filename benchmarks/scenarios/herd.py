@@ -1,4 +1,4 @@
-"""Clients that all come back at once for what they missed, while others follow a live stream."""
+"""Clients that all resume at once, while others follow a live stream."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _LIVE_RATE = 20
 
 @dataclass(frozen=True, slots=True)
 class Herd:
-    """The herd resumes from one cursor; the stream goes on long enough that some of it is live for the herd as well."""
+    """The herd resumes from one cursor; the stream lasts long enough that the herd gets live events too."""
 
     key: str = "herd"
     title: str = "5,000 websocket clients resume at once, 100 follow a live stream"
@@ -26,14 +26,14 @@ class Herd:
 
     @property
     def clients(self) -> int:
-        """The most clients at once."""
+        """The most concurrent clients."""
         return self.returning + self.live
 
     async def measure(self, subject: Subject, bench: Bench) -> list[Outcome]:
-        """The latency of those who stayed meanwhile, and what those who came back got."""
+        """Measure the latency of the live clients meanwhile, and what the herd received."""
         flow = Flow(_LIVE_RATE, 1, bench.seconds(12, 10))
         async with stand(subject, bench, self.clients) as running:
-            # The herd was here once, so that memory and caches are as after a broken network.
+            # Connect the herd once before, so that memory and caches are as after a network failure.
             await running.load.ask("connect", clients=self.returning, at_once=_AT_ONCE)
             cursor = (await running.publish(Flow(1000, 20, 0.02), ids=True))["ids"][-1]
             await running.load.ask("finish", expected=0)
@@ -53,14 +53,14 @@ class Herd:
             returned = await running.load.ask("finish", expected=_MISSED + len(ids), ids=[*missed, *ids])
             figures: dict[str, float | str] = {
                 "s until all have resumed": said["took"],
-                "s more until all have what they missed": recovered["waited"],
-                "got exactly what they missed and what followed, once, in order": f"{returned['exact']:,} of {self.returning:,}",
-                "longest ms of those who stayed": 1e3 * (counted["longest"] or 0),
-                "% of their core used by those who came back": 100 * said["cpu_share"],
+                "s more until all missed events arrived": recovered["waited"],
+                "got every missed and later event once, in order": f"{returned['exact']:,} of {self.returning:,}",
+                "highest latency of the live clients, ms": 1e3 * (counted["longest"] or 0),
+                "% of a core used by the resuming clients": 100 * said["cpu_share"],
             }
             return [
                 Outcome(
-                    self.key, subject, f"{self.live} live at {flow}, {self.returning:,} return for {_MISSED} events each",
+                    self.key, subject, f"{self.live} live at {flow}, {self.returning:,} resume with {_MISSED} missed events each",
                     delivered=counted["delivered"] + returned["delivered"], expected=counted["expected"] + returned["expected"],
                     cpu=running.cpu - cpu_before, p50=counted["p50"], p99=counted["p99"], rss=running.rss, figures=figures,
                 )

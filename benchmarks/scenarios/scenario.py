@@ -1,4 +1,4 @@
-"""What every scenario is."""
+"""The protocol of a scenario."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,23 +9,23 @@ from benchmarks.subjects import Subject
 
 
 class Scenario(Protocol):
-    """A load that servers are put to. ``title`` says which; ``subjects`` are those that can be, the gateway first."""
+    """A load, described by ``title``, and the subjects that support it, the gateway first."""
 
     @property
     def key(self) -> str:
-        """What the command line calls it."""
+        """Its name on the command line."""
 
     @property
     def title(self) -> str:
-        """What the report calls it."""
+        """Its heading in the report."""
 
     @property
     def subjects(self) -> Sequence[Subject]:
-        """Who is measured."""
+        """The subjects to measure."""
 
     @property
     def clients(self) -> int:
-        """The most clients at once."""
+        """The most concurrent clients."""
 
     async def measure(self, subject: Subject, bench: Bench) -> list[Outcome]:
-        """Measure one of the subjects. Raises MeasurementFailed."""
+        """Measure one subject. Raises MeasurementFailed."""

@@ -1,4 +1,4 @@
-"""A client that takes half of what it is sent, and how old the prices are that it sees."""
+"""A client that reads half of what it is sent: how old are the prices it sees?"""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Slow:
     subjects: Sequence[Subject] = (GATEWAY_WEBSOCKET, PYTHON_SOCKETIO)
 
     async def measure(self, subject: Subject, bench: Bench) -> list[Outcome]:
-        """The age of the prices when they are read."""
+        """Measure the age of the prices when they are read."""
         seconds = bench.seconds(20, 8)
         flow = Flow(1000, 20, seconds + 2)
         async with stand(subject, bench, self.clients) as running:
@@ -31,8 +31,8 @@ class Slow:
                 tasks.create_task(running.publish(flow))
                 seen = await reader.ask("read", seconds=seconds, share=self.share)
             figures: dict[str, float | str] = {
-                "s old the oldest price at its read": seen["oldest"] if seen["oldest"] is not None else "none seen",
-                "s old in the middle": seen["p50"] if seen["p50"] is not None else "none seen",
+                "s age of the oldest price read": seen["oldest"] if seen["oldest"] is not None else "no price",
+                "s median age": seen["p50"] if seen["p50"] is not None else "no price",
                 "prices read": str(seen["prices"]),
             }
             troubles = ("the server closed the connection",) if seen["closed"] else ()

@@ -1,4 +1,4 @@
-"""Clients that each follow other pairs, beside clients that all follow the same."""
+"""Clients with different pairs, compared with clients that all have the same."""
 
 import random
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _SEED = 1971
 
 
 def random_subsets(clients: int) -> list[list[str]]:
-    """A non-empty subset of the pairs for each client, each pair in it with even chances."""
+    """Return a random non-empty subset of the pairs for each client; each pair is in it with probability one half."""
     chance = random.Random(_SEED)
     subsets: list[list[str]] = []
     while len(subsets) < clients:
@@ -25,15 +25,15 @@ def random_subsets(clients: int) -> list[list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Subsets:
-    """Bursts to random subsets, then to equal ones of about as many deliveries."""
+    """Bursts to random subsets, then to equal ones with about as many deliveries."""
 
     key: str = "subsets"
-    title: str = "500 websocket clients, each on other pairs"
+    title: str = "500 websocket clients, each on different pairs"
     clients: int = 500
     subjects: Sequence[Subject] = (GATEWAY_WEBSOCKET,)
 
     async def measure(self, subject: Subject, bench: Bench) -> list[Outcome]:
-        """Both in turn on one server, with what the first costs as a multiple of the second."""
+        """Measure both on one server; the first outcome has its cost as a multiple of the second."""
         flow = Flow(1000, len(DEFAULT_PAIRS), bench.seconds(4, 1))
         different = random_subsets(self.clients)
         equal = [list(DEFAULT_PAIRS[: len(DEFAULT_PAIRS) // 2])] * self.clients
@@ -49,7 +49,7 @@ class Subsets:
         assert first.cpu is not None
         assert second.cpu is not None
         figures = {
-            "× CPU a delivery of equal ones": first.cpu_per_delivery / second.cpu_per_delivery,
-            "× CPU of equal ones": first.cpu / second.cpu,
+            "× CPU per delivery of equal subsets": first.cpu_per_delivery / second.cpu_per_delivery,
+            "× CPU of equal subsets": first.cpu / second.cpu,
         }
         return [replace(first, figures=figures), second]
