@@ -1,4 +1,4 @@
-"""mkdocs hook: generate parts of pages from the code, the specifications and CONTRIBUTING.md while the site is built.
+"""mkdocs hook: generate parts of pages from the code, the specifications, README.md and CONTRIBUTING.md.
 
 A page marks the place with ``<!-- reference: rest -->``. Nothing is copied into ``docs/``, so nothing has to be kept in step.
 """
@@ -145,7 +145,13 @@ def _command(name: str, command: Any) -> Iterator[str]:
         yield f"| {spelled} | {default} | {_cell(parameter.help or '')} |"
 
 
-# ------------------------------------------------------------------ CONTRIBUTING.md
+# ------------------------------------------------------------------ README.md and CONTRIBUTING.md
+
+
+def sources() -> str:
+    """Return the README's table of the sources of prices."""
+    text = (_PROJECT / "README.md").read_text(encoding="utf-8")
+    return text.partition("## Real prices\n\n")[2].partition("\n\n")[0]
 
 
 def contributing() -> str:
@@ -194,4 +200,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-_PARTS = {"rest": rest, "events": events, "settings": settings, "commands": commands, "contributing": contributing}
+_PARTS = {
+    "rest": rest,
+    "events": events,
+    "settings": settings,
+    "commands": commands,
+    "sources": sources,
+    "contributing": contributing,
+}

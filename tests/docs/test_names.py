@@ -1,13 +1,16 @@
-"""What the pages for contributors name exists: files, make targets, packages."""
+"""What the pages for contributors name exists: files, make targets, packages; every source is in the README."""
 
 import re
+from typing import get_args
 
 import pytest
 
+from app.config import SourceName
 from tests.project import PROJECT
 from tests.test_imports import LAYERS
 
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 _PATH = re.compile(r"`((?:app|benchmarks|deploy|docs|examples|fx_gateway|jobs|openapi|tests|web|\.ci)/[\w./-]*)`")
@@ -27,6 +30,11 @@ def test_every_make_target_that_is_named_exists() -> None:
     targets = " ".join(phony).split()
     named = re.findall(r"^make (\w+)|`make (\w+)", CONTRIBUTING, re.MULTILINE)
     assert [name for pair in named for name in pair if name and name not in targets] == []
+
+
+def test_the_table_of_sources_lists_every_source() -> None:
+    table = README.partition("## Real prices\n\n")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == sorted(get_args(SourceName))
 
 
 def test_the_table_of_packages_lists_them_in_the_order_of_their_imports() -> None:
