@@ -43,7 +43,7 @@ LAYERS = {
         cache channels
     """,
     "app.realtime.hub": """
-        frames book outbox pacer ring signs statistics
+        frames book delivery outbox pacer ring signs statistics
         subscription
         audience follower
         replay

@@ -1,7 +1,7 @@
 """Clients for tests of the hub: they keep what they are sent, and are full when the test says so."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
@@ -12,6 +12,7 @@ from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
 from app.market.quote import Quote
 from app.realtime.contract.event import Draft, cursor_order, price_update
 from app.realtime.contract.publication import publication
+from app.realtime.hub.delivery import Direct, Fetching
 from app.realtime.hub.frames import EVENT_STREAM
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.subscription import Bounds, Interest, Subscription
@@ -19,6 +20,27 @@ from app.realtime.log.log import EventLog, Publisher, open_redis
 from tests.waiting import wait_until
 
 TRACKED = TrackedPairs(DEFAULT_PAIRS)
+
+
+class ListTransport(asyncio.Transport):
+    """A transport that writes to a list, calls back after each write, and says that it is full when it is told to."""
+
+    def __init__(self, written: list[bytes], on_write: Callable[[bytes], None] | None = None) -> None:
+        super().__init__()
+        self.unsent = 0
+        self._written = written
+        self._on_write = on_write
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._written.append(bytes(data) if not isinstance(data, bytes) else data)
+        if self._on_write is not None:
+            self._on_write(self._written[-1])
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return (16_384, 65_536)
 
 
 class Listener:
@@ -30,15 +52,18 @@ class Listener:
         self.cut: str | None = None
         self.room = room
         self.client = Subscription(
-            "listener", "sse", EVENT_STREAM, bounds or hub.bounds,
-            cut=self._be_cut, finish=self._finish,
-            write=self._write if direct else None, wake=None if direct else self._wake,
-        )  # fmt: skip
+            "listener",
+            "sse",
+            EVENT_STREAM,
+            bounds or hub.bounds,
+            Direct(ListTransport(self.received, self._fill)) if direct else Fetching(self._wake),
+            cut=self._be_cut,
+            finish=self._finish,
+        )
         self.woken = 0
         self.finished = False
 
-    def _write(self, data: bytes) -> None:
-        self.received.append(data)
+    def _fill(self, data: bytes) -> None:
         self.room -= len(data)
         if self.room < 0 and not self.client.paused:
             self.hub.pause(self.client)

@@ -8,7 +8,7 @@ from app.realtime.hub.frames import Framing
 from app.realtime.hub.pacer import Pacer
 from app.realtime.hub.statistics import Statistics
 from app.realtime.hub.subscription import Interest, Subscription
-from app.realtime.wire.wire import Way, way_of, write_to_all
+from app.realtime.wire.wire import Way, write_to_all
 
 
 class Audience:
@@ -29,11 +29,11 @@ class Audience:
 
     def add(self, client: Subscription) -> None:
         """Let a client hear what comes from now on."""
-        if client.takes_now:
-            assert client.write is not None
-            self._direct[client] = way_of(client.write)
-        else:
+        way = client.way()
+        if way is None:
             self._waiting[client] = None
+        else:
+            self._direct[client] = way
 
     def remove(self, client: Subscription) -> None:
         """Let a client hear nothing more."""
@@ -74,9 +74,7 @@ class Audience:
             if not held_back:
                 self._statistics.time(transport, events, len(ways))
         for client in waiting:
-            if not client.has_waiting_events:
-                client.position = position
-            client.keep(events)
+            client.keep(events, position)
 
 
 class Audiences:
@@ -112,9 +110,7 @@ class Audiences:
         audience = self._audiences.get(key)
         if audience is None:
             audience = self._audiences[key] = Audience(client.framing, interest, self._clock, self._statistics)
-        client.joined = since
-        if client.interest == interest:
-            client.interest = audience.interest  # one set of pairs for all of them, which is larger than all else of a client
+        client.join(audience.interest, since)
         audience.add(client)
         self._of[client] = audience
 
@@ -122,7 +118,7 @@ class Audiences:
         """Let a client hear nothing for now."""
         audience = self._of.get(client)
         if audience is not None:
-            client.seen = self.seen(client)
+            client.mark_seen(self.seen(client))
             audience.remove(client)
             if not audience:
                 del self._audiences[audience.framing, audience.interest]
@@ -159,7 +155,7 @@ class Audiences:
         snapshot = []
         for event in newest:
             if event.order > seen and event.pairs[0] not in held:
-                client.seen = max(client.seen, event.order)
+                client.mark_seen(event.order)
                 snapshot.append(event)
             else:
                 snapshot.append(event.without_cursor())

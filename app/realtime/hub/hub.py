@@ -18,7 +18,7 @@ from app.realtime.hub.replay import Replays
 from app.realtime.hub.ring import Ring
 from app.realtime.hub.signs import Signs
 from app.realtime.hub.statistics import CutReason, Refusal, Resume, Statistics, StatisticsTable
-from app.realtime.hub.subscription import NOTHING_YET, Bounds, Interest, Subscription, Wrap, Write
+from app.realtime.hub.subscription import NOTHING_YET, Bounds, Interest, Subscription, Wrap
 from app.realtime.log.log import EventLog
 
 _logger = logging.getLogger(__name__)
@@ -128,12 +128,13 @@ class Hub:
         """Cut off who has lagged for too long, and take in how many lag and what waits for them."""
         lagging = buffered = 0
         for client in list(self.clients):
-            if client.write is None and client.conflating != (client.lagging_since is not None):
-                client.lagging_since = now if client.conflating else None
-            if client.lagging_since is not None and now - client.lagging_since > client.bounds.lagging_timeout:
+            if not client.may_have_backlog:
+                continue
+            client.check_lag(now)
+            if client.lag(now) > client.bounds.lagging_timeout:
                 self.cut(client, CutReason.LAGGING)
-            elif client.paused or client.has_outbox:
-                lagging += client.lagging_since is not None
+            else:
+                lagging += client.is_lagging
                 buffered += client.waiting_bytes
         self.statistics.lagging.set(lagging)
         self.statistics.buffered.set(buffered)
@@ -143,8 +144,7 @@ class Hub:
         body = b'{"cursor":"%s","timestamp":"%s"}' % (self.cursor.encode(), rfc3339(utc_now()).encode())
         beat = Event(self.cursor, cursor_order(self.cursor), 1, EventType.HEARTBEAT, (), body, body)
         for client in list(self.clients):
-            hears = self._audiences.of(client) is not None
-            up_to_date = hears and not client.replaying and not client.paused and not client.has_waiting_events
+            up_to_date = self._audiences.of(client) is not None and not client.is_behind
             if client.transport == "sse" and up_to_date:
                 client.send_frame(client.framing.event(beat))
 
@@ -236,10 +236,8 @@ class Hub:
             client.leave()
             statistics.refused[Refusal.FULL].add()
             raise TooManyClients(f"Max clients reached: this gateway serves {self.max_clients} at once")
-        client.since = self._clock()
         statistics.connections[client.transport].add()
-        statistics.subscriptions.add(len(client.interest.pairs))
-        client.on_cut = lambda reason: self.cut(client, reason)
+        client.begin(self._clock(), self.cut)
         self._join(client, NOTHING_YET)
 
     def disconnect(self, client: Subscription) -> None:
@@ -247,8 +245,6 @@ class Hub:
         if client in self._audiences:
             self._audiences.forget(client)
             self.statistics.subscriptions.add(-len(client.interest.pairs))
-            client.leave()
-            client.on_cut = client.end
             client.close()
 
     def cut(self, client: Subscription, reason: str) -> None:
@@ -261,26 +257,27 @@ class Hub:
 
     def pause(self, client: Subscription) -> None:
         """A direct client's connection is full: from here on it lags."""
-        client.paused = True
-        client.lagging_since = self._clock()
-        client.position = self.cursor
+        client.pause(self._clock(), self.cursor)
         self._audiences.rejoin(client)
 
     def resume(self, client: Subscription) -> None:
         """A lagging client's connection has room again: it gets what waits, and is live."""
-        client.paused = False
-        client.lagging_since = None
-        client.flush()
-        if not client.paused:
-            client.notify_drained()
+        client.resume()
+        if not client.paused:  # what waited may have filled the connection again
             self._audiences.rejoin(client)
 
-    def become_direct(self, client: Subscription, framing: Framing, wrap: Wrap, write: Write, transport: str) -> None:
-        """A client's bytes go to a connection from here on; what waited goes first. It may not have connected yet."""
+    def become_direct(
+        self, client: Subscription, framing: Framing, wrap: Wrap, connection: asyncio.WriteTransport, transport: str
+    ) -> None:
+        """Write to a connection what a client would have fetched, after what waits. It may not have connected yet.
+
+        Whatever reports that the connection has room again must be in place: a connection that is full by then is paused.
+        """
         audience = self._audiences.of(client)
         if audience is not None:
             self._audiences.leave(client)
-        client.become_direct(framing, wrap, write, transport)
+        if client.become_direct(framing, wrap, connection, transport):
+            client.pause(self._clock(), self.cursor)
         if audience is not None:
             self._join(client, audience.interest)
 
@@ -342,15 +339,13 @@ class Hub:
         With ``held`` (from ``holds``) the client first gets everything since that cursor, then is live. Without it, it gets
         the newest price of each pair that is new to it, unless ``snapshot`` is false, and the next event follows exactly.
         """
-        added = interest.pairs - client.interest.pairs
-        dropped = client.interest.pairs - interest.pairs
-        first = not client.interest.follows
-        client.interest = interest
-        client.forget(dropped)
-        self.statistics.subscriptions.add(len(added) - len(dropped))
+        before = client.interest
+        added = interest.pairs - before.pairs
+        client.follow(interest)
+        self.statistics.subscriptions.add(len(interest.pairs) - len(before.pairs))
         if held is not None and not client.replaying:
-            client.replaying, client.position = True, held.cursor
-            if first:
+            client.start_replay(held.cursor)
+            if not before.follows:
                 self._audiences.leave(client)
             assert self._tasks is not None
             self._tasks.create_task(self._replays.run(client, held.cursor, held.seq), name=f"replay to {client.name}")
@@ -368,8 +363,7 @@ class Hub:
         self._join(client, interest)
 
     def _go_live(self, client: Subscription, lost: bool) -> None:
-        client.replaying = False
-        client.seen = cursor_order(self.cursor)
+        client.end_replay(cursor_order(self.cursor))
         if lost or client.interest.max_hz is not None:
             self._audiences.send_snapshot(client, self.book.snapshot(client.interest.pairs))
         self._join(client, client.interest)

@@ -24,7 +24,6 @@ class Outbox:
         "_lossless_bytes",
         "_messages",
         "_ticks",
-        "conflated",
         "overflowed",
     )
 
@@ -38,7 +37,6 @@ class Outbox:
         self._ticks: dict[str, Event] = {}
         self._bytes = 0  # of the events
         self._lane = 0  # bytes of alerts and answers
-        self.conflated = 0
         self.overflowed = False
 
     def __bool__(self) -> bool:
@@ -59,14 +57,16 @@ class Outbox:
         """The bytes that wait: payloads of events, and answers."""
         return self._bytes + self._lane + sum(len(event.payload) for event in self._ticks.values())
 
-    def put(self, events: Iterable[Event]) -> None:
-        """Keep events for later, thinning out prices where they are too many."""
+    def put(self, events: Iterable[Event]) -> int:
+        """Keep live events, conflating prices where they are too many. Return how many prices were replaced."""
+        replaced = 0
         for event in events:
             if self.conflating or self._bytes + len(event.payload) > self._lossless_bytes:
-                self._conflate(event)
+                replaced += self._conflate(event)
             else:
                 self._events.append(event)
                 self._bytes += len(event.payload)
+        return replaced
 
     def put_history(self, events: Sequence[Event]) -> None:
         """Keep a page of history whole. Whoever replays waits for the outbox to empty before the next page."""
@@ -98,18 +98,20 @@ class Outbox:
         self._events, self._alerts, self._ticks, self._bytes, self._lane = [], [], {}, 0, 0
         return messages, events
 
-    def _conflate(self, newest: Event) -> None:
+    def _conflate(self, newest: Event) -> int:
         kept, self._events, self._bytes = self._events, [], 0
+        replaced = 0
         for event in (*kept, newest):
             if not event.is_price:
                 self._alerts.append(event)
                 self._lane += len(event.payload)
                 continue
             waiting = self._ticks.get(event.pairs[0])
-            self.conflated += waiting is not None
+            replaced += waiting is not None
             if waiting is None or waiting.order < event.order:  # history may come behind what is newer
                 self._ticks[event.pairs[0]] = event
         self._check_lane()
+        return replaced
 
     def _check_lane(self) -> None:
         full = len(self._alerts) + len(self._messages) > self._lane_limit or self._lane > self._lane_bytes

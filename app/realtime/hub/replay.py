@@ -76,7 +76,7 @@ class Replays:
                         lost = self._send_past(client, events) or lost
             if not events:
                 await self._follower.next_move()
-            client.position = reader.cursor
+            client.replayed_to(reader.cursor)
             await client.drained()
 
     def _send_past(self, client: Subscription, events: Sequence[Event]) -> bool:

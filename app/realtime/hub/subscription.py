@@ -1,27 +1,26 @@
-"""One streaming client as the hub sees it: what it wants, and how bytes reach it."""
+"""A subscription: one streaming client as the hub sees it."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.realtime.contract.event import ORIGIN, Event
+from app.realtime.hub.delivery import Direct, Fetching
 from app.realtime.hub.frames import Framing
 from app.realtime.hub.outbox import Outbox
 from app.realtime.hub.statistics import CutReason, Statistics
-
-Write = Callable[[bytes], None]
-"""Hands bytes to a connection without waiting."""
+from app.realtime.wire.wire import Way
 
 Wrap = Callable[[bytes], bytes]
-"""Makes a frame of one transport into a frame of another."""
+"""Turns a frame of one transport into a frame of another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """What a client wants: events of these pairs and those that concern everyone.
+    """What a client wants: the events of these pairs, and the events that concern everyone.
 
-    ``max_hz`` limits the prices of each pair to so many a second. A client that never subscribed follows nothing: it
-    has no place in the stream to resume from, so what it gets carries no id.
+    ``max_hz`` limits the prices of each pair to that many a second. ``follows`` is false for a client that has never
+    subscribed: it has no place in the stream to resume from, so its events carry no id.
     """
 
     pairs: frozenset[str] = field(default_factory=frozenset)
@@ -29,7 +28,7 @@ class Interest:
     follows: bool = True
 
     def wants(self, event: Event) -> bool:
-        """True where the event concerns this client."""
+        """Return whether the event concerns this client."""
         return not event.pairs or not self.pairs.isdisjoint(event.pairs)
 
 
@@ -39,8 +38,11 @@ NOTHING_YET = Interest(follows=False)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much may wait for one client: unsent bytes before it counts as lagging, seconds it may lag, and the alerts and answers
-    kept for it, as a number and in bytes."""
+    """The limits of what may wait for one client.
+
+    ``send_buffer_bytes`` may be unsent before the client lags, which it may do for ``lagging_timeout`` seconds. Meanwhile
+    ``alert_lane_events`` alerts and answers are kept for it, of ``alert_lane_bytes`` in all.
+    """
 
     send_buffer_bytes: int = 65_536
     alert_lane_events: int = 1000
@@ -49,18 +51,23 @@ class Bounds:
 
 
 class Subscription:
-    """A client and the way to it.
+    """A client's interest, its position in the log, and the delivery of frames to it.
 
-    A *direct* client has ``write``: its bytes go to the connection at once, and only while the connection reports itself
-    full does an outbox exist. Any other client has ``wake``: it takes from its outbox when it can. ``end`` ends the
-    connection at once, with the reason; ``finish`` ends it politely, because the gateway stops. ``on_cut`` is who ends it and
-    takes note, from when the client is served, which is ``since``, by the monotonic clock.
+    A *direct* client is written to at once; it has an outbox only while its connection is full. A *fetching* client has
+    every frame put into its outbox. A client may change from fetching to direct, once, and keeps all else.
+
+    Attributes are read-only to other classes; methods change them.
+
+    - ``interest``: what it wants; ``joined``: the order of the event after which it began to hear that live.
+    - ``seen``: the order of the newest event that it has got with its id, as far as its audience does not know better.
+    - ``position``: the cursor to resume from, while events wait for it or are replayed to it. Otherwise it is where the
+      hub is.
+    - ``since``: when the hub began to serve it, by the monotonic clock.
     """
 
     __slots__ = (
-        "_drained", "_outbox", "_statistics", "_transport", "bounds", "closed", "conflated", "end", "finish", "framing",
-        "interest", "joined", "lagging_since", "name", "on_cut", "paused", "position", "replaying", "seen", "since", "wake",
-        "write",
+        "_cut_by", "_delivery", "_drained", "_end", "_finish", "_lagging_since", "_outbox", "_statistics", "bounds", "closed",
+        "framing", "interest", "joined", "name", "position", "replaying", "seen", "since", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -69,212 +76,316 @@ class Subscription:
         transport: str,
         framing: Framing,
         bounds: Bounds,
+        delivery: Direct | Fetching,
         *,
         cut: Callable[[str], None],
         finish: Callable[[], None],
-        write: Write | None = None,
-        wake: Callable[[], None] | None = None,
     ) -> None:
+        """``transport`` is ``websocket``, ``polling`` or ``sse``.
+
+        ``cut`` ends the connection at once and takes the reason; ``finish`` ends it politely, because the gateway stops.
+        """
         self.name = name
-        self._transport = transport
-        self._statistics: Statistics | None = None
+        self.transport = transport
         self.framing = framing
         self.bounds = bounds
-        self.end = self.on_cut = cut
-        self.finish = finish
-        self.write = write
-        self.wake = wake
         self.interest = NOTHING_YET
         self.position = ORIGIN
         self.seen = self.joined = (0, 0)
         self.since = 0.0
         self.replaying = False
-        self.paused = False
         self.closed = False
-        self.lagging_since: float | None = None
-        self.conflated = 0
+        self._delivery = delivery
+        self._end = cut
+        self._finish = finish
+        self._cut_by: Callable[[Subscription, str], None] | None = None
+        self._statistics: Statistics | None = None
+        self._lagging_since: float | None = None
         self._outbox: Outbox | None = None
         self._drained: asyncio.Future[None] | None = None
 
-    @property
-    def transport(self) -> str:
-        """How its bytes reach it: ``websocket``, ``polling`` or ``sse``."""
-        return self._transport
-
-    @transport.setter
-    def transport(self, transport: str) -> None:
-        if self._statistics is not None:
-            self._statistics.leave(self._transport)
-            self._statistics.enter(transport)
-        self._transport = transport
+    # -------------------------------------------------------- coming and going
 
     def enter(self, statistics: Statistics) -> None:
-        """It is served from here on, and counted there."""
+        """Count the client, and what is sent to it, from now on."""
         self._statistics = statistics
-        statistics.enter(self._transport)
+        statistics.enter(self.transport)
 
     def leave(self) -> None:
-        """It is no longer served."""
+        """Stop counting the client."""
         if self._statistics is not None:
-            self._statistics.leave(self._transport)
+            self._statistics.leave(self.transport)
             self._statistics = None
 
+    def begin(self, now: float, cut_by: Callable[["Subscription", str], None]) -> None:
+        """Note that the client is served from ``now`` on, and that ``cut_by`` does the work of ``cut``."""
+        self.since = now
+        self._cut_by = cut_by
+
     def cut(self, reason: str) -> None:
-        """End its connection at once."""
-        self.on_cut(reason)
+        """Cut the client off, through the hub while the hub serves it."""
+        if self._cut_by is None:
+            self._end(reason)
+        else:
+            self._cut_by(self, reason)
+
+    def end(self, reason: str) -> None:
+        """End the connection at once."""
+        self._end(reason)
+
+    def finish(self) -> None:
+        """End the connection politely."""
+        self._finish()
+
+    def close(self) -> None:
+        """Mark the client as gone: it is not counted, and nothing is sent to it any more."""
+        self.leave()
+        self._cut_by = None
+        self.closed = True
+        self._outbox = None
+        self._notify_drained()
+
+    # ------------------------------------------------------------- what it wants
+
+    def follow(self, interest: Interest) -> None:
+        """Change the interest, and drop what waits of the pairs that the client leaves."""
+        dropped = self.interest.pairs - interest.pairs
+        self.interest = interest
+        if self._outbox is not None and dropped:
+            self._outbox.drop(lambda event: not dropped.isdisjoint(event.pairs) and not interest.wants(event))
+
+    def join(self, interest: Interest, since: tuple[int, int]) -> None:
+        """Hear an interest live, from after the event of the order ``since``."""
+        self.joined = since
+        if self.interest == interest:
+            # One object for the whole audience: the set of pairs takes more memory than the rest of a client.
+            self.interest = interest
+
+    def mark_seen(self, order: tuple[int, int]) -> None:
+        """Note that the client has got the event of this order with its id."""
+        self.seen = max(self.seen, order)
+
+    def start_replay(self, cursor: str) -> None:
+        """Note that the events after the cursor are being replayed to the client."""
+        self.replaying = True
+        self.position = cursor
+
+    def replayed_to(self, cursor: str) -> None:
+        """Note that the client has been sent all that it wants up to the cursor."""
+        self.position = cursor
+
+    def end_replay(self, order: tuple[int, int]) -> None:
+        """Note that the replay has reached the hub, whose newest event is of this order."""
+        self.replaying = False
+        self.mark_seen(order)
+
+    # ----------------------------------------------------------------- how it does
 
     @property
-    def takes_now(self) -> bool:
-        """True while bytes can go straight to the connection."""
-        return self.write is not None and not self.paused
+    def is_direct(self) -> bool:
+        """True where frames are written to the connection, false where the client fetches them."""
+        return isinstance(self._delivery, Direct)
+
+    @property
+    def paused(self) -> bool:
+        """True while the connection of a direct client is full."""
+        return self._delivery.paused
 
     @property
     def has_waiting_events(self) -> bool:
-        """True while an event waits in the outbox, so that ``position`` is where the client stands."""
+        """True while an event waits in the outbox, so that the client stands at ``position``."""
         return self._outbox is not None and self._outbox.has_events
 
     @property
-    def has_outbox(self) -> bool:
-        """True where something waits, or has waited since this client was last written to."""
-        return self._outbox is not None
+    def is_behind(self) -> bool:
+        """True while past events are replayed to the client, its connection is full, or events wait for it."""
+        return self.replaying or self.paused or self.has_waiting_events
+
+    @property
+    def may_have_backlog(self) -> bool:
+        """False only where nothing waits and the client does not lag; cheap, for the many clients of which that is true."""
+        return self._outbox is not None or self._lagging_since is not None
 
     @property
     def conflating(self) -> bool:
-        """True while prices are being thinned out for this client."""
+        """True while prices are being conflated for the client."""
         return self._outbox is not None and self._outbox.conflating
 
     @property
-    def outbox(self) -> Outbox:
-        """What waits for this client. A direct client conflates at once: its connection already holds a buffer full."""
-        if self._outbox is None:
-            lossless = 0 if self.write is not None else self.bounds.send_buffer_bytes
-            self._outbox = Outbox(lossless, self.bounds.alert_lane_events, self.bounds.alert_lane_bytes)
-        return self._outbox
+    def is_lagging(self) -> bool:
+        """True while the client does not take what is sent at its pace."""
+        return self._lagging_since is not None
+
+    def lag(self, now: float) -> float:
+        """Return for how many seconds the client has lagged, 0 where it keeps up."""
+        return 0.0 if self._lagging_since is None else max(0.0, now - self._lagging_since)
+
+    def check_lag(self, now: float) -> None:
+        """Look whether a fetching client lags, which it does while its outbox conflates.
+
+        Nothing reports that, unlike the full connection of a direct client. Call this regularly.
+        """
+        if not self.is_direct and self.conflating != self.is_lagging:
+            self._lagging_since = now if self.conflating else None
 
     @property
     def waiting_bytes(self) -> int:
-        """What waits for this client in its outbox and, while it lags, in its connection."""
+        """Bytes that wait in the outbox and, while the client lags, in its connection."""
         waiting = 0 if self._outbox is None else self._outbox.size
-        if self.paused:
-            # A direct client is written to by a method of its transport.
-            unsent = getattr(getattr(self.write, "__self__", None), "get_write_buffer_size", None)
-            waiting += 0 if unsent is None else unsent()
-        return waiting
+        return waiting + self._delivery.unsent if self._delivery.paused else waiting
+
+    def way(self) -> Way | None:
+        """Return the shortest way to the connection, for ``write_to_all``; None where frames have to wait."""
+        connection = self._connection()
+        return None if connection is None else connection.way()
+
+    # ------------------------------------------------------------------- sending
 
     def send_message(self, name: str, body: bytes) -> None:
-        """Send an answer or notice that is no event of the log."""
+        """Send an answer or a notice that is no event of the log; ``body`` is JSON."""
         self.send_frame(self.framing.message(name, body))
 
     def send_frame(self, frame: bytes) -> None:
-        """Send a frame of this transport after all that was sent before."""
-        if self.takes_now:
-            assert self.write is not None
+        """Send a frame of this transport, after everything that was sent before."""
+        if (connection := self._connection()) is not None:
             piece = self.framing.join([frame])
-            self.write(piece)
-            self._sent(len(piece), 0)
+            connection.write(piece)
+            self._count(0, len(piece))
         else:
-            self.outbox.put_message(frame)
+            self._waiting().put_message(frame)
             self._waiting_grew()
 
     def send_history(self, events: Sequence[Event]) -> None:
-        """Send a page of past events or a snapshot, whole. Wait for ``drained`` before the next page."""
+        """Send a snapshot or a page of past events, whole. Await ``drained`` before the next page."""
         if not events:
             return
-        if self.takes_now:
-            assert self.write is not None
+        if (connection := self._connection()) is not None:
             piece = self.framing.join([self.framing.event(event) for event in events])
-            self.write(piece)
-            self._sent(len(piece), len(events))
-        elif self.write is not None:
-            self.keep(events)
+            connection.write(piece)
+            self._count(len(events), len(piece))
+        elif self.is_direct:
+            self._keep(events)
         else:
-            self.outbox.put_history(events)
+            self._waiting().put_history(events)
             self._waiting_grew()
 
-    def keep(self, events: Sequence[Event]) -> None:
-        """Put live events into the outbox, which thins them out as it fills."""
-        outbox = self.outbox
-        before = outbox.conflated
-        outbox.put(events)
-        conflated = outbox.conflated - before
-        self.conflated += conflated
+    def keep(self, events: Sequence[Event], position: str) -> None:
+        """Put live events into the outbox, which conflates them as it fills.
+
+        ``position`` is the cursor before these events. The client stands there unless older events wait already.
+        """
+        if not self.has_waiting_events:
+            self.position = position
+        self._keep(events)
+
+    def take(self) -> list[bytes]:
+        """Return everything that waits, as frames in order, for a client that fetches it."""
+        frames, events = self._unpack()
+        self._count_waited(events, sum(map(len, frames)))
+        return frames
+
+    def discard(self) -> None:
+        """Drop everything that waits."""
+        self._outbox = None
+        self._notify_drained()
+
+    def pause(self, now: float, position: str) -> None:
+        """Note that the connection of a direct client is full: from now on it lags, behind the event at ``position``."""
+        if isinstance(self._delivery, Direct) and not self._delivery.paused:
+            self._delivery.pause()
+            self._lagging_since = now
+            if not self.replaying:  # a replay is further back, and notes its own position
+                self.position = position
+
+    def resume(self) -> None:
+        """Note that the connection has room again and write what waits. That may fill it again."""
+        if isinstance(self._delivery, Direct) and self._delivery.paused:
+            self._delivery.resume()
+            self._lagging_since = None
+            frames, events = self._unpack()
+            self._outbox = None  # a client that keeps up costs none
+            self._write_waited(self.framing.join(frames), events)
+            if not self.paused:
+                self._notify_drained()
+
+    def become_direct(self, framing: Framing, wrap: Wrap, connection: asyncio.WriteTransport, transport: str) -> bool:
+        """Go on over a connection that can be written to; return whether it is full already.
+
+        What waits goes first, in frames of the old transport that ``wrap`` turns into frames of the new one.
+        """
+        frames, events = self._unpack()
+        self._outbox = None
+        self._delivery = delivery = Direct(connection)
+        self._lagging_since = None
+        self.framing = framing
+        self.change_transport(transport)
+        self._write_waited(b"".join(map(wrap, frames)), events)
+        return delivery.is_full
+
+    def change_transport(self, transport: str) -> None:
+        """Count the client under another transport from now on."""
+        if self._statistics is not None:
+            self._statistics.leave(self.transport)
+            self._statistics.enter(transport)
+        self.transport = transport
+
+    async def drained(self) -> None:
+        """Wait until nothing waits for the client, or the client is gone."""
+        while not self.closed and (self.paused or (not self.is_direct and bool(self._outbox))):
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)  # others may wait for the same future
+
+    def _connection(self) -> Direct | None:
+        """Return the connection, None where it cannot be written to now."""
+        delivery = self._delivery
+        return delivery if isinstance(delivery, Direct) and not delivery.paused else None
+
+    def _waiting(self) -> Outbox:
+        if self._outbox is None:
+            # The connection of a direct client holds a buffer full of unsent events already: conflate at once.
+            lossless = 0 if self.is_direct else self.bounds.send_buffer_bytes
+            self._outbox = Outbox(lossless, self.bounds.alert_lane_events, self.bounds.alert_lane_bytes)
+        return self._outbox
+
+    def _keep(self, events: Sequence[Event]) -> None:
+        conflated = self._waiting().put(events)
         if conflated and self._statistics is not None:
             self._statistics.conflated.add(conflated)
         self._waiting_grew()
 
-    def take(self) -> list[bytes]:
-        """Everything that waits, as frames in order, for a client that comes to fetch it."""
-        frames, events = self._unpack()
-        if self.write is None:
-            self._count(events, sum(map(len, frames)))
-        return frames
-
-    def flush(self) -> None:
-        """Write what waits for a direct client whose connection has room again."""
-        frames, events = self._unpack()
-        self._outbox = None
-        if frames and self.write is not None:
-            piece = self.framing.join(frames)
-            self.write(piece)
-            self._count(events, len(piece))
-
-    def become_direct(self, framing: Framing, wrap: Wrap, write: Write, transport: str) -> None:
-        """Go on over a connection that bytes can be written to, after what waited for the old one, wrapped for the new one."""
-        waiting, events = self._unpack()
-        self._outbox = None
-        self.framing, self.write, self.wake, self.transport = framing, write, None, transport
-        self.lagging_since = None
-        if waiting:
-            piece = b"".join(map(wrap, waiting))
-            write(piece)
-            self._count(events, len(piece))
-
-    def forget(self, dropped: frozenset[str]) -> None:
-        """Drop what waits of pairs the client has just left."""
-        if self._outbox is not None:
-            self._outbox.drop(lambda event: not dropped.isdisjoint(event.pairs) and not self.interest.wants(event))
-
-    async def drained(self) -> None:
-        """Wait until nothing waits for this client, or it is gone."""
-        while not self.closed and (self.paused or (self.write is None and bool(self._outbox))):
-            if self._drained is None:
-                self._drained = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._drained)
-
-    def close(self) -> None:
-        """Mark the client as gone; nothing is sent to it any more."""
-        self.closed = True
-        self._outbox = None
-        self.notify_drained()
-
-    def notify_drained(self) -> None:
-        """Let whoever replays to this client go on."""
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-        self._drained = None
-
-    def _unpack(self) -> tuple[list[bytes], list[Event]]:
-        """Everything that waits, as frames, and the events among it."""
-        if self._outbox is None:
-            return [], []
-        messages, events = self._outbox.take()
-        self.notify_drained()
-        return messages + [self.framing.event(event) for event in events], events
-
-    def _sent(self, size: int, events: int) -> None:
-        """So many events, and answers, are on their way in so many bytes."""
-        if self._statistics is not None:
-            self._statistics.deliver(self._transport, events, 1, size)
-
-    def _count(self, events: Sequence[Event], size: int) -> None:
-        """What had waited is on its way. Events from before the client followed are past, and took no time."""
-        self._sent(size, len(events))
-        if events and self._statistics is not None:
-            live = [event for event in events if event.order > self.joined]
-            self._statistics.time(self._transport, live, 1)
-
     def _waiting_grew(self) -> None:
         if self._outbox is not None and self._outbox.overflowed:
             self.cut(CutReason.LANE_FULL)
-        elif self.wake is not None:
-            self.wake()
+        else:
+            self._delivery.wake()
+
+    def _unpack(self) -> tuple[list[bytes], list[Event]]:
+        """Take everything that waits, as frames, and return the events among them as well."""
+        if self._outbox is None:
+            return [], []
+        messages, events = self._outbox.take()
+        self._notify_drained()
+        return messages + [self.framing.event(event) for event in events], events
+
+    def _write_waited(self, piece: bytes, events: Sequence[Event]) -> None:
+        if piece and (connection := self._connection()) is not None:
+            connection.write(piece)
+            self._count_waited(events, len(piece))
+
+    def _count(self, events: int, size: int) -> None:
+        if self._statistics is not None:
+            self._statistics.deliver(self.transport, events, 1, size)
+
+    def _count_waited(self, events: Sequence[Event], size: int) -> None:
+        self._count(len(events), size)
+        if events and self._statistics is not None:
+            # Replayed events are from before the client joined. Their age says nothing about the gateway.
+            live = [event for event in events if event.order > self.joined]
+            self._statistics.time(self.transport, live, 1)
+
+    def _notify_drained(self) -> None:
+        """Let the replay to this client go on."""
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None

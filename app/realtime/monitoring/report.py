@@ -66,8 +66,8 @@ class Report(Message):
     def of(cls, hub: Hub, worker: int) -> "Report":
         """How the clients of a hub stand now."""
         now, newest = time.monotonic(), cursor_order(hub.cursor)[0]
-        behind = [client for client in hub.clients if client.replaying or client.paused or client.has_waiting_events]
-        worst = nlargest(MOST_LAGGARDS, behind, key=lambda client: (_lagging(client, now), _behind_ms(hub, client, newest)))
+        behind = [client for client in hub.clients if client.is_behind]
+        worst = nlargest(MOST_LAGGARDS, behind, key=lambda client: (client.lag(now), _behind_ms(hub, client, newest)))
         return cls(laggards=[_laggard(hub, client, worker, now, newest) for client in worst], followers=_followers(hub))
 
     @staticmethod
@@ -91,7 +91,7 @@ def _laggard(hub: Hub, client: Subscription, worker: int, now: float, newest: in
         client=client.name.rpartition(".")[2][:_SHOWN_OF_NAME],
         transport=Transport(client.transport),
         worker=worker,
-        lagging_ms=int(_lagging(client, now) * 1000),
+        lagging_ms=int(client.lag(now) * 1000),
         behind_ms=_behind_ms(hub, client, newest),
         behind_events=hub.events_since(hub.position_of(client)),
         queued_bytes=client.waiting_bytes,
@@ -99,11 +99,6 @@ def _laggard(hub: Hub, client: Subscription, worker: int, now: float, newest: in
         replaying=client.replaying,
         connected=rfc3339(datetime.fromtimestamp(time.time() - (now - client.since), UTC)),
     )
-
-
-def _lagging(client: Subscription, now: float) -> float:
-    """Seconds for which a client has lagged."""
-    return 0.0 if client.lagging_since is None else max(0.0, now - client.lagging_since)
 
 
 def _behind_ms(hub: Hub, client: Subscription, newest: int) -> int:

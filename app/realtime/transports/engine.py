@@ -18,6 +18,7 @@ from engineio import packet as eio_packet
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import EngineIOError
 
+from app.realtime.hub.delivery import Fetching
 from app.realtime.hub.frames import ENGINE_PACKETS, WEBSOCKET_FRAMES, websocket_text
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.subscription import Subscription
@@ -102,9 +103,9 @@ class GatewaySocket(AsyncSocket, WireUser):  # type: ignore[misc]
             "polling",
             ENGINE_PACKETS,
             server.hub.bounds,
+            Fetching(self._wake),
             cut=self._cut,
             finish=self._finish,
-            wake=self._wake,
         )
 
     def await_connection(self) -> None:
@@ -126,7 +127,7 @@ class GatewaySocket(AsyncSocket, WireUser):  # type: ignore[misc]
         """Send an Engine.IO text packet after all that was sent before."""
         if not self.client.closed:
             frame = text.encode()
-            self.client.send_frame(frame if self.client.write is None else websocket_text(frame))
+            self.client.send_frame(websocket_text(frame) if self.client.is_direct else frame)
 
     async def poll(self) -> list[EncodedPacket]:
         """What waits for a polling client, as soon as something does."""
@@ -205,9 +206,7 @@ class GatewaySocket(AsyncSocket, WireUser):  # type: ignore[misc]
         if self._next_poll:
             wire.transport.write(b"".join(map(websocket_text, self._next_poll)))
             self._next_poll = ()
-        hub.become_direct(self.client, WEBSOCKET_FRAMES, websocket_text, wire.transport.write, "websocket")
-        if self.client.paused:
-            hub.pause(self.client)  # what waited has filled the connection: from here on the client lags
+        hub.become_direct(self.client, WEBSOCKET_FRAMES, websocket_text, wire.transport, "websocket")
 
     def wire_full(self) -> None:
         self.server.hub.pause(self.client)
@@ -246,7 +245,7 @@ class GatewaySocket(AsyncSocket, WireUser):  # type: ignore[misc]
             await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_ERROR)
 
     async def _serve_without_wire(self, ws: AsgiWebSocket) -> None:
-        self.client.transport = "websocket"
+        self.client.change_transport("websocket")
         self._tasks = tuple(asyncio.create_task(work) for work in (self._listen(ws), self._write_to(ws)))
         try:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)

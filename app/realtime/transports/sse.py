@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from app.errors import GatewayError
 from app.market.clock import rfc3339, utc_now
 from app.realtime.contract.messages import StreamOpened
+from app.realtime.hub.delivery import Direct, Fetching
 from app.realtime.hub.frames import CHUNKED_EVENT_STREAM, EVENT_STREAM
 from app.realtime.hub.hub import Held, Hub
 from app.realtime.hub.subscription import Interest, Subscription
@@ -96,7 +97,7 @@ class EventStreamResponse(EventSourceResponse):
             self._hub.pause(client)  # nothing goes before the head, and that waits for whoever has not read what was before
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if not client.closed:
-                client.take()  # what concerned everyone while the head was waiting
+                client.discard()  # what concerned everyone while the head was waiting
                 self._hub.resume(client)
                 stream.wire.open(self._hub.bounds.send_buffer_bytes, stream)
             if not client.closed:
@@ -122,8 +123,8 @@ class EventStreamResponse(EventSourceResponse):
 
     def _fetching(self, wire: Wire | None) -> Subscription:
         return Subscription(
-            secrets.token_hex(8), "sse", EVENT_STREAM, self._hub.bounds,
-            wake=self._something_waits.set, cut=lambda _: self._end() if wire is None else wire.abort(), finish=self._end,
+            secrets.token_hex(8), "sse", EVENT_STREAM, self._hub.bounds, Fetching(self._something_waits.set),
+            cut=lambda _: self._end() if wire is None else wire.abort(), finish=self._end,
         )  # fmt: skip
 
     def _end(self) -> None:
@@ -153,8 +154,8 @@ class _DirectStream(WireUser):
         self.wire = wire
         self.opened = False
         self.client = Subscription(
-            secrets.token_hex(8), "sse", CHUNKED_EVENT_STREAM, hub.bounds,
-            write=wire.transport.write, cut=self._cut, finish=self._finish,
+            secrets.token_hex(8), "sse", CHUNKED_EVENT_STREAM, hub.bounds, Direct(wire.transport),
+            cut=self._cut, finish=self._finish,
         )  # fmt: skip
 
     def wire_full(self) -> None:

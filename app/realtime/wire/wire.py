@@ -110,14 +110,12 @@ class Way(NamedTuple):
     write: Callable[[bytes], None]
 
 
-def way_of(write: Callable[[bytes], None]) -> Way:
-    """The way that belongs to a connection's ``write``: past its transport where that can be, which is where nothing encrypts."""
-    transport = getattr(write, "__self__", None)
-    if isinstance(transport, asyncio.Transport) and transport.get_extra_info("sslcontext") is None:
-        connection = transport.get_extra_info("socket")
-        if connection is not None:
-            return Way(connection.fileno(), transport.get_write_buffer_size, write)
-    return Way(-1, lambda: 1, write)
+def way_of(transport: asyncio.WriteTransport) -> Way:
+    """Return the way to a transport's connection: past the transport where nothing encrypts, else through it."""
+    connection = transport.get_extra_info("socket")
+    if connection is None or transport.get_extra_info("sslcontext") is not None:
+        return Way(-1, lambda: 1, transport.write)
+    return Way(connection.fileno(), transport.get_write_buffer_size, transport.write)
 
 
 def write_to_all(ways: Iterable[Way], piece: bytes) -> None:

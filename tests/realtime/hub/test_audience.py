@@ -4,10 +4,12 @@ import pytest
 
 from app.realtime.contract.event import ORIGIN, Event
 from app.realtime.hub.audience import Audience
+from app.realtime.hub.delivery import Direct, Fetching
 from app.realtime.hub.frames import EVENT_STREAM
 from app.realtime.hub.statistics import StatisticsTable
 from app.realtime.hub.subscription import NOTHING_YET, Bounds, Interest, Subscription
 from tests.building import Clock, alert_event, correlation_event, cursor, numbers, price_event, ready_event
+from tests.realtime.listening import ListTransport
 
 _EURO = Interest(frozenset({"EUR_USD"}))
 
@@ -23,13 +25,15 @@ class Connection:
             "sse",
             EVENT_STREAM,
             Bounds(),
+            Direct(ListTransport(self.written, self._has_written)) if direct else Fetching(lambda: None),
             cut=lambda _: None,
             finish=lambda: None,
-            write=self._write if direct else None,
         )
 
-    def _write(self, data: bytes) -> None:
-        self.written.append(data)
+    def pause(self) -> None:
+        self.client.pause(0.0, ORIGIN)
+
+    def _has_written(self, data: bytes) -> None:
         if self._on_write is not None:
             self._on_write(self)
 
@@ -61,13 +65,14 @@ def test_everyone_who_can_take_it_gets_the_same_bytes_in_one_write(audience: Aud
 
 def test_for_the_others_events_wait(audience: Audience) -> None:
     fetching, paused = Connection(direct=False), Connection()
-    paused.client.paused = True
+    paused.pause()
     audience.add(fetching.client)
     audience.add(paused.client)
     deliver(audience, price_event(1), price_event(2))
     assert paused.written == []
     assert fetching.client.take() == [EVENT_STREAM.event(price_event(1)), EVENT_STREAM.event(price_event(2))]
-    assert paused.client.take() == [EVENT_STREAM.event(price_event(2))]
+    paused.client.resume()
+    assert paused.written == [EVENT_STREAM.event(price_event(2))]
 
 
 def test_a_client_stands_where_it_was_when_the_first_event_had_to_wait(audience: Audience) -> None:
@@ -83,7 +88,7 @@ def test_a_client_stands_where_it_was_when_the_first_event_had_to_wait(audience:
 
 def test_a_client_that_the_write_fills_does_not_get_the_events_twice(audience: Audience) -> None:
     def fill(connection: Connection) -> None:
-        connection.client.paused = True
+        connection.pause()
         audience.remove(connection.client)
         audience.add(connection.client)
 

@@ -106,7 +106,7 @@ async def test_a_lagging_client_gets_the_newest_price_of_each_pair_and_every_ale
         assert on.hub.position_of(slow.client) == first[0]
         slow.read()
         assert slow.ids == [*first, ids[1], ids[2], ids[4], ids[5]]
-        assert slow.client.conflated == 2
+        assert on.hub.statistics.conflated.value == 2
         assert on.hub.position_of(slow.client) == on.hub.cursor
         live = await on.publish(tick())
         assert slow.ids[-1:] == quick.ids[-1:] == live
@@ -141,7 +141,7 @@ async def test_a_client_that_fetches_too_slowly_is_cut_off_as_well(valkey_url: s
     async with stage(valkey_url, bounds=Bounds(send_buffer_bytes=100, lagging_timeout=2)) as on:
         recovering, slow = on.listen("EUR_USD", direct=False), on.listen("EUR_USD", direct=False)
         await on.publish(tick())
-        await wait_until(lambda: recovering.client.lagging_since is not None, "the housekeeping sees both lag")
+        await wait_until(lambda: recovering.client.is_lagging, "the housekeeping sees both lag")
         recovering.fetch()
         await wait_until(lambda: slow.cut is not None, "the slow client is cut off")
         assert recovering.cut is None

@@ -253,6 +253,6 @@ def _assert_once(ids: list[str], expected: list[str], *, lossless: bool) -> None
 
 
 def _fetched(listener: Listener) -> list[str]:
-    if listener.client.write is None:
+    if not listener.client.is_direct:
         listener.fetch()
     return listener.ids

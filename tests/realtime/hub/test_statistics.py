@@ -14,11 +14,12 @@ from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.realtime.contract.event import heartbeat, price_update
+from app.realtime.hub.delivery import Fetching
 from app.realtime.hub.frames import ENGINE_PACKETS, WEBSOCKET_FRAMES
 from app.realtime.hub.statistics import CutReason, Histogram, Statistics, StatisticsTable, Transport
 from app.realtime.hub.subscription import Bounds, Subscription
 from tests.building import price_event
-from tests.realtime.listening import Listener, alert, interest, stage, tick
+from tests.realtime.listening import Listener, ListTransport, alert, interest, stage, tick
 from tests.waiting import wait_until
 
 
@@ -146,7 +147,7 @@ async def test_clients_and_their_pairs_are_counted_as_they_come_change_and_go(va
         on.hub.follow(first.client, interest("USD_JPY", "GBP_USD", "EUR_USD"), snapshot=False)
         on.hub.follow(second.client, interest(), snapshot=False)
         assert statistics.subscriptions.value == 3
-        first.client.transport = "websocket"
+        first.client.change_transport("websocket")
         assert {name: number.value for name, number in statistics.clients.items()} == {"websocket": 1, "polling": 0, "sse": 1}
         for client in (first.client, second.client, second.client):
             on.hub.disconnect(client)
@@ -275,9 +276,9 @@ async def test_lagging_clients_are_seen_with_what_waits_for_them(valkey_url: str
         slow.room = 0
         await on.publish(tick())
         await on.publish(*(tick() for _ in range(4)))
-        assert statistics.conflated.value == slow.client.conflated == 3
+        assert statistics.conflated.value == 3
         await wait_until(lambda: statistics.lagging.value == 1, "the housekeeping has seen the slow client")
-        assert statistics.buffered.value == slow.client.outbox.size > 100
+        assert statistics.buffered.value == slow.client.waiting_bytes > 100
         slow.read()
         await wait_until(lambda: statistics.lagging.value == 0, "the housekeeping has seen that it no longer lags")
         assert statistics.buffered.value == 0
@@ -342,11 +343,12 @@ async def test_the_end_of_a_hub_is_one_line_of_what_it_did(valkey_url: str, capl
 async def test_a_polling_client_that_changes_over_is_counted_where_it_is(valkey_url: str) -> None:
     async with stage(valkey_url) as on:
         written: list[bytes] = []
-        client = Subscription("a", "polling", ENGINE_PACKETS, on.hub.bounds, cut=print, finish=lambda: None, wake=lambda: None)
+        way = Fetching(lambda: None)
+        client = Subscription("a", "polling", ENGINE_PACKETS, on.hub.bounds, way, cut=print, finish=lambda: None)
         on.hub.connect(client)
         on.hub.follow(client, interest("EUR_USD"), snapshot=False)
         await on.publish(tick())
-        on.hub.become_direct(client, WEBSOCKET_FRAMES, lambda frame: frame, written.append, "websocket")
+        on.hub.become_direct(client, WEBSOCKET_FRAMES, lambda frame: frame, ListTransport(written), "websocket")
         await on.publish(tick())
         deliveries = {name: number.value for name, number in on.hub.statistics.deliveries.items()}
         assert deliveries == {"websocket": 2, "polling": 0, "sse": 0}

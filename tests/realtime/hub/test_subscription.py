@@ -3,9 +3,12 @@ import asyncio
 import pytest
 
 from app.realtime.contract.event import ORIGIN, Event
+from app.realtime.hub.delivery import Direct, Fetching
 from app.realtime.hub.frames import CHUNKED_EVENT_STREAM, ENGINE_PACKETS, EVENT_STREAM, WEBSOCKET_FRAMES, websocket_text
+from app.realtime.hub.statistics import StatisticsTable
 from app.realtime.hub.subscription import NOTHING_YET, Bounds, Interest, Subscription
-from tests.building import alert_event, correlation_event, numbers, price_event, ready_event
+from tests.building import alert_event, correlation_event, cursor, numbers, price_event, ready_event
+from tests.realtime.listening import ListTransport
 from tests.waiting import wait_until
 
 _SIZE = len(price_event(1).payload)
@@ -24,11 +27,18 @@ class Connection:
             "sse",
             EVENT_STREAM,
             bounds or Bounds(),
+            Direct(ListTransport(self.written)) if direct else Fetching(self._wake),
             cut=self.reasons.append,
             finish=self._finish,
-            write=self.written.append if direct else None,
-            wake=None if direct else self._wake,
         )
+        self.statistics = StatisticsTable.alone().row()
+        self.client.enter(self.statistics)
+
+    def pause(self) -> None:
+        self.client.pause(0.0, ORIGIN)
+
+    def keep(self, *events: Event) -> None:
+        self.client.keep(events, ORIGIN)
 
     def _wake(self) -> None:
         self.woken += 1
@@ -39,10 +49,6 @@ class Connection:
 
 def framed(*events: Event) -> list[bytes]:
     return [EVENT_STREAM.event(event) for event in events]
-
-
-def is_lagging(client: Subscription) -> bool:
-    return client.lagging_since is not None
 
 
 @pytest.fixture
@@ -65,13 +71,16 @@ def test_a_new_client_is_live_and_nothing_waits_for_it(direct: Connection, fetch
         assert client.take() == []
         assert (client.name, client.transport, client.interest) == ("somebody", "sse", NOTHING_YET)
         assert (client.position, client.seen, client.joined) == (ORIGIN, (0, 0), (0, 0))
-        assert (client.closed, client.paused, client.replaying, client.lagging_since) == (False, False, False, None)
+        assert (client.closed, client.paused, client.replaying, client.is_lagging) == (False, False, False, False)
+        assert (client.is_behind, client.may_have_backlog, client.waiting_bytes, client.lag(1e9)) == (False, False, 0, 0)
         client.cut("reason")
         client.finish()
     for connection in (direct, fetching):
         assert (connection.reasons, connection.finished) == (["reason"], 1)
-    assert direct.client.takes_now
-    assert not fetching.client.takes_now
+    assert direct.client.is_direct
+    assert direct.client.way() is not None
+    assert not fetching.client.is_direct
+    assert fetching.client.way() is None
 
 
 def test_a_direct_client_gets_everything_at_once(direct: Connection) -> None:
@@ -83,7 +92,8 @@ def test_a_direct_client_gets_everything_at_once(direct: Connection) -> None:
 
 def test_frames_are_joined_as_the_transport_has_them() -> None:
     written: list[bytes] = []
-    client = Subscription("a", "sse", CHUNKED_EVENT_STREAM, Bounds(), cut=print, finish=lambda: None, write=written.append)
+    way = Direct(ListTransport(written))
+    client = Subscription("a", "sse", CHUNKED_EVENT_STREAM, Bounds(), way, cut=print, finish=lambda: None)
     client.send_frame(b"frame")
     assert written == [b"5\r\nframe\r\n"]
 
@@ -97,33 +107,91 @@ def test_no_history_is_no_write(direct: Connection, fetching: Connection) -> Non
 
 def test_while_its_connection_is_full_a_direct_client_conflates_at_once(direct: Connection) -> None:
     client = direct.client
-    client.paused = True
-    assert not client.takes_now
-    client.keep([price_event(1), price_event(2), alert_event(3)])
+    direct.pause()
+    assert client.way() is None
+    direct.keep(price_event(1), price_event(2), alert_event(3))
     client.send_history([price_event(1, "USD_JPY"), price_event(4, "USD_JPY")])
     client.send_message("pong", b"{}")
     assert client.conflating
-    assert client.conflated == 2
-    outbox = client.outbox
+    assert direct.statistics.conflated.value == 2
+    assert client.may_have_backlog
     assert direct.written == []
-    client.paused = False
-    client.flush()
+    client.resume()
     waited = framed(price_event(2), alert_event(3), price_event(4, "USD_JPY"))
     assert direct.written == [b"".join([b"event: pong\ndata: {}\n\n", *waited])]
     assert not client.has_waiting_events
-    client.flush()
+    client.resume()
     assert len(direct.written) == 1
-    assert client.outbox is not outbox, "a healthy client has none"
+    assert not client.may_have_backlog, "a healthy client has no outbox"
 
 
 def test_what_was_conflated_is_counted_for_good(direct: Connection) -> None:
-    client = direct.client
     for _ in range(3):
-        client.paused = True
-        client.keep([price_event(1), price_event(2), price_event(3)])
-        client.paused = False
-        client.flush()
-    assert client.conflated == 6
+        direct.pause()
+        direct.keep(price_event(1), price_event(2), price_event(3))
+        direct.client.resume()
+    assert direct.statistics.conflated.value == 6
+
+
+def test_a_connection_that_is_full_again_while_it_drains_stays_paused() -> None:
+    written: list[bytes] = []
+
+    def fill(data: bytes) -> None:
+        client.pause(9.0, cursor(9))
+
+    client = Subscription(
+        "a", "sse", EVENT_STREAM, Bounds(), Direct(ListTransport(written, fill)), cut=print, finish=lambda: None
+    )
+    client.pause(1.0, cursor(1))
+    client.keep([price_event(2)], cursor(1))
+    client.resume()
+    assert written == framed(price_event(2))
+    assert (client.paused, client.lag(10.0), client.position) == (True, 1.0, cursor(9))
+
+
+def test_a_second_pause_changes_nothing(direct: Connection) -> None:
+    client = direct.client
+    client.pause(1.0, cursor(1))
+    client.keep([price_event(2)], cursor(1))
+    client.pause(5.0, cursor(5))
+    assert (client.lag(10.0), client.position) == (9.0, cursor(1))
+
+
+def test_a_pause_leaves_the_position_of_a_replay_alone(direct: Connection) -> None:
+    client = direct.client
+    client.start_replay(cursor(1))
+    client.pause(0.0, cursor(9))
+    assert client.position == cursor(1)
+    client.replayed_to(cursor(3))
+    assert client.position == cursor(3)
+    client.end_replay((9, 0))
+    assert (client.replaying, client.seen) == (False, (9, 0))
+
+
+def test_a_fetching_client_has_no_connection_that_could_be_full(fetching: Connection) -> None:
+    fetching.pause()
+    fetching.keep(price_event(1))
+    assert not fetching.client.paused
+    fetching.client.resume()
+    assert fetching.client.take() == framed(price_event(1))
+
+
+def test_what_waits_in_a_full_connection_counts_as_waiting() -> None:
+    transport = ListTransport([])
+    transport.unsent = 100
+    client = Subscription("a", "sse", EVENT_STREAM, Bounds(), Direct(transport), cut=print, finish=lambda: None)
+    assert client.waiting_bytes == 0, "a connection that keeps up is no concern"
+    client.pause(0.0, ORIGIN)
+    client.keep([price_event(1)], ORIGIN)
+    assert client.waiting_bytes == 100 + _SIZE
+
+
+def test_what_waits_can_be_discarded(direct: Connection) -> None:
+    direct.pause()
+    direct.keep(price_event(1))
+    direct.client.discard()
+    direct.client.resume()
+    assert direct.written == []
 
 
 # ---------------------------------------------------------- fetching client
@@ -131,7 +199,7 @@ def test_what_was_conflated_is_counted_for_good(direct: Connection) -> None:
 
 def test_a_fetching_client_is_woken_and_fetches_in_order(fetching: Connection) -> None:
     client = fetching.client
-    client.keep([price_event(1)])
+    fetching.keep(price_event(1))
     client.send_frame(b"answer")
     client.send_history([price_event(2)])
     assert fetching.woken == 3
@@ -142,12 +210,20 @@ def test_a_fetching_client_is_woken_and_fetches_in_order(fetching: Connection) -
 
 
 def test_a_fetching_client_conflates_above_its_mark() -> None:
-    client = Connection(direct=False, bounds=Bounds(send_buffer_bytes=2 * _SIZE)).client
-    client.keep([price_event(1), price_event(2)])
+    connection = Connection(direct=False, bounds=Bounds(send_buffer_bytes=2 * _SIZE))
+    client = connection.client
+    connection.keep(price_event(1), price_event(2))
+    client.check_lag(1.0)
     assert not client.conflating
-    client.keep([price_event(3)])
+    assert not client.is_lagging
+    connection.keep(price_event(3))
+    client.check_lag(2.0)
+    client.check_lag(3.0)
     assert client.conflating
+    assert client.lag(5.0) == 3.0
     assert client.take() == framed(price_event(3))
+    client.check_lag(6.0)
+    assert not client.is_lagging
 
 
 def test_a_fetching_client_gets_history_whole() -> None:
@@ -156,20 +232,14 @@ def test_a_fetching_client_gets_history_whole() -> None:
     assert client.take() == framed(price_event(1), price_event(2), price_event(3))
 
 
-def test_a_client_with_neither_write_nor_wake_keeps_what_comes() -> None:
-    client = Subscription("a", "polling", EVENT_STREAM, Bounds(), cut=print, finish=lambda: None)
-    client.keep([price_event(1)])
-    assert client.take() == framed(price_event(1))
-
-
 @pytest.mark.parametrize("direct", [True, False])
 def test_a_full_lane_cuts_the_client_off(direct: bool) -> None:
     connection = Connection(direct=direct, bounds=Bounds(send_buffer_bytes=0, alert_lane_events=2))
-    connection.client.paused = True
-    connection.client.keep([alert_event(1), alert_event(2)])
+    connection.pause()
+    connection.keep(alert_event(1), alert_event(2))
     assert connection.reasons == []
     woken = connection.woken
-    connection.client.keep([alert_event(3)])
+    connection.keep(alert_event(3))
     assert connection.reasons == ["alert lane overflowed"]
     assert connection.woken == woken
 
@@ -177,54 +247,68 @@ def test_a_full_lane_cuts_the_client_off(direct: bool) -> None:
 def test_answers_overflow_the_lane_too_and_whoever_owns_the_client_decides() -> None:
     connection = Connection(direct=False, bounds=Bounds(alert_lane_events=1))
     told: list[str] = []
-    connection.client.on_cut = told.append
+    connection.client.begin(5.0, lambda client, reason: told.append(f"{client.name}: {reason}"))
     connection.client.send_frame(b"one")
     connection.client.send_frame(b"two")
-    assert told == ["alert lane overflowed"]
+    assert told == ["somebody: alert lane overflowed"]
     assert connection.reasons == []
+    assert connection.client.since == 5.0
+    connection.client.close()
+    connection.client.cut("reason")
+    assert connection.reasons == ["reason"], "once it is closed it ends itself"
 
 
 # ------------------------------------------------------------ change of way
 
 
 def test_what_waited_goes_first_over_the_new_connection(fetching: Connection) -> None:
-    client = fetching.client
-    client.framing = ENGINE_PACKETS
-    client.lagging_since = 5.0
-    assert is_lagging(client)
-    client.keep([price_event(1)])
+    bounds, statistics, woken = Bounds(send_buffer_bytes=0), StatisticsTable.alone().row(), list[None]()
+    way = Fetching(lambda: woken.append(None))
+    client = Subscription("a", "polling", ENGINE_PACKETS, bounds, way, cut=print, finish=lambda: None)
+    client.enter(statistics)
+    client.keep([price_event(1)], ORIGIN)
     client.send_frame(b"40")
+    client.check_lag(5.0)
+    assert client.is_lagging
     written: list[bytes] = []
-    client.become_direct(WEBSOCKET_FRAMES, websocket_text, written.append, "websocket")
+    assert not client.become_direct(WEBSOCKET_FRAMES, websocket_text, ListTransport(written), "websocket")
     assert written == [websocket_text(b"40") + WEBSOCKET_FRAMES.event(price_event(1))]
-    assert (client.takes_now, client.transport, is_lagging(client)) == (True, "websocket", False)
+    assert (client.is_direct, client.transport, client.is_lagging) == (True, "websocket", False)
+    assert (statistics.clients["polling"].value, statistics.clients["websocket"].value) == (0, 1)
     client.send_message("pong", b"{}")
     assert written[1:] == [WEBSOCKET_FRAMES.message("pong", b"{}")]
-    assert fetching.woken == 2
-    client.paused = True
-    client.keep([price_event(2), price_event(3)])
-    assert client.conflated == 1, "a direct client conflates at once"
+    assert len(woken) == 2
+    client.pause(6.0, ORIGIN)
+    client.keep([price_event(2), price_event(3)], ORIGIN)
+    assert statistics.conflated.value == 1, "a direct client conflates at once"
 
 
 def test_where_nothing_waited_nothing_is_written_over_the_new_connection(fetching: Connection) -> None:
     written: list[bytes] = []
-    fetching.client.become_direct(WEBSOCKET_FRAMES, websocket_text, written.append, "websocket")
+    fetching.client.become_direct(WEBSOCKET_FRAMES, websocket_text, ListTransport(written), "websocket")
     assert written == []
+
+
+def test_a_client_that_becomes_direct_is_told_that_its_connection_is_full_already(fetching: Connection) -> None:
+    transport = ListTransport([])
+    transport.unsent = transport.get_write_buffer_limits()[1] + 1
+    assert fetching.client.become_direct(WEBSOCKET_FRAMES, websocket_text, transport, "websocket")
 
 
 def test_what_waits_of_a_pair_that_was_left_is_forgotten(fetching: Connection) -> None:
     client = fetching.client
-    client.interest = Interest(frozenset({"USD_JPY"}))
+    client.follow(Interest(frozenset({"EUR_USD", "USD_JPY"})))
     kept = [price_event(2, "USD_JPY"), correlation_event(3, "EUR_USD", "USD_JPY"), ready_event(4)]
-    client.keep([price_event(1), *kept, alert_event(5)])
-    client.forget(frozenset({"EUR_USD"}))
+    fetching.keep(price_event(1), *kept, alert_event(5))
+    client.follow(Interest(frozenset({"USD_JPY"})))
     assert client.take() == framed(*kept)
     assert numbers(kept) == [2, 3, 4]
 
 
-def test_forgetting_where_nothing_waits_is_nothing(direct: Connection) -> None:
-    direct.client.forget(frozenset({"EUR_USD"}))
-    assert not direct.client.has_waiting_events
+def test_leaving_a_pair_while_nothing_waits_makes_no_outbox(direct: Connection) -> None:
+    direct.client.follow(Interest(frozenset({"EUR_USD"})))
+    direct.client.follow(Interest())
+    assert not direct.client.may_have_backlog
 
 
 # ------------------------------------------------------------------ drained
@@ -237,13 +321,13 @@ async def test_a_client_for_which_nothing_waits_is_drained(direct: Connection, f
 
 async def test_a_fetching_client_is_drained_when_it_has_fetched(fetching: Connection) -> None:
     client = fetching.client
-    client.keep([price_event(1)])
+    fetching.keep(price_event(1))
     waiting = [asyncio.create_task(client.drained()) for _ in range(2)]
     await wait_until(lambda: client._drained is not None, "somebody waits")
     assert not any(task.done() for task in waiting)
     first = client._drained
     client.take()
-    client.keep([price_event(2)])  # more came before the waiting one looked
+    fetching.keep(price_event(2))  # more came before the waiting one looked
     await wait_until(lambda: client._drained not in (None, first), "they wait again")
     assert not any(task.done() for task in waiting)
     client.take()
@@ -252,21 +336,20 @@ async def test_a_fetching_client_is_drained_when_it_has_fetched(fetching: Connec
 
 async def test_a_direct_client_is_drained_when_its_connection_has_room(direct: Connection) -> None:
     client = direct.client
-    client.paused = True
+    direct.pause()
     waiting = asyncio.create_task(client.drained())
     await wait_until(lambda: client._drained is not None, "somebody waits")
-    client.notify_drained()  # nothing has changed
-    await wait_until(lambda: client._drained is not None, "somebody waits again")
+    first = client._drained
+    client.discard()  # nothing waits, and yet the connection is full
+    await wait_until(lambda: client._drained not in (None, first), "somebody waits again")
     assert not waiting.done()
-    client.paused = False
-    client.flush()
-    client.notify_drained()
+    client.resume()
     await asyncio.wait_for(waiting, 10)
 
 
 async def test_whoever_stops_waiting_does_not_wake_the_others(fetching: Connection) -> None:
     client = fetching.client
-    client.keep([price_event(1)])
+    fetching.keep(price_event(1))
     impatient, patient = (asyncio.create_task(client.drained()) for _ in range(2))
     await wait_until(lambda: client._drained is not None, "somebody waits")
     impatient.cancel()
@@ -279,9 +362,10 @@ async def test_whoever_stops_waiting_does_not_wake_the_others(fetching: Connecti
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_client_that_is_gone_is_waited_for_by_nobody(direct: bool) -> None:
-    client = Connection(direct=direct).client
-    client.paused = True
-    client.keep([price_event(1)])
+    connection = Connection(direct=direct)
+    client = connection.client
+    connection.pause()
+    connection.keep(price_event(1))
     waiting = asyncio.create_task(client.drained())
     await wait_until(lambda: client._drained is not None, "somebody waits")
     client.close()

@@ -27,7 +27,7 @@ async def test_the_worst_come_first_and_whoever_is_up_to_date_not_at_all(valkey_
         first, second = Report.of(on.hub, 2).laggards
         assert (first.behind_events, second.behind_events) == (4, 2)
         assert first.behind_ms >= second.behind_ms
-        assert first.queued_bytes == worst.client.outbox.size > second.queued_bytes > 0
+        assert first.queued_bytes == worst.client.waiting_bytes > second.queued_bytes > 0
         assert (first.worker, first.transport, first.pairs, first.replaying) == (2, Transport.SSE, 2, False)
         worst.read()
         bad.read()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.realtime.wire.wire import SCOPE_KEY, Wire, WireUser, way_of, wire_of, write_to_all
+from tests.realtime.listening import ListTransport
 from tests.waiting import wait_until
 
 _MARK = 65_536
@@ -196,7 +197,7 @@ async def test_many_are_written_to_at_once_and_what_one_does_not_take_comes_in_o
     async with connection() as (ready, reading), connection() as (full, stalled):
         for opened in (ready, full):
             opened.open(mark=1 << 24)
-        ways = [way_of(opened.transport.write) for opened in (ready, full)]
+        ways = [way_of(opened.transport) for opened in (ready, full)]
         assert all(way.descriptor > 0 for way in ways)
         while not full.transport.get_write_buffer_size():
             write_to_all(ways[1:], b"a" * 100_000)
@@ -212,7 +213,7 @@ async def test_who_is_gone_does_not_keep_the_others_from_being_written_to() -> N
     async with connection() as (gone, _), connection() as (here, client):
         gone.open()
         here.open()
-        ways = [way_of(opened.transport.write) for opened in (gone, here)]
+        ways = [way_of(opened.transport) for opened in (gone, here)]
         gone.transport.abort()
         await gone.lost
         write_to_all(ways, b"news")
@@ -220,7 +221,7 @@ async def test_who_is_gone_does_not_keep_the_others_from_being_written_to() -> N
         assert await read_all(client) == b"news"
 
 
-def test_where_there_is_no_connection_past_which_to_write_the_given_way_is_gone() -> None:
+def test_a_transport_without_a_socket_is_written_to_itself() -> None:
     written: list[bytes] = []
-    write_to_all([way_of(written.append)], b"news")
+    write_to_all([way_of(ListTransport(written))], b"news")
     assert written == [b"news"]
