@@ -1,8 +1,8 @@
-"""What a gateway process counts, in memory that all gateway processes of one machine may share.
+"""Counters, gauges and histograms of a gateway process, in memory that all gateway processes of a machine may share.
 
-The memory is a table of float64 with a row for each process. Only the process writes its row, anybody reads them all, so that
-totals are exact and need no lock. A count is exact up to 2**53. A process that is started again goes on with the counters of
-its row; its gauges, which say what is so now, begin at zero.
+The memory is a table of float64 with one row per process. Each process writes its own row and reads all of them, so totals
+are exact and need no lock. A count is exact up to 2**53. A process that is restarted continues the counters of its row and
+starts its gauges at zero.
 """
 
 from array import array
@@ -17,10 +17,10 @@ from time import process_time, time
 
 from app.realtime.contract.event import Event
 
-_WIDTH = 256  # more than a row needs, and whole cache lines: processes do not share one
+_WIDTH = 256  # more than a row needs, and a multiple of a cache line: no line is written by two processes
 
 LATENCIES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-"""Upper bounds of the latency of a delivery, in seconds; the log's clock has milliseconds."""
+"""Upper bounds of the latency of a delivery, in seconds. The log's clock has a resolution of milliseconds."""
 
 AGES = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86_400)
 """Upper bounds of the age of a price, in seconds."""
@@ -30,7 +30,7 @@ BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 class Transport(StrEnum):
-    """The ways events reach a streaming client."""
+    """How events reach a streaming client."""
 
     WEBSOCKET = "websocket"
     POLLING = "polling"
@@ -38,7 +38,7 @@ class Transport(StrEnum):
 
 
 class CutReason(StrEnum):
-    """Why the gateway ends a client's connection."""
+    """Why the gateway cuts a client off."""
 
     LAGGING = "lagging for too long"
     LANE_FULL = "alert lane overflowed"
@@ -52,7 +52,7 @@ class CutReason(StrEnum):
 
     @classmethod
     def of(cls, words: str) -> "CutReason":
-        """The reason with these words, OTHER for words that are none."""
+        """Return the reason with this text, OTHER for any other text."""
         return cls(words) if words in _CUT_REASONS else cls.OTHER
 
 
@@ -60,14 +60,14 @@ _CUT_REASONS = frozenset(reason.value for reason in CutReason)
 
 
 class Refusal(StrEnum):
-    """Why a client that wants a stream is not served."""
+    """Why a streaming client is refused."""
 
     FULL = "full"
     NOT_READY = "not ready"
 
 
 class Resume(StrEnum):
-    """What became of a cursor that a streaming client came back with."""
+    """Where the events after a client's cursor were found, or why they were not."""
 
     RING = "ring"
     LOG = "log"
@@ -76,7 +76,7 @@ class Resume(StrEnum):
 
 
 class Number:
-    """One number of a row."""
+    """A counter or a gauge: one number of a row."""
 
     __slots__ = ("_numbers", "_place")
 
@@ -86,20 +86,20 @@ class Number:
 
     @property
     def value(self) -> float:
-        """What it is now."""
+        """The current value."""
         return self._numbers[self._place]
 
     def add(self, amount: float = 1) -> None:
-        """Make it more; less, with a negative amount."""
+        """Increment the value, or decrement it by a negative amount."""
         self._numbers[self._place] += amount
 
     def set(self, value: float) -> None:
-        """Make it this."""
+        """Set the value."""
         self._numbers[self._place] = value
 
 
 class Histogram:
-    """How many observations were no greater than each bound and greater than the one before, and their sum."""
+    """The number of observations in each bucket, and their sum. A bucket includes its upper bound."""
 
     __slots__ = ("_first", "_numbers", "bounds")
 
@@ -109,41 +109,50 @@ class Histogram:
         self.bounds = bounds
 
     def observe(self, value: float, times: float = 1) -> None:
-        """Take in a value that was seen so often."""
+        """Count a value that was observed ``times`` times."""
         self._numbers[self._first + 1 + bisect_left(self.bounds, value)] += times
         self._numbers[self._first] += value * times
 
     @property
     def sum(self) -> float:
-        """All values together."""
+        """The sum of all observed values."""
         return self._numbers[self._first]
 
     @property
     def counts(self) -> list[float]:
-        """Observations in each interval, those above the last bound behind them."""
+        """The observations in each bucket, not cumulated; the last bucket has no upper bound."""
         return [self._numbers[place] for place in range(self._first + 1, self._first + len(self.bounds) + 2)]
-
-    @property
-    def count(self) -> float:
-        """How many observations there were."""
-        return sum(self.counts)
 
 
 class Statistics:
-    """The row of one process: what it counts.
+    """The statistics of one process: its row.
 
-    Gauges: ``clients`` by transport, ``subscriptions`` (pairs, summed over clients), ``lagging`` clients, ``buffered`` bytes
-    that wait for clients, ``log_lag`` (seconds that the newest event was old when it was read), ``log_behind`` (events that the
-    log was ahead of this process when it was last compared), ``memory`` (resident bytes) and ``loop_lag`` (seconds by which the
-    event loop was late when it last had to be on time).
+    Each member is a ``Number`` or a ``Histogram``, or maps the values of a label to them.
 
-    Counters: ``connections`` by transport, ``refused`` and ``cut_off`` by reason, ``conflated`` prices, ``read`` events,
-    ``batches`` of them by size, ``gaps``, ``deliveries`` (events written or fetched, past ones too) by transport, the ``sent``
-    bytes in which they and the answers went to clients, ``latency`` by transport (seconds from an event's id to its delivery, of
-    each delivery of an event that came after the client followed), ``price_age`` (seconds from the market time of a batch's
-    newest price until the batch was written), ``resumes`` by outcome and ``cpu`` seconds.
+    Gauges:
 
-    Each is a ``Number`` or ``Histogram``, or a mapping to them from the value of its label.
+    - ``clients``, by transport
+    - ``subscriptions``: pairs, summed over clients
+    - ``lagging``: clients that lag
+    - ``buffered``: bytes that wait for clients
+    - ``log_lag``: age in seconds of the newest event when it was read
+    - ``log_behind``: events that this process was behind the log when the two were last compared
+    - ``memory``: resident bytes
+    - ``loop_lag``: seconds by which the last wake-up of the housekeeping was late
+
+    Counters:
+
+    - ``connections``, by transport
+    - ``refused`` and ``cut_off``: clients, by reason
+    - ``conflated``: prices
+    - ``read``: events of the log; ``batches``: a histogram of how many were read at once
+    - ``gaps`` in the log
+    - ``deliveries``, by transport: events written or fetched, replayed ones included
+    - ``sent``: bytes of deliveries and answers
+    - ``latency``, by transport: a histogram of the seconds from an event's id to its delivery, for live events only
+    - ``price_age``: a histogram of the seconds from the market time of a batch's newest price until the batch was written
+    - ``resumes``, by outcome
+    - ``cpu``: seconds
     """
 
     def __init__(self, table: "StatisticsTable", numbers: MutableSequence[float], first: int) -> None:
@@ -151,7 +160,7 @@ class Statistics:
         self._numbers = numbers
         self._first = self._next = first
         self._cpu_before = 0.0
-        # Gauges first: they are what a new process sets back.
+        # The gauges come first, so that zero_gauges can reset them as one range.
         self.clients = self._by(Transport)
         self.subscriptions = self._number()
         self.lagging = self._number()
@@ -177,25 +186,29 @@ class Statistics:
         assert self._next <= first + _WIDTH
 
     def zero_gauges(self) -> None:
-        """Nothing is so any more that was so of the process that had this row."""
+        """Reset the gauges left by the row's previous process."""
         for place in range(self._first, self._end_of_gauges):
             self._numbers[place] = 0.0
 
     @property
     def client_count(self) -> int:
-        """The streaming clients of this process."""
+        """The number of streaming clients of this process."""
         return _whole(self.clients)
 
     def enter(self, transport: str) -> None:
-        """A client is served over this transport from here on."""
+        """Count a client that is now served over this transport."""
         self.clients[transport].add()
 
     def leave(self, transport: str) -> None:
-        """A client is no longer served over this transport."""
+        """Stop counting a client that was served over this transport."""
         self.clients[transport].add(-1)
 
     def take_batch(self, events: Sequence[Event], late: bool) -> None:
-        """A batch has been read from the log and handed out. A gap in it is no event of the log."""
+        """Count a batch read from the log and dispatched; its gaps are not events of the log.
+
+        ``late`` is whether the age of its newest event says how far the process lags. It does not while the process reads
+        the retained events at its start.
+        """
         number = len([event for event in events if event.seq])
         self.read.add(number)
         self.batches.observe(number)
@@ -203,35 +216,36 @@ class Statistics:
             self.log_lag.set(max(0.0, time() - events[-1].order[0] / 1000))
 
     def take_price(self, at: float) -> None:
-        """The newest price of a batch has been handed out; its market time is ``at``, in Unix seconds."""
+        """Observe the age of a price that has been sent; ``at`` is its market time in Unix seconds."""
         self.price_age.observe(max(0.0, time() - at))
 
     def deliver(self, transport: str, events: int, clients: int, size: int) -> None:
-        """So many events have been handed to each of so many clients, in ``size`` bytes."""
+        """Count ``events`` events sent to each of ``clients`` clients, in ``size`` bytes for each."""
         self.deliveries[transport].add(events * clients)
         self.sent.add(size * clients)
 
     def time(self, transport: str, events: Sequence[Event], clients: int) -> None:
-        """These events, in the order of the log, have just been handed to each of so many clients as they happened."""
+        """Observe the latency of live events, in the order of the log, just sent to each of ``clients`` clients."""
         if not events:
             return
+        # Ids count milliseconds. Events with the same one are observed together: this runs for every audience and batch.
         latency, now, newest = self.latency[transport], time(), events[-1].order[0]
-        if events[0].order[0] == newest:  # as a rule: what is written to the log together has one time
+        if events[0].order[0] == newest:  # the usual case: a batch is published in one step
             latency.observe(max(0.0, now - newest / 1000), len(events) * clients)
             return
         for milliseconds, number in Counter(event.order[0] for event in events).items():
             latency.observe(max(0.0, now - milliseconds / 1000), number * clients)
 
     def take_process(self) -> None:
-        """Take in what this process has used of the machine."""
+        """Update the CPU time and the resident memory of this process."""
         used = process_time()
         self.cpu.add(used - self._cpu_before)
         self._cpu_before = used
-        with suppress(OSError, ValueError, IndexError):  # Linux has the file; elsewhere the memory is not known
+        with suppress(OSError, ValueError, IndexError):  # only Linux has this file
             self.memory.set(int(Path("/proc/self/statm").read_text().split()[1]) * PAGESIZE)
 
     def __str__(self) -> str:
-        """What was so far, in one line."""
+        """The totals in one line, for the log."""
         figures = {
             "clients": _whole(self.connections),
             "events delivered": _whole(self.deliveries),
@@ -257,38 +271,33 @@ class Statistics:
 
 
 class StatisticsTable:
-    """The rows of all gateway processes of a machine."""
+    """The statistics of all gateway processes of a machine, one row each."""
 
     def __init__(self, numbers: MutableSequence[float], workers: int = 1) -> None:
-        """``numbers`` are at least ``size(workers)`` float64, which the processes may share."""
+        """``numbers`` holds at least ``size(workers)`` float64, which the processes may share. Raises ValueError for fewer."""
         if len(numbers) < self.size(workers):
             raise ValueError(f"{self.size(workers)} numbers are needed")
         self.rows = tuple(Statistics(self, numbers, worker * _WIDTH) for worker in range(workers))
 
     @classmethod
     def alone(cls) -> "StatisticsTable":
-        """A table in the memory of this process, with one row."""
+        """Return a table of one row, in the memory of this process."""
         return cls(array("d", bytes(8 * cls.size(1))))
 
     @staticmethod
     def size(workers: int) -> int:
-        """How many numbers the rows of so many processes take."""
+        """Return how many numbers the rows of ``workers`` processes take."""
         return workers * _WIDTH
 
     def row(self, worker: int = 0) -> Statistics:
-        """The row that a process is to write, counted from 0, with its gauges at zero."""
+        """Return the row for a process to write, counted from 0, and reset its gauges."""
         row = self.rows[worker]
         row.zero_gauges()
         return row
 
     @property
-    def workers(self) -> int:
-        """How many processes have a row."""
-        return len(self.rows)
-
-    @property
     def total_clients(self) -> int:
-        """The streaming clients of all processes."""
+        """The number of streaming clients of all processes."""
         return sum(row.client_count for row in self.rows)
 
 
