@@ -1,4 +1,4 @@
-"""An audience: all clients of one transport with the same interest, who share every byte; and who is in which."""
+"""Audiences: the clients with the same framing and interest, which are sent the same bytes."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
@@ -12,7 +12,11 @@ from app.realtime.wire.wire import Way, write_to_all
 
 
 class Audience:
-    """The clients that get the same bytes, split into those who can take them now and those for whom they wait."""
+    """Clients with the same framing and interest.
+
+    They are kept in two groups: those that are written to, each with the way to its connection, and those for which events
+    wait in an outbox. ``last`` is the order of the newest event delivered.
+    """
 
     def __init__(self, framing: Framing, interest: Interest, clock: Callable[[], float], statistics: Statistics) -> None:
         self.framing = framing
@@ -28,7 +32,7 @@ class Audience:
         return len(self._direct) + len(self._waiting)
 
     def add(self, client: Subscription) -> None:
-        """Let a client hear what comes from now on."""
+        """Deliver to a client from now on."""
         way = client.way()
         if way is None:
             self._waiting[client] = None
@@ -36,18 +40,18 @@ class Audience:
             self._direct[client] = way
 
     def remove(self, client: Subscription) -> None:
-        """Let a client hear nothing more."""
+        """Stop delivering to a client."""
         self._direct.pop(client, None)
         self._waiting.pop(client, None)
 
     @property
     def held(self) -> Set[str]:
-        """The pairs of which ``max_hz`` holds a price back."""
+        """The pairs that ``max_hz`` holds a price of."""
         return frozenset() if self.pacer is None else self.pacer.held
 
     def select(self, events: Sequence[Event]) -> list[Event]:
-        """Those of the events that concern this audience, in order and as it may see them."""
-        # As ``interest.wants``, without a call for each event: there may be as many audiences as clients.
+        """Return the events that this audience gets now, in order; ``max_hz`` may hold prices."""
+        # This is interest.wants inlined: in the worst case there are as many audiences as clients.
         pairs = self.interest.pairs
         wanted = [event for event in events if not event.pairs or not pairs.isdisjoint(event.pairs)]
         if not self.interest.follows:
@@ -55,17 +59,20 @@ class Audience:
         return self.pacer.admit(wanted) if self.pacer is not None else wanted
 
     def release(self) -> list[Event]:
-        """The prices that ``max_hz`` held back and that may go now; without an id where newer events have gone before."""
+        """Return the held prices that are due. Those older than what was delivered meanwhile carry no id: ids only rise."""
         assert self.pacer is not None
         return [event if event.order > self.last else event.without_cursor() for event in self.pacer.release()]
 
     def deliver(self, events: Sequence[Event], frames: Mapping[Event, bytes], position: str, *, held_back: bool = False) -> None:
-        """Send the events to everyone: one write for each client that can take them, the outbox for the rest.
+        """Send the events: in one write to each client that can be written to, into the outbox of the others.
 
-        Events that were ``held_back`` at the clients' wish are counted but not timed.
+        ``frames`` has the frame of each event, ``position`` is the cursor before them. Events that ``max_hz`` ``held_back``
+        have no meaningful latency.
         """
         self.last = max(self.last, events[-1].order)
-        waiting = list(self._waiting)  # taken first: a client that this write fills is not to get the events twice
+        # Copy both groups: a write may fill a connection, which moves its client to the other group, or end it. A client
+        # that moves would get the events twice.
+        waiting = list(self._waiting)
         if self._direct:
             piece = self.framing.join([frames[event] for event in events])
             ways, transport = list(self._direct.values()), next(iter(self._direct)).transport
@@ -78,7 +85,7 @@ class Audience:
 
 
 class Audiences:
-    """Every client of the process, and the audience that it is in."""
+    """The clients of a process and their audiences."""
 
     def __init__(self, clock: Callable[[], float], statistics: Statistics) -> None:
         self._clock = clock
@@ -96,15 +103,15 @@ class Audiences:
 
     @property
     def all(self) -> Collection[Audience]:
-        """Every audience that somebody is in."""
+        """The audiences, none of which is empty."""
         return self._audiences.values()
 
     def of(self, client: Subscription) -> Audience | None:
-        """The audience of a client, None where it hears nothing as it happens."""
+        """Return the audience of a client, None while it gets no live events."""
         return self._of.get(client)
 
     def join(self, client: Subscription, interest: Interest, since: tuple[int, int]) -> None:
-        """Let a client, new or not, hear of this from now on, which is after the event of the order ``since``."""
+        """Deliver an interest to a client from now on, which is after the event of the order ``since``."""
         self.leave(client)
         key = (client.framing, interest)
         audience = self._audiences.get(key)
@@ -115,40 +122,48 @@ class Audiences:
         self._of[client] = audience
 
     def leave(self, client: Subscription) -> None:
-        """Let a client hear nothing for now."""
+        """Deliver nothing to a client for now."""
         audience = self._of.get(client)
         if audience is not None:
-            client.mark_seen(self.seen(client))
+            client.mark_seen(self.seen(client))  # until now its audience knew
             audience.remove(client)
             if not audience:
                 del self._audiences[audience.framing, audience.interest]
             self._of[client] = None
 
     def rejoin(self, client: Subscription) -> None:
-        """A client can take things now, or cannot any more."""
+        """Move a client to the other group of its audience: its connection is full, or has room again."""
         audience = self._of.get(client)
         if audience is not None:
             audience.remove(client)
             audience.add(client)
 
     def forget(self, client: Subscription) -> None:
-        """A client is gone."""
+        """Remove a client that has left."""
         self.leave(client)
         del self._of[client]
 
     def held_back(self, client: Subscription) -> Set[str]:
-        """The pairs of which a price waits for this client and others of its interest."""
+        """Return the pairs that ``max_hz`` holds a price of for this client."""
         audience = self._of.get(client)
         return frozenset() if audience is None else audience.held
 
     def seen(self, client: Subscription) -> tuple[int, int]:
-        """The order of the newest event the client can have got with its id."""
+        """Return the order of the newest event that the client may have got with its id.
+
+        While a client is in an audience, the audience's ``last`` stands for it, so that a delivery need not note anything
+        for each client.
+        """
         audience = self._of.get(client)
         heard = (0, 0) if audience is None or not audience.interest.follows else audience.last
         return max(client.seen, heard if heard > client.joined else (0, 0))
 
     def send_snapshot(self, client: Subscription, newest: Sequence[Event]) -> None:
-        """Send newest prices, with their ids where the client has seen nothing newer."""
+        """Send the newest prices, oldest first, with their ids where the client has seen nothing newer: ids only rise.
+
+        A price that ``max_hz`` holds for the audience that the client is about to join comes again, with its id, and so
+        goes without one now.
+        """
         audience = self._audiences.get((client.framing, client.interest))
         held: Set[str] = frozenset() if audience is None else audience.held
         seen = self.seen(client)

@@ -1,4 +1,4 @@
-"""The follower: the one reader of the log in a process, which survives the loss of Redis and proves that it is not deaf."""
+"""The follower: the one reader of the log in a process. It survives the loss of Redis and notices when nothing arrives."""
 
 import asyncio
 import logging
@@ -16,13 +16,16 @@ _logger = logging.getLogger(__name__)
 _PAGE = 512
 _BLOCK_MS = 2000
 _PROBE_WITHIN = 5.0
+"""Seconds within which a published heartbeat must be read."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 
 
 class Follower:
-    """Reads the log from its beginning and hands on what it reads, in one synchronous step a batch.
+    """Reads the log from its beginning and calls ``dispatch`` with each batch.
 
-    ``cursor`` is the id of the newest event read. ``fault`` says why the log cannot be followed, None while it can.
+    ``fault`` says why the log cannot be followed, None while it can. ``is_caught_up`` is true from when the events that the
+    log retained at the start have been read.
     """
 
     def __init__(
@@ -52,12 +55,12 @@ class Follower:
             tasks.create_task(self._prove(), name="log probe")
 
     async def caught_up(self) -> None:
-        """Wait until every event the log retained at the start has been read."""
+        """Wait until every event that the log retained at the start has been read."""
         while not self.is_caught_up:
             await self.next_move()
 
     async def next_move(self) -> None:
-        """Wait until something more has been read, or reading goes on after a fault."""
+        """Wait for the next batch, or until reading resumes after a fault."""
         await self._moved.wait()
 
     async def _follow(self) -> None:
@@ -70,14 +73,15 @@ class Follower:
                 pause = _FIRST_PAUSE
             except LogUnavailable as error:
                 if self.fault is None:
-                    _logger.warning("the log cannot be read, clients stay connected: %s", error)
+                    _logger.warning("cannot read the log, retrying; clients stay connected: %s", error)
                 self.fault = str(error)
+                # Jitter, so that the gateways do not all come back to Redis at the same moment.
                 await asyncio.sleep(random.uniform(pause / 2, pause))
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _recover(self) -> None:
-        """Read up to the log's present end, whether at the start or after a fault."""
-        await self._log.advance_past(self.cursor)
+        """Read up to the current end of the log, at the start and after a fault."""
+        await self._log.advance_past(self.cursor)  # Redis may have lost the log, and its clock may be behind
         tail = cursor_order(await self._log.tail())
         while cursor_order(self.cursor) < tail:
             if not await self._read(None):
@@ -94,7 +98,7 @@ class Follower:
         return bool(events)
 
     async def _prove(self) -> None:
-        """Write a heartbeat and see it come back: a subscription that silently delivers nothing is a fault."""
+        """Publish heartbeats and wait for each to be read: a reader that silently gets nothing is a fault."""
         publisher = self._log.publisher()
         while True:
             await asyncio.sleep(self._heartbeat_interval)
@@ -110,10 +114,11 @@ class Follower:
             except LogUnavailable as error:
                 self.fault = str(error)
             except TimeoutError:
-                _logger.warning("a heartbeat did not come back through the log: reading anew")
-                self.fault = "what is written to the log does not come back"
+                _logger.warning("a heartbeat was published and not read within %g s, reconnecting to Redis", _PROBE_WITHIN)
+                self.fault = "heartbeats do not come back through the log"
                 await self._log.reconnect()
 
     def _announce_move(self) -> None:
+        """Wake those that wait for a move, once each."""
         self._moved.set()
         self._moved = asyncio.Event()

@@ -1,4 +1,4 @@
-"""How an event becomes bytes on a transport: framed once, shared by every client of that transport.
+"""Framings: turn an event into the bytes of a transport, once for all clients of that transport.
 
 Engine.IO packets (protocol 4): ``4`` is a message; Socket.IO packets (protocol 5): ``2`` is an event. WebSocket frames:
 RFC 6455, section 5.2. Event streams: WHATWG HTML, section 9.2. Chunked bodies: RFC 9112, section 7.1.
@@ -11,23 +11,23 @@ from app.realtime.contract.event import Event
 
 
 class Framing(Protocol):
-    """One way to put events on a transport."""
+    """The encoding of one transport. Frames are whole, and in the order in which they are joined."""
 
     def event(self, event: Event) -> bytes:
-        """An event of the log."""
+        """Return the frame of an event of the log."""
         ...
 
     def message(self, name: str, body: bytes) -> bytes:
-        """An answer or notice that is no event of the log; ``body`` is JSON."""
+        """Return the frame of an answer or a notice that is no event of the log; ``body`` is JSON."""
         ...
 
     def join(self, frames: Sequence[bytes]) -> bytes:
-        """The frames as one piece for one write."""
+        """Join frames into one piece for one write."""
         ...
 
 
 class EnginePackets:
-    """Socket.IO events as Engine.IO text packets, for long polling and for servers without a wire."""
+    """Socket.IO events as Engine.IO text packets, for polling and for websockets of servers without a wire."""
 
     def event(self, event: Event) -> bytes:
         return self.message(event.type, event.payload)
@@ -40,7 +40,7 @@ class EnginePackets:
 
 
 class WebSocketFrames(EnginePackets):
-    """The same packets, each as a complete unmasked WebSocket text frame."""
+    """Engine.IO packets, each in a complete WebSocket text frame."""
 
     def message(self, name: str, body: bytes) -> bytes:
         return websocket_text(super().message(name, body))
@@ -50,7 +50,7 @@ class WebSocketFrames(EnginePackets):
 
 
 class EventStream:
-    """Server-Sent Events as they stand in a response body."""
+    """Server-Sent Events as blocks of a response body."""
 
     def event(self, event: Event) -> bytes:
         if not event.is_cursor:
@@ -65,7 +65,7 @@ class EventStream:
 
 
 class ChunkedEventStream(EventStream):
-    """Server-Sent Events as chunks of an HTTP/1.1 body, ready for the socket."""
+    """Server-Sent Events as chunks of an HTTP/1.1 body, ready to be written to the connection."""
 
     def join(self, frames: Sequence[bytes]) -> bytes:
         return http_chunk(b"".join(frames))
@@ -78,7 +78,7 @@ CHUNKED_EVENT_STREAM = ChunkedEventStream()
 
 
 def websocket_text(payload: bytes) -> bytes:
-    """A whole text frame from a server: final, unmasked, not compressed."""
+    """Return a text frame as a server sends it: final, unmasked, not compressed."""
     size = len(payload)
     if size < 126:
         return b"\x81" + size.to_bytes() + payload
@@ -88,5 +88,5 @@ def websocket_text(payload: bytes) -> bytes:
 
 
 def http_chunk(body: bytes) -> bytes:
-    """One chunk of a chunked body; the empty body gives no chunk, because an empty chunk would end it."""
+    """Return a chunk of a chunked body, nothing for an empty body: an empty chunk would end the response."""
     return b"%x\r\n%s\r\n" % (len(body), body) if body else b""

@@ -1,4 +1,4 @@
-"""The hub: reads the log once and hands every event to every client it concerns, without ever waiting for one."""
+"""The hub: reads the log once and sends every event to the clients that it concerns, without waiting for any of them."""
 
 import asyncio
 import logging
@@ -29,14 +29,21 @@ _TIME = b'"time":"'
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A cursor that can be resumed from, with the sequence number that what follows must continue."""
+    """A cursor that can be resumed from: the log holds every event after it.
+
+    ``seq`` is its sequence number; that of the next event is one more, or events are missing.
+    """
 
     cursor: str
     seq: int
 
 
 class Hub:
-    """Every streaming client of this process, the ring, the book, and the one reader that feeds them."""
+    """The streaming clients of this process, its ring and its price book, all fed by one reader of the log.
+
+    Everything that changes what a client gets (``dispatch``, ``follow``, the step in which a replay ends, …) is one
+    synchronous step. So between a snapshot or the end of a replay and the first live event nothing can be lost or repeated.
+    """
 
     def __init__(
         self,
@@ -51,7 +58,8 @@ class Hub:
     ) -> None:
         """``heartbeat_interval`` is in seconds, ``ring_size`` in events.
 
-        ``max_clients`` are those of all processes that ``statistics`` are shared with; without any this process is alone.
+        ``max_clients`` limits the clients of all processes that share the table of ``statistics``. Without ``statistics``
+        this process has a table of its own.
         """
         self.log = log
         self.pairs = pairs
@@ -73,14 +81,14 @@ class Hub:
     # ---------------------------------------------------------------- running
 
     async def run(self) -> None:
-        """Follow the log until cancelled. Loss of Redis is survived; any other failure ends the hub and is raised."""
+        """Follow the log until cancelled. Survive the loss of Redis; raise any other failure."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 tasks.create_task(self._follower.run(), name="hub follower")
-                tasks.create_task(self._keep_house(), name="hub housekeeping")
+                tasks.create_task(self._do_housekeeping(), name="hub housekeeping")
         finally:
-            _logger.info("so far: %s", self.statistics)
+            _logger.info("the hub has stopped: %s", self.statistics)
 
     @property
     def cursor(self) -> str:
@@ -89,12 +97,12 @@ class Hub:
 
     @property
     def log_fault(self) -> str | None:
-        """Why the log cannot be followed at the moment, None while it can."""
+        """Why the log cannot be followed, None while it can."""
         return self._follower.fault
 
     @property
     def unready(self) -> str | None:
-        """Why this process should get no new clients, None where it should."""
+        """Why this process is not ready for new clients, None while it is."""
         if self._stopping:
             return "the gateway is stopping"
         if not self._follower.is_caught_up:
@@ -102,30 +110,30 @@ class Hub:
         return self._follower.fault
 
     async def caught_up(self) -> None:
-        """Wait until every event the log retained at the start has been read."""
+        """Wait until every event that the log retained at the start has been read."""
         await self._follower.caught_up()
 
     def stop(self) -> None:
-        """Take no more clients and let those who are here finish politely."""
+        """Refuse new clients and end the connections of the others politely."""
         self._stopping = True
         for client in list(self.clients):
             client.finish()
 
-    async def _keep_house(self) -> None:
+    async def _do_housekeeping(self) -> None:
         heartbeat_at = self._clock() + self._heartbeat_interval
         while True:
             due = self._clock() + min(1.0, self._heartbeat_interval)
             await asyncio.sleep(due - self._clock())
             now = self._clock()
             self.statistics.loop_lag.set(max(0.0, now - due))
-            self._look_after(now)
+            self._check_lag(now)
             self.statistics.take_process()
             if now >= heartbeat_at:
                 heartbeat_at = now + self._heartbeat_interval
                 self._send_heartbeats()
 
-    def _look_after(self, now: float) -> None:
-        """Cut off who has lagged for too long, and take in how many lag and what waits for them."""
+    def _check_lag(self, now: float) -> None:
+        """Cut off the clients that have lagged for too long; count the others that lag, and the bytes that wait."""
         lagging = buffered = 0
         for client in list(self.clients):
             if not client.may_have_backlog:
@@ -140,7 +148,10 @@ class Hub:
         self.statistics.buffered.set(buffered)
 
     def _send_heartbeats(self) -> None:
-        """Tell every event stream that it lives and where it stands. One that lags stands further back: it hears nothing."""
+        """Send a heartbeat with the hub's cursor to each event stream that is up to date.
+
+        A client resumes from the cursor of a heartbeat, so one that has not got all events up to it must not get it.
+        """
         body = b'{"cursor":"%s","timestamp":"%s"}' % (self.cursor.encode(), rfc3339(utc_now()).encode())
         beat = Event(self.cursor, cursor_order(self.cursor), 1, EventType.HEARTBEAT, (), body, body)
         for client in list(self.clients):
@@ -151,12 +162,15 @@ class Hub:
     # --------------------------------------------------------------- dispatch
 
     def dispatch(self, events: Sequence[Event]) -> None:
-        """Hand the next events of the log to everyone they concern. One synchronous step; nobody is waited for."""
+        """Send the next events of the log to the clients that they concern. One synchronous step that waits for no client.
+
+        Each event is framed once for each framing, and each audience is written one piece.
+        """
         position = self._ring.cursor
         visible = [event for event in events if self._take_in(event)]
         if visible and self.clients:
             frames: dict[object, dict[Event, bytes]] = {}
-            for audience in list(self._audiences.all):
+            for audience in list(self._audiences.all):  # a write may cut a client off, and end an audience
                 wanted = audience.select(visible)
                 if wanted:
                     framed = frames.setdefault(audience.framing, {})
@@ -166,7 +180,7 @@ class Hub:
                     audience.deliver(wanted, framed, position)
                 self._release_later(audience)
             self._time_price(visible)
-        self.statistics.take_batch(events, late=self._follower.is_caught_up)
+        self.statistics.take_batch(events, live=self._follower.is_caught_up)
 
     def _time_price(self, events: Sequence[Event]) -> None:
         """Take in how old the newest price of a batch is on the market, now that it is sent."""
@@ -181,33 +195,34 @@ class Hub:
                 return
 
     def _release_later(self, audience: Audience) -> None:
-        """Set the timer for prices that ``max_hz`` holds back, one timer for the whole audience."""
+        """Set the audience's timer for the prices that ``max_hz`` holds back."""
         waits = None if audience.pacer is None else audience.pacer.waits
         if waits is not None and audience.timer is None:
             audience.timer = asyncio.get_running_loop().call_later(waits, self._release, audience)
 
     def _release(self, audience: Audience) -> None:
         audience.timer = None
+        # All clients may have left meanwhile. The audience is no longer in the table then, and holds nothing for anyone.
         if audience and (events := audience.release()):
             frames = {event: audience.framing.event(event) for event in events}
             audience.deliver(events, frames, self.cursor, held_back=True)
         self._release_later(audience)
 
     def _take_in(self, event: Event) -> bool:
-        """Remember an event; True where clients may see it."""
+        """Update the ring and the book with an event; return whether clients may see it."""
         self._ring.append(event)
         self.seq = event.seq or self.seq
         if event.is_price:
             self.book.apply(event)
         elif event.type == EventType.GAP:
             self.statistics.gaps.add()
-            _logger.warning("events were lost: %s", event.payload.decode())
+            _logger.warning("gap in the log: %s", event.payload.decode())
         elif event.type in (EventType.FEED_STATUS, EventType.HEARTBEAT):
             self.signs.hear(event)
         return self.sees(event)
 
     def sees(self, event: Event) -> bool:
-        """True for the events that clients of this gateway may see: no heartbeats, and only pairs that are tracked."""
+        """Return whether clients may see the event: it is no heartbeat, and concerns a tracked pair or everyone."""
         if event.type not in VISIBLE:
             return False
         return not event.pairs or any(pair in self.pairs for pair in event.pairs)
@@ -221,16 +236,19 @@ class Hub:
 
     @property
     def client_count(self) -> int:
-        """How many streaming clients this process serves."""
+        """The number of streaming clients of this process."""
         return len(self.clients)
 
     def connect(self, client: Subscription) -> None:
-        """Take a client in; until it subscribes it hears only what concerns everyone. Raises TooManyClients, NotReady."""
+        """Serve a client. Until it subscribes it gets only the events that concern everyone.
+
+        Raises TooManyClients, NotReady.
+        """
         statistics = self.statistics
         if not self._follower.is_caught_up or self._stopping:
             statistics.refused[Refusal.NOT_READY].add()
             raise NotReady(f"Try again shortly: {self.unready}")
-        # The place is taken before it is known to be there, so that no two processes give the last one away.
+        # Count first, check second: otherwise two processes could both see the last place free and both give it away.
         client.enter(statistics)
         if statistics.table.total_clients > self.max_clients:
             client.leave()
@@ -241,27 +259,27 @@ class Hub:
         self._join(client, NOTHING_YET)
 
     def disconnect(self, client: Subscription) -> None:
-        """Forget a client that is gone."""
+        """Forget a client that has left; do nothing for one that is not served."""
         if client in self._audiences:
             self._audiences.forget(client)
             self.statistics.subscriptions.add(-len(client.interest.pairs))
             client.close()
 
     def cut(self, client: Subscription, reason: str) -> None:
-        """End a client's connection at once."""
+        """End a client's connection at once; do nothing for one that is not served."""
         if client in self._audiences:
             self.statistics.cut_off[CutReason.of(reason)].add()
-            _logger.info("client %s (%s) is cut off: %s", client.name, client.transport, reason)
+            _logger.info("cutting off client %s (%s): %s", client.name, client.transport, reason)
             self.disconnect(client)
             client.end(reason)
 
     def pause(self, client: Subscription) -> None:
-        """A direct client's connection is full: from here on it lags."""
+        """Let a direct client lag: its connection is full."""
         client.pause(self._clock(), self.cursor)
         self._audiences.rejoin(client)
 
     def resume(self, client: Subscription) -> None:
-        """A lagging client's connection has room again: it gets what waits, and is live."""
+        """Write what waits for a client and let it be live again: its connection has room."""
         client.resume()
         if not client.paused:  # what waited may have filled the connection again
             self._audiences.rejoin(client)
@@ -269,35 +287,36 @@ class Hub:
     def become_direct(
         self, client: Subscription, framing: Framing, wrap: Wrap, connection: asyncio.WriteTransport, transport: str
     ) -> None:
-        """Write to a connection what a client would have fetched, after what waits. It may not have connected yet.
+        """Write to a connection from now on what a fetching client would have fetched, beginning with what waits for it.
 
-        Whatever reports that the connection has room again must be in place: a connection that is full by then is paused.
+        ``wrap`` turns frames of the old transport into frames of the new one. The client need not be served yet. Open the
+        wire first: if the connection is full already, the client is paused, and only the wire can report room.
         """
         audience = self._audiences.of(client)
         if audience is not None:
-            self._audiences.leave(client)
+            self._audiences.leave(client)  # an audience has one framing
         if client.become_direct(framing, wrap, connection, transport):
             client.pause(self._clock(), self.cursor)
         if audience is not None:
             self._join(client, audience.interest)
 
     def position_of(self, client: Subscription) -> str:
-        """The cursor a client stands at: the hub's own, or an older one where events still wait for it."""
+        """Return the cursor that a client stands at: the hub's, or an older one while events wait or are replayed."""
         return client.position if client.replaying or client.has_waiting_events else self.cursor
 
     def events_since(self, cursor: str) -> int | None:
-        """How many events of the log this process has read after a cursor; None where it does not remember that far back."""
+        """Return how many events this process has read after a cursor, None where the ring does not reach back to it."""
         seq = self._ring.seq(cursor)
         return None if seq is None else max(0, self.seq - seq)
 
     def event_rate(self) -> float:
-        """Events of the log a second, over the last ten seconds or as far back as this process remembers."""
+        """Return the events read a second, over the last ten seconds or as far back as the ring reaches."""
         return self._ring.rate(time.time())
 
     # ---------------------------------------------------------- subscriptions
 
     async def holds(self, cursor: object) -> Held | None:
-        """The place of a cursor that a streaming client comes back with, see ``find``; what becomes of it is counted.
+        """As ``find``, for the cursor that a streaming client resumes from: the outcome is counted.
 
         Raises InvalidCursor, LogUnavailable.
         """
@@ -314,7 +333,7 @@ class Hub:
         return held
 
     async def find(self, cursor: object) -> Held | None:
-        """The place of a cursor, from which nothing that followed is missing; None where the log does not hold it.
+        """Return the place of a cursor, None where events after it are missing.
 
         Raises InvalidCursor, LogUnavailable.
         """
@@ -334,10 +353,10 @@ class Hub:
         held: Held | None = None,
         snapshot: bool = True,
     ) -> None:
-        """Change what a client hears, in one synchronous step.
+        """Change what a client gets, in one synchronous step.
 
-        With ``held`` (from ``holds``) the client first gets everything since that cursor, then is live. Without it, it gets
-        the newest price of each pair that is new to it, unless ``snapshot`` is false, and the next event follows exactly.
+        With ``held`` (from ``holds``) the client gets everything after that cursor and is live then. Without it, the client
+        gets the newest price of each pair that is new to it, unless ``snapshot`` is false, and is live at once.
         """
         before = client.interest
         added = interest.pairs - before.pairs
@@ -345,6 +364,7 @@ class Hub:
         self.statistics.subscriptions.add(len(interest.pairs) - len(before.pairs))
         if held is not None and not client.replaying:
             client.start_replay(held.cursor)
+            # A client that was live stays in its audience: what it subscribed to before goes on meanwhile.
             if not before.follows:
                 self._audiences.leave(client)
             assert self._tasks is not None
@@ -353,17 +373,21 @@ class Hub:
         if client.replaying:
             live = self._audiences.of(client)
             if live is not None:
+                # The replay brings the pairs that were added. Until it ends, only those that were live before stay live.
                 self._join(client, replace(live.interest, pairs=live.interest.pairs & interest.pairs))
             if snapshot:
+                # Without ids: the events that the replay has yet to bring are older than these.
                 client.send_history([event.without_cursor() for event in self.book.snapshot(added)])
             return
-        # A price that ``max_hz`` holds back for the old interest would go out to others only.
+        # A price that ``max_hz`` holds back would be lost to this client with the audience that it leaves: send it now.
         held_back = self._audiences.held_back(client) & interest.pairs
         self._audiences.send_snapshot(client, self.book.snapshot(added | held_back if snapshot else held_back))
         self._join(client, interest)
 
     def _go_live(self, client: Subscription, lost: bool) -> None:
+        """Let a client be live after its replay; ``lost`` is whether events were missing from it."""
         client.end_replay(cursor_order(self.cursor))
+        # After a gap the prices may be old, and a paced replay has none.
         if lost or client.interest.max_hz is not None:
             self._audiences.send_snapshot(client, self.book.snapshot(client.interest.pairs))
         self._join(client, client.interest)

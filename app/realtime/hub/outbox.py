@@ -1,4 +1,4 @@
-"""The outbox: what waits for a client that cannot take it now, bounded by construction."""
+"""The outbox: what waits for a client that cannot take it now, in bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -7,11 +7,11 @@ from app.realtime.contract.event import Event
 
 
 class Outbox:
-    """Events and answers for one client, in the order it must see them.
+    """Events and answers for one client.
 
-    Up to ``lossless_bytes`` every event is kept. Above that the outbox conflates: of each pair only the newest price stays,
-    alerts keep their order in a lane that they share with answers, of ``lane_limit`` places and ``lane_bytes``. Where the lane
-    is full the outbox has overflowed, and the client it belongs to has to be cut off.
+    Up to ``lossless_bytes`` of events are kept whole. Above that the outbox conflates: it keeps only the newest price of each
+    pair, and all other events in order. Those and the answers share a lane of ``lane_limit`` places and ``lane_bytes``. When
+    the lane is full the outbox has ``overflowed``: nothing may be dropped from it, so its client has to be cut off.
     """
 
     __slots__ = (
@@ -35,8 +35,8 @@ class Outbox:
         self._events: list[Event] = []
         self._alerts: list[Event] = []
         self._ticks: dict[str, Event] = {}
-        self._bytes = 0  # of the events
-        self._lane = 0  # bytes of alerts and answers
+        self._bytes = 0  # of _events
+        self._lane = 0  # bytes of _alerts and _messages
         self.overflowed = False
 
     def __bool__(self) -> bool:
@@ -49,16 +49,16 @@ class Outbox:
 
     @property
     def conflating(self) -> bool:
-        """True once prices have been thinned out since the client last took what was there."""
+        """True once the outbox has conflated since it was last emptied."""
         return bool(self._ticks or self._alerts)
 
     @property
     def size(self) -> int:
-        """The bytes that wait: payloads of events, and answers."""
+        """Bytes that wait: the payloads of events, and answers."""
         return self._bytes + self._lane + sum(len(event.payload) for event in self._ticks.values())
 
     def put(self, events: Iterable[Event]) -> int:
-        """Keep live events, conflating prices where they are too many. Return how many prices were replaced."""
+        """Add live events, conflating if there are too many. Return how many prices were replaced by newer ones."""
         replaced = 0
         for event in events:
             if self.conflating or self._bytes + len(event.payload) > self._lossless_bytes:
@@ -69,18 +69,18 @@ class Outbox:
         return replaced
 
     def put_history(self, events: Sequence[Event]) -> None:
-        """Keep a page of history whole. Whoever replays waits for the outbox to empty before the next page."""
+        """Add a page of history, whole. The replay waits for the outbox to be taken before the next page, so this is bounded."""
         self._events += events
         self._bytes += sum(len(event.payload) for event in events)
 
     def put_message(self, frame: bytes) -> None:
-        """Keep an answer; answers are taken before events."""
+        """Add an answer; answers are taken before events."""
         self._messages.append(frame)
         self._lane += len(frame)
         self._check_lane()
 
     def drop(self, unwanted: Callable[[Event], bool]) -> None:
-        """Forget events the client no longer wants."""
+        """Drop the events that the client no longer wants."""
         self._events = [event for event in self._events if not unwanted(event)]
         self._bytes = sum(len(event.payload) for event in self._events)
         self._alerts = [event for event in self._alerts if not unwanted(event)]
@@ -88,11 +88,11 @@ class Outbox:
         self._ticks = {pair: event for pair, event in self._ticks.items() if not unwanted(event)}
 
     def take(self) -> tuple[list[bytes], list[Event]]:
-        """Everything that waits, answers and events each in order, leaving the outbox empty."""
+        """Return the answers and the events, each in order, and leave the outbox empty."""
         messages = list(self._messages)
         events = self._events
         if self.conflating:
-            # Alerts first: a gap stands before the event that shares its place.
+            # The sort is stable and alerts come first: a gap has the order of the event after it, and stays before it.
             events = sorted([*self._alerts, *events, *self._ticks.values()], key=lambda event: event.order)
         self._messages.clear()
         self._events, self._alerts, self._ticks, self._bytes, self._lane = [], [], {}, 0, 0
@@ -108,7 +108,7 @@ class Outbox:
                 continue
             waiting = self._ticks.get(event.pairs[0])
             replaced += waiting is not None
-            if waiting is None or waiting.order < event.order:  # history may come behind what is newer
+            if waiting is None or waiting.order < event.order:  # a page of history may come after newer live events
                 self._ticks[event.pairs[0]] = event
         self._check_lane()
         return replaced

@@ -1,4 +1,4 @@
-"""Replays: what brings a client from a cursor to the present without a gap and without a repeat."""
+"""Replays: send a client what it missed since a cursor, without a gap and without a repeat."""
 
 import asyncio
 import logging
@@ -16,13 +16,17 @@ from app.realtime.log.log import EventLog
 _PAGE = 64
 
 _AT_ONCE = 8
-"""Replays that send a page before live events have their turn again."""
+"""Replays that send a page in one turn of the event loop; the live events of all clients come between turns."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Replays:
-    """Sends clients what they missed: out of the log, as fast as they take it, until the ring holds the rest."""
+    """Replays events to clients: from the log, at each client's pace, until the ring holds the rest.
+
+    The last page is read from the ring and sent in the same synchronous step in which the client goes live. Until then
+    nothing is registered for it, so however long a replay takes it needs no buffer.
+    """
 
     def __init__(
         self,
@@ -33,8 +37,9 @@ class Replays:
         sees: Callable[[Event], bool],
         go_live: Callable[[Subscription, bool], None],
     ) -> None:
-        """``sees`` tells what clients may see. ``go_live`` is called in one synchronous step with the last piece that is sent,
-        with the client and whether events were lost on the way."""
+        """``sees`` says whether clients may see an event. ``go_live`` is called with the client and whether events were lost,
+        in the step that sends the last page.
+        """
         self._log = log
         self._ring = ring
         self._follower = follower
@@ -44,11 +49,11 @@ class Replays:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self, client: Subscription, cursor: str, seq: int) -> None:
-        """Send a client what follows the cursor, whose sequence number is ``seq``, and let it go live."""
+        """Send a client what follows the cursor, whose sequence number is ``seq``, then let it go live."""
         try:
             await self._catch_up(client, cursor, seq)
         except Exception:
-            # One client's replay must not end the hub for all.
+            # This runs in the hub's task group: an exception would end the hub, and with it every client.
             _logger.exception("replaying to client %s failed", client.name)
             client.cut(CutReason.REPLAY_FAILED)
 
@@ -56,7 +61,8 @@ class Replays:
         reader = self._log.reader(cursor, seq)
         lost = False
         while client in self._audiences:
-            async with self._turns:  # so that a crowd that comes back at once does not keep those waiting who are here
+            # After an outage all clients resume at once. Taking turns, they do not delay the live events of the others.
+            async with self._turns:
                 await asyncio.sleep(0)
                 if client not in self._audiences:
                     return
@@ -66,27 +72,28 @@ class Replays:
                     if complete:
                         self._go_live(client, lost)
                         return
-                    reader = self._log.reader(events[-1].id, events[-1].seq)
+                    reader = self._log.reader(events[-1].id, events[-1].seq)  # the ring may have moved on by the next page
                 else:
                     try:
                         events = await reader.read(_PAGE)
                     except LogUnavailable:
-                        events = []
+                        events = []  # go on when the follower does
                     if client in self._audiences:
                         lost = self._send_past(client, events) or lost
-            if not events:
+            if not events:  # nothing to read yet: wait for the follower
                 await self._follower.next_move()
             client.replayed_to(reader.cursor)
             await client.drained()
 
     def _send_past(self, client: Subscription, events: Sequence[Event]) -> bool:
-        """Send those of the past events that a client wants; True where some were lost."""
+        """Send the past events that a client wants; return whether there was a gap among them."""
         live = self._audiences.of(client)
         past = [event for event in events if self._sees(event) and client.interest.wants(event)]
-        if client.interest.max_hz is not None:
+        if client.interest.max_hz is not None:  # it asked for state, not for history: a snapshot follows
             past = [event for event in past if not event.is_price]
         if live is not None:
-            # The client hears the pairs it had before as they happen. What it asked for in addition lies before them.
+            # The pairs that it followed before are live all the while. What is replayed of the others is older than what
+            # it has seen of those, so it carries no id: ids only rise.
             past = [event.without_cursor() for event in past if not live.interest.wants(event)]
         client.send_history(past)
         return any(event.type == EventType.GAP for event in events)

@@ -1,4 +1,4 @@
-"""The ring: the most recent events in memory, from which most clients resume without touching the log."""
+"""The ring: the most recent events in memory, from which most clients resume without a query to Redis."""
 
 from collections import deque
 from itertools import islice, takewhile
@@ -7,7 +7,11 @@ from app.realtime.contract.event import ORIGIN, Event
 
 
 class Ring:
-    """The newest events in the order of the log, gaps included, and the cursor they end at."""
+    """The newest events in the order of the log, gaps included. ``cursor`` is the id of the last.
+
+    ``_place_after`` maps each cursor that can be resumed from to the place of the event that follows it. Places count all
+    events ever appended.
+    """
 
     def __init__(self, size: int = 4096) -> None:
         self._size = size
@@ -18,7 +22,8 @@ class Ring:
         self.cursor = ORIGIN
 
     def append(self, event: Event) -> None:
-        """Add the event that follows. A gap is kept in its place but is no cursor to resume from."""
+        """Append the next event. A gap is kept in its place, but is no cursor to resume from."""
+        # A log whose first event is not number 1 has been trimmed: what followed ORIGIN is not all here.
         if self._next_place == 0 and event.seq != 1:
             self._forget(ORIGIN)
         if len(self._events) == self._size:
@@ -31,9 +36,9 @@ class Ring:
             self.cursor = event.id
 
     def after(self, cursor: str, limit: int) -> tuple[list[Event], bool] | None:
-        """Up to ``limit`` events that follow the cursor and whether they are all; None where the ring does not hold it.
+        """Return up to ``limit`` events after the cursor and whether those are all; None if the ring does not hold it.
 
-        A page ends with an event that is a cursor, so that reading can go on behind it.
+        A page ends with an event that is a cursor, so that the next page can begin after it.
         """
         place = self._place_after.get(cursor)
         if place is None:
@@ -45,11 +50,14 @@ class Ring:
         return events, place + len(events) == self._next_place
 
     def seq(self, cursor: str) -> int | None:
-        """The sequence number of a cursor the ring holds, None for any other."""
+        """Return the sequence number of a cursor that the ring holds, None for any other."""
         return self._seq.get(cursor)
 
     def rate(self, now: float, seconds: float = 10) -> float:
-        """Events a second over the last ``seconds``, or over the time that the ring reaches back; ``now`` is in Unix seconds."""
+        """Return the events a second over the last ``seconds``, or over as many as the ring reaches back.
+
+        ``now`` is in Unix seconds.
+        """
         start = (now - seconds) * 1000
         recent = [event.order[0] for event in takewhile(lambda event: event.order[0] > start, reversed(self._events))]
         if len(recent) == self._size:
@@ -57,7 +65,7 @@ class Ring:
         return len(recent) / seconds
 
     def _forget_oldest(self) -> None:
-        # The cursor before the forgotten event goes with it: what follows that cursor is no longer complete.
+        # The cursor before the oldest event goes with it: what the ring holds after that cursor is no longer complete.
         cursor, place = next(iter(self._place_after.items()))
         if place == self._next_place - len(self._events):
             self._forget(cursor)

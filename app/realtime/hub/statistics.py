@@ -203,16 +203,15 @@ class Statistics:
         """Stop counting a client that was served over this transport."""
         self.clients[transport].add(-1)
 
-    def take_batch(self, events: Sequence[Event], late: bool) -> None:
+    def take_batch(self, events: Sequence[Event], live: bool) -> None:
         """Count a batch read from the log and dispatched; its gaps are not events of the log.
 
-        ``late`` is whether the age of its newest event says how far the process lags. It does not while the process reads
-        the retained events at its start.
+        ``live`` is false while the process reads the retained events at its start, whose age says nothing about its lag.
         """
         number = len([event for event in events if event.seq])
         self.read.add(number)
         self.batches.observe(number)
-        if late:
+        if live:
             self.log_lag.set(max(0.0, time() - events[-1].order[0] / 1000))
 
     def take_price(self, at: float) -> None:

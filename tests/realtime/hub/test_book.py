@@ -1,5 +1,5 @@
 from app.realtime.hub.book import PriceBook
-from tests.building import alert_event, cursor, gap_event, numbers, price_event, ready_event
+from tests.building import alert_event, gap_event, numbers, price_event, ready_event
 
 
 def test_the_newest_price_of_each_pair_is_known() -> None:
@@ -14,7 +14,6 @@ def test_the_newest_price_of_each_pair_is_known() -> None:
 def test_a_pair_without_a_price_has_none() -> None:
     book = PriceBook(["EUR_USD"])
     assert book.newest("EUR_USD") is None
-    assert book.payload("EUR_USD") is None
     assert book.newest("USD_JPY") is None
     assert book.snapshot(["EUR_USD", "USD_JPY"]) == []
 
@@ -33,16 +32,6 @@ def test_what_is_no_price_changes_nothing() -> None:
     for event in (alert_event(2), ready_event(3), gap_event(9)):
         book.apply(event)
     assert book.newest("EUR_USD") is price
-
-
-def test_a_payload_is_what_clients_were_sent() -> None:
-    book = PriceBook(["EUR_USD"])
-    book.apply(price_event(7, bid="1.09450"))
-    payload = book.payload("EUR_USD")
-    assert payload is not None
-    assert list(payload) == ["id", "instrument", "price", "source", "timestamp"]
-    assert payload["id"] == cursor(7)
-    assert payload["price"]["bid"] == "1.09450"
 
 
 def test_a_snapshot_has_the_pairs_that_have_a_price_oldest_first() -> None:

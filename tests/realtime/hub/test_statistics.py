@@ -341,8 +341,8 @@ async def test_the_end_of_a_hub_is_one_line_of_what_it_did(valkey_url: str, capl
         flooding = on.listen("EUR_USD")
         await on.publish(tick())
         on.hub.cut(flooding.client, "flooding")
-    [line] = [record.getMessage() for record in caplog.records if record.getMessage().startswith("so far")]
-    assert line == "so far: 1 clients, 1 events delivered, 0 prices conflated, 0 gaps, 1 cut off (flooding)"
+    [line] = [record.getMessage() for record in caplog.records if "stopped" in record.getMessage()]
+    assert line == "the hub has stopped: 1 clients, 1 events delivered, 0 prices conflated, 0 gaps, 1 cut off (flooding)"
 
 
 async def test_a_polling_client_that_changes_over_is_counted_where_it_is(valkey_url: str) -> None:
