@@ -1,4 +1,4 @@
-"""The trading days of all pairs, kept at hand: prices are shown with their change of the day without asking the database."""
+"""Keep the trading days of all pairs in memory, so that prices show their change of the day without a query each."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ _logger = logging.getLogger(__name__)
 
 
 async def keep_trading_days(prices: PriceView, candles: Candles, pairs: TrackedPairs) -> None:
-    """Read the days from the database every few seconds until cancelled. While it is away the days stay as they are."""
+    """Read the days from the database every few seconds, until cancelled. While it does not answer, keep the last ones."""
     answered = True
     while True:
         try:

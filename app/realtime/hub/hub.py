@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from app.errors import InvalidCursor, NotReady, TooManyClients
 from app.market.clock import parse_time, rfc3339, utc_now
@@ -15,9 +15,9 @@ from app.realtime.hub.book import PriceBook
 from app.realtime.hub.follower import Follower
 from app.realtime.hub.frames import Framing
 from app.realtime.hub.replay import Replays
-from app.realtime.hub.ring import Ring
+from app.realtime.hub.ring import Held, Ring
 from app.realtime.hub.signs import Signs
-from app.realtime.hub.statistics import CutReason, Refusal, Resume, Statistics, StatisticsTable
+from app.realtime.hub.statistics import CutReason, Refusal, Resume, Statistics, StatisticsTable, Transport
 from app.realtime.hub.subscription import NOTHING_YET, Bounds, Interest, Subscription, Wrap
 from app.realtime.log.log import EventLog
 
@@ -25,17 +25,6 @@ _logger = logging.getLogger(__name__)
 
 _TIME = b'"time":"'
 """What the market time of a price stands behind: decoding all of it takes four times as long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A cursor that can be resumed from: the log holds every event after it.
-
-    ``seq`` is its sequence number; that of the next event is one more, or events are missing.
-    """
-
-    cursor: str
-    seq: int
 
 
 class Hub:
@@ -156,7 +145,7 @@ class Hub:
         beat = Event(self.cursor, cursor_order(self.cursor), 1, EventType.HEARTBEAT, (), body, body)
         for client in list(self.clients):
             up_to_date = self._audiences.of(client) is not None and not client.is_behind
-            if client.transport == "sse" and up_to_date:
+            if client.transport == Transport.SSE and up_to_date:
                 client.send_frame(client.framing.event(beat))
 
     # --------------------------------------------------------------- dispatch
@@ -368,7 +357,7 @@ class Hub:
             if not before.follows:
                 self._audiences.leave(client)
             assert self._tasks is not None
-            self._tasks.create_task(self._replays.run(client, held.cursor, held.seq), name=f"replay to {client.name}")
+            self._tasks.create_task(self._replays.run(client, held), name=f"replay to {client.name}")
             return
         if client.replaying:
             live = self._audiences.of(client)

@@ -8,7 +8,7 @@ from app.errors import LogUnavailable
 from app.realtime.contract.event import Event, EventType
 from app.realtime.hub.audience import Audiences
 from app.realtime.hub.follower import Follower
-from app.realtime.hub.ring import Ring
+from app.realtime.hub.ring import Held, Ring
 from app.realtime.hub.statistics import CutReason
 from app.realtime.hub.subscription import Subscription
 from app.realtime.log.log import EventLog
@@ -48,17 +48,17 @@ class Replays:
         self._go_live = go_live
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def run(self, client: Subscription, cursor: str, seq: int) -> None:
-        """Send a client what follows the cursor, whose sequence number is ``seq``, then let it go live."""
+    async def run(self, client: Subscription, held: Held) -> None:
+        """Send a client what follows a cursor, then let it go live."""
         try:
-            await self._catch_up(client, cursor, seq)
+            await self._catch_up(client, held)
         except Exception:
             # This runs in the hub's task group: an exception would end the hub, and with it every client.
             _logger.exception("replaying to client %s failed", client.name)
             client.cut(CutReason.REPLAY_FAILED)
 
-    async def _catch_up(self, client: Subscription, cursor: str, seq: int) -> None:
-        reader = self._log.reader(cursor, seq)
+    async def _catch_up(self, client: Subscription, held: Held) -> None:
+        reader = self._log.reader(held.cursor, held.seq)
         lost = False
         while client in self._audiences:
             # After an outage all clients resume at once. Taking turns, they do not delay the live events of the others.

@@ -1,9 +1,21 @@
 """The ring: the most recent events in memory, from which most clients resume without a query to Redis."""
 
 from collections import deque
+from dataclasses import dataclass
 from itertools import islice, takewhile
 
 from app.realtime.contract.event import ORIGIN, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A cursor that can be resumed from: the log holds every event after it.
+
+    ``seq`` is its sequence number; that of the next event is one more, or events are missing.
+    """
+
+    cursor: str
+    seq: int
 
 
 class Ring:

@@ -1,4 +1,4 @@
-"""Redis beside the log: the figures that jobs compute, under keys that people look at, and the state of Redis itself.
+"""The cache in Redis: the figures that jobs compute, under keys that operators look at, and the state of Redis itself.
 
 Keys: ``metrics:EUR_USD`` holds a ``PairMetrics``, ``correlation:matrix`` a ``CorrelationMatrix`` and ``best_pairs`` a
 ``BestPairs``, all as JSON.
@@ -25,51 +25,51 @@ Section = dict[str, str | int | bool]
 
 
 METRICS_TTL = 3600
-"""Seconds that measures live for, from one hourly job to the next."""
+"""Lifetime of the measures in seconds, from one hourly job to the next."""
 
 CORRELATION_TTL = 86_400
-"""Seconds that correlations live for, from one daily job to the next."""
+"""Lifetime of the correlations in seconds, from one daily job to the next."""
 
-_GRACE = 600  # what a job replaces is not to vanish before the job is done
+_GRACE = 600  # figures must not expire while the job that replaces them is running
 
 
 class Cache:
-    """The figures in Redis, and what ``cache/stats`` and ``server_stats`` tell about it."""
+    """The figures in Redis, and the state of Redis for ``cache/stats`` and ``server_stats``."""
 
     def __init__(self, redis: Redis, pairs: TrackedPairs) -> None:
         self._redis = redis
         self._pairs = pairs
 
     async def put_metrics(self, metrics: Mapping[str, PairMetrics]) -> None:
-        """Keep measures by the names of their pairs. Raises LogUnavailable."""
+        """Store measures, by the names of their pairs. Raises LogUnavailable."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for pair, figures in metrics.items():
                 pipeline.set(f"metrics:{pair}", figures.model_dump_json(), ex=METRICS_TTL + _GRACE)
             await ask(pipeline.execute())
 
     async def metrics(self, pairs: Sequence[str]) -> dict[str, PairMetrics]:
-        """The measures of those of the pairs that have some. Raises LogUnavailable."""
+        """Return the measures of those of the pairs that have some. Raises LogUnavailable."""
         found = await ask(self._redis.mget([f"metrics:{pair}" for pair in pairs]))
         read = {pair: _read(PairMetrics, text) for pair, text in zip(pairs, found, strict=True)}
         return {pair: figures for pair, figures in read.items() if figures is not None}
 
     async def put_correlations(self, matrix: CorrelationMatrix, best: BestPairs) -> None:
-        """Keep a matrix and the ranking that follows from it. Raises LogUnavailable."""
+        """Store a matrix and the ranking computed from it. Raises LogUnavailable."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.set("correlation:matrix", matrix.model_dump_json(), ex=CORRELATION_TTL + _GRACE)
             pipeline.set("best_pairs", best.model_dump_json(), ex=CORRELATION_TTL + _GRACE)
             await ask(pipeline.execute())
 
     async def matrix(self) -> CorrelationMatrix | None:
-        """The newest matrix, None where there is none. Raises LogUnavailable."""
+        """Return the newest matrix, None if there is none. Raises LogUnavailable."""
         return _read(CorrelationMatrix, await ask(self._redis.get("correlation:matrix")))
 
     async def best_pairs(self) -> BestPairs | None:
-        """The newest ranking, None where there is none. Raises LogUnavailable."""
+        """Return the newest ranking, None if there is none. Raises LogUnavailable."""
         return _read(BestPairs, await ask(self._redis.get("best_pairs")))
 
     async def stats(self) -> dict[str, Section]:
-        """Sections ``redis``, ``memory``, ``stats`` and ``keys``; the last three are empty while Redis does not answer."""
+        """Return the sections ``redis``, ``memory``, ``stats`` and ``keys``, the last three empty if Redis does not answer."""
         try:
             info = await ask(self._redis.info())
             keys = await self._keys()
@@ -109,11 +109,11 @@ class Cache:
 
 
 def _read(model: type[_M], text: bytes | None) -> _M | None:
-    """What a key holds; None where it holds nothing, or what another version or another program wrote."""
+    """Parse the value of a key. Return None if it is missing, or was written by another version or another program."""
     if text is None:
         return None
     try:
         return model.model_validate_json(text)
     except ValidationError:
-        _logger.warning("a key of the cache holds no %s and is passed over", model.__name__)
+        _logger.warning("ignoring a key of the cache: not a valid %s", model.__name__)
         return None

@@ -9,16 +9,17 @@ from redis.asyncio.client import PubSub
 from app.realtime.log.log import ask
 
 _WAIT = 1.0
+"""Seconds to wait for a message at a time."""
 
 
 class Channels:
-    """A subscription to channels. What is published while it is away is lost: that is how Redis pub/sub works."""
+    """A subscription to channels. Redis pub/sub loses what is published while it is not connected."""
 
     def __init__(self, pubsub: PubSub) -> None:
         self._pubsub = pubsub
 
     async def receive(self) -> tuple[str, bytes] | None:
-        """The next message as channel and body, None where none came for a second. Raises LogUnavailable."""
+        """Return the next message as channel and body, None if none arrives within a second. Raises LogUnavailable."""
         message = await ask(self._pubsub.get_message(ignore_subscribe_messages=True, timeout=_WAIT))
         return None if message is None else (message["channel"].decode(), message["data"])
 

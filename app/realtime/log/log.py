@@ -1,7 +1,7 @@
-"""The log: one ordered Redis stream that every event goes through once.
+"""The log: one ordered Redis stream that every event passes through once.
 
 Keys: ``fx:events`` is the stream, ``fx:seq`` the last sequence number, ``price:EUR_USD`` the newest payload of a pair and
-``fx:publisher:…`` what a publisher wrote last. An entry has the fields ``n`` (sequence number), ``t`` (type) and ``d``
+``fx:publisher:…`` the last batch of a publisher. An entry has the fields ``n`` (sequence number), ``t`` (type) and ``d``
 (payload).
 """
 
@@ -28,8 +28,8 @@ _ANSWER_WITHIN = 5.0
 
 _logger = logging.getLogger(__name__)
 
-# A batch that was written but whose answer was lost on the way is sent again under its number, and not written twice.
-# One that a broken network held back until its publisher had long gone on is not written either.
+# Publishing is idempotent. A batch whose answer was lost is sent again under its number, and gets the ids that it has. A batch
+# older than the publisher's last, which a network may deliver long after the publisher gave it up, is not written.
 _PUBLISH = """
 local last = redis.call('HMGET', KEYS[3], 'batch', 'ids')
 local ids = {}
@@ -53,8 +53,8 @@ redis.call('EXPIRE', KEYS[3], ARGV[4])
 return ids
 """
 
-# Ids come from the server's clock. Where that was set back and the stream was lost, they would fall behind what clients
-# have seen; one entry at an id of our own lifts the stream past it.
+# Redis takes ids from its clock. If the stream is lost and the clock is behind, new ids would be lower than those that
+# clients have seen. One entry with an explicit id lifts the stream past them.
 _ADVANCE = """
 local function order(id) return string.match(id, '(%d+)-(%d+)') end
 local last = '0-0'
@@ -73,9 +73,9 @@ return redis.call('XADD', KEYS[2], string.format('%.0f-%.0f', ms, number + 1), '
 
 @asynccontextmanager
 async def open_redis(url: str) -> AsyncGenerator[Redis]:
-    """A client of the Redis or Valkey at the URL, closed on leaving. It connects when it is first used.
+    """Open a client of the Redis or Valkey at the URL, and close it on leaving. It connects when it is first used.
 
-    Raises ConfigurationError for what is no such URL.
+    Raises ConfigurationError for an invalid URL.
     """
     try:
         client = Redis.from_url(
@@ -85,7 +85,7 @@ async def open_redis(url: str) -> AsyncGenerator[Redis]:
             retry=Retry(NoBackoff(), 1),
             health_check_interval=30,
         )
-        # Reads the options in the URL; nothing connects yet.
+        # Validates the options in the URL. This does not connect.
         client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     except (RedisError, TypeError, ValueError):
         raise ConfigurationError("REDIS_URL: not a URL of Redis: redis://, rediss:// or unix:// is needed") from None
@@ -96,18 +96,18 @@ async def open_redis(url: str) -> AsyncGenerator[Redis]:
 
 
 async def ask(answer: Awaitable[Any]) -> Any:
-    """What Redis answers within five seconds. Raises LogUnavailable where it does not."""
+    """Await an answer of Redis, for five seconds at most. Raises LogUnavailable."""
     task = asyncio.current_task()
     cancelled_before = task.cancelling() if task is not None else 0
     failure: Exception | None = None
     answered = None
     try:
-        # redis-py bounds each step. A server that hangs makes it take several: connecting, a health check, the question.
+        # The timeouts of redis-py are for each step, and a command may take several: connect, health check, command.
         async with asyncio.timeout(_ANSWER_WITHIN):
             answered = await answer
     except (RedisError, OSError, TimeoutError) as error:
         failure = error
-    # Python 3.11's ``wait_for``, which redis-py writes with, forgets a cancellation that comes as the write ends.
+    # redis-py writes through asyncio.wait_for, which in Python 3.11 swallows a cancellation that arrives as the write ends.
     if task is not None and task.cancelling() > cancelled_before:
         raise asyncio.CancelledError
     if failure is not None:
@@ -116,7 +116,7 @@ async def ask(answer: Awaitable[Any]) -> Any:
 
 
 async def answers(url: str) -> bool:
-    """True where a server at the URL answers and has loaded its data."""
+    """Return whether a server at the URL answers and has loaded its data."""
     async with open_redis(url) as client:
         try:
             await ask(client.ping())
@@ -126,17 +126,17 @@ async def answers(url: str) -> bool:
 
 
 async def shut_down(url: str) -> None:
-    """Ask the server at the URL to save and end, and wait until it has. Raises LogUnavailable where none answers."""
+    """Shut down the server at the URL, which saves its data, and wait until it has. Raises LogUnavailable if none answers."""
     async with open_redis(url) as client:
-        await ask(client.ping())  # redis-py takes a server that is not there for one that has shut down
+        await ask(client.ping())  # without a server ``shutdown`` succeeds: redis-py takes a lost connection for its answer
         await ask(client.shutdown())
 
 
 class EventLog:
-    """The stream of events: appended to by publishers, read by one reader per process and by those who resume."""
+    """The stream of events: publishers append to it, one reader per process and replays read it."""
 
     def __init__(self, redis: Redis, retained: int = 100_000, price_ttl: int = 300) -> None:
-        """``retained`` is about how many events are kept, ``price_ttl`` the life of a ``price:`` key in seconds."""
+        """``retained`` is roughly how many events are kept, ``price_ttl`` the lifetime of a ``price:`` key in seconds."""
         self._redis = redis
         self.retained = retained
         self.price_ttl = price_ttl
@@ -144,15 +144,18 @@ class EventLog:
         self._advance = redis.register_script(_ADVANCE)
 
     def publisher(self) -> "Publisher":
-        """A publisher of its own, whose batches are written once each."""
+        """Return a new publisher, whose batches are written exactly once."""
         return Publisher(self)
 
     def reader(self, cursor: str = ORIGIN, seq: int | None = None) -> "LogReader":
-        """A reader that goes on after the cursor, whose sequence number is ``seq`` where it is known."""
+        """Return a reader that begins after the cursor; ``seq`` is the cursor's sequence number, if known."""
         return LogReader(self, cursor, seq)
 
     async def append(self, publisher: str, batch: int, drafts: Sequence[Draft]) -> list[str]:
-        """Write a batch in one atomic step; give the ids. The same batch again gives the same ids. Raises LogUnavailable."""
+        """Append a batch in one atomic step and return its ids; for a batch that was appended before, the same ids.
+
+        ``batch`` rises with each batch of a publisher. Raises LogUnavailable.
+        """
         keys = [_SEQUENCE, _STREAM, f"fx:publisher:{publisher}"]
         arguments: list[str | int | bytes] = [batch, self.retained, self.price_ttl, _PUBLISHER_TTL]
         for draft in drafts:
@@ -163,7 +166,10 @@ class EventLog:
         return [id.decode() for id in ids]
 
     async def read(self, cursor: str, count: int, block_ms: int | None = None) -> list[tuple[str, dict[bytes, bytes]]]:
-        """Up to ``count`` raw entries after the cursor, waiting up to ``block_ms`` for the first. Raises LogUnavailable."""
+        """Return up to ``count`` raw entries after the cursor, waiting up to ``block_ms`` for the first.
+
+        Raises LogUnavailable.
+        """
         answer = await ask(self._redis.xread({_STREAM: cursor}, count=count, block=block_ms))
         if not answer:
             return []
@@ -171,17 +177,20 @@ class EventLog:
         return [(id.decode(), fields) for entries in streams for id, fields in _flat(entries)]
 
     async def sequence_of(self, cursor: str) -> int | None:
-        """The sequence number of the entry with exactly this id; None where the log does not hold it. Raises LogUnavailable."""
+        """Return the sequence number of the entry with this id, None if the log does not hold it. Raises LogUnavailable."""
         entries = await ask(self._redis.xrange(_STREAM, cursor, cursor))
         return _number(entries[0][1]) if entries else None
 
     async def tail(self) -> str:
-        """The id of the newest entry, ORIGIN for an empty log. Raises LogUnavailable."""
+        """Return the id of the newest entry, ORIGIN for an empty log. Raises LogUnavailable."""
         entries = await ask(self._redis.xrevrange(_STREAM, count=1))
         return entries[0][0].decode() if entries else ORIGIN
 
     async def size(self) -> tuple[int, int | None]:
-        """How many entries the log holds, and the bytes that they take, None where Redis does not tell. Raises LogUnavailable."""
+        """Return how many entries the log holds and how many bytes they take, None if Redis refuses MEMORY USAGE.
+
+        Raises LogUnavailable.
+        """
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.xlen(_STREAM)
             pipeline.memory_usage(_STREAM)
@@ -191,28 +200,28 @@ class EventLog:
         return length, used if isinstance(used, int) else None
 
     async def starts_at_the_beginning(self) -> bool:
-        """True while nothing was ever trimmed, so that ORIGIN can be resumed from. Raises LogUnavailable."""
+        """Return whether the log holds every event ever published, so that ORIGIN can be resumed from. Raises LogUnavailable."""
         entries = await ask(self._redis.xrange(_STREAM, count=1))
         if not entries:
             return not await ask(self._redis.exists(_SEQUENCE))
         return _number(entries[0][1]) == 1
 
     async def advance_past(self, cursor: str) -> None:
-        """Make sure that new entries get ids above the cursor. Raises LogUnavailable."""
+        """Make sure that the ids of new entries are above the cursor. Raises LogUnavailable."""
         data = b'{"node":"","role":"log","timestamp":"%s"}' % rfc3339(utc_now()).encode()
         await ask(self._advance(keys=[_SEQUENCE, _STREAM], args=[cursor, data]))
 
     async def ping(self) -> None:
-        """Raises LogUnavailable where Redis does not answer."""
+        """Ping Redis. Raises LogUnavailable."""
         await ask(cast(Awaitable[Any], self._redis.ping()))
 
     async def reconnect(self) -> None:
-        """Drop every connection to Redis; the next question opens a new one."""
+        """Drop every connection to Redis; the next command opens a new one."""
         await self._redis.connection_pool.disconnect(inuse_connections=True)
 
 
 class Publisher:
-    """Writes batches to the log, each exactly once, also where Redis goes away and comes back meanwhile."""
+    """Appends batches to the log, each exactly once, even if Redis goes away and comes back meanwhile."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -221,9 +230,10 @@ class Publisher:
         self._one_at_a_time = asyncio.Lock()
 
     async def publish(self, drafts: Sequence[Draft], patience: float = 2.0) -> list[str]:
-        """Write the events together and give their ids, trying for ``patience`` seconds. Raises LogUnavailable.
+        """Append the events as one batch and return their ids, retrying with backoff for ``patience`` seconds.
 
-        After LogUnavailable nobody knows whether the batch was written; the same call again would be another batch.
+        Raises LogUnavailable. Whether the batch was written is not known then, and another call is another batch. Batches of
+        one publisher wait for each other.
         """
         if not drafts:
             return []
@@ -242,24 +252,25 @@ class Publisher:
 
 
 class LogReader:
-    """Reads the log from a cursor on and proves by the sequence numbers that nothing is missing."""
+    """Reads the log from a cursor and proves by the sequence numbers that nothing is missing."""
 
     def __init__(self, log: EventLog, cursor: str, seq: int | None) -> None:
         self._log = log
         self.cursor = cursor
         self._seq = seq
-        self.malformed = 0
 
     async def read(self, count: int = 512, block_ms: int | None = None) -> list[Event]:
-        """The next events, with a gap event in every hole; empty where there are none yet. Raises LogUnavailable."""
+        """Return the next events, none if there are none yet. Where events are missing, a gap event stands for them.
+
+        An entry that is no event is skipped with a warning. Raises LogUnavailable.
+        """
         events: list[Event] = []
         for id, fields in await self._log.read(self.cursor, count, block_ms):
             try:
                 event = Event.from_entry(id, int(fields[b"n"]), fields[b"t"].decode(), fields[b"d"])
             except (KeyError, ValueError, TypeError):
-                # Somebody else wrote to the stream. Its number, if any, is not ours: what follows decides about gaps.
-                self.malformed += 1
-                _logger.warning("entry %s of the log cannot be read and is passed over", id)
+                # Another program wrote to the stream. Do not trust a number that it has: the next event shows any gap.
+                _logger.warning("skipping entry %s of the log: not an event", id)
                 self.cursor = id
                 continue
             if self._seq is not None and event.seq != self._seq + 1:
@@ -270,11 +281,11 @@ class LogReader:
 
 
 def _number(fields: Mapping[bytes, bytes]) -> int | None:
-    """The sequence number of an entry; None for one that somebody else wrote."""
+    """Return the sequence number of an entry, None if another program wrote it."""
     number = fields.get(b"n", b"")
     return int(number) if number.isdigit() else None
 
 
 def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """RESP3 nests a stream's entries one list deeper than RESP2 does."""
+    """Return the entries of a stream. RESP3 nests them one list deeper than RESP2."""
     return cast(list[tuple[bytes, dict[bytes, bytes]]], entries[0] if entries and isinstance(entries[0], list) else entries)

@@ -1,1 +1,1 @@
-"""What the gateway tells about itself and its clients."""
+"""What the gateway reports about itself and its clients."""

@@ -1,4 +1,4 @@
-"""What the gateway counts, as Prometheus and those who speak its formats read it.
+"""The statistics of the gateway in the exposition formats of Prometheus.
 
 Formats: Prometheus text 0.0.4 and OpenMetrics 1.0. Names: https://prometheus.io/docs/practices/naming/
 """
@@ -18,7 +18,7 @@ _By = Mapping[str, Number]
 
 
 def exposition(hub: Hub, accept: str) -> tuple[bytes, str]:
-    """The figures of all workers, and their content type: what the ``Accept`` header prefers of the formats there are."""
+    """Return the metrics of all workers and their content type, in the format that the ``Accept`` header prefers."""
     registry = CollectorRegistry()
     registry.register(_HubCollector(hub))
     encode, content_type = choose_encoder(accept)
@@ -26,7 +26,7 @@ def exposition(hub: Hub, accept: str) -> tuple[bytes, str]:
 
 
 class _HubCollector(Collector):
-    """Reads the statistics of all workers, and the last signs of the feed and of the recorder, when it is asked."""
+    """Collects the statistics of all workers, and the last heartbeats of the feed and of the recorder, at each scrape."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -41,71 +41,92 @@ class _HubCollector(Collector):
         yield from self._recorder()
 
     def _clients(self) -> Iterator[Metric]:
-        clients = GaugeMetricFamily("fx_clients", "Streaming clients.", labels=["transport", "worker"])
+        clients = GaugeMetricFamily("fx_clients", "Number of connected streaming clients.", labels=["transport", "worker"])
         for worker, row in self._workers():
             for transport, number in row.clients.items():
                 clients.add_metric([transport, worker], number.value)
         yield clients
-        yield GaugeMetricFamily("fx_clients_limit", "Streaming clients that are served at once.", value=self._hub.max_clients)
-        yield self._gauge("fx_subscriptions", "Pairs followed, summed over clients.", lambda row: row.subscriptions)
-        yield self._gauge("fx_lagging_clients", "Clients that cannot take what is sent at its pace.", lambda row: row.lagging)
-        yield self._gauge("fx_buffered_bytes", "Bytes that wait for clients that lag or fetch.", lambda row: row.buffered)
-        yield self._counters("fx_connections", "Clients taken in.", "transport", lambda row: row.connections)
-        yield self._counters("fx_refused_clients", "Clients not taken in.", "reason", lambda row: row.refused)
-        yield self._counters("fx_cut_off_clients", "Clients cut off.", "reason", lambda row: row.cut_off)
+        yield GaugeMetricFamily("fx_clients_limit", "Maximum number of connected streaming clients.", value=self._hub.max_clients)
+        yield self._gauge("fx_subscriptions", "Number of subscribed pairs, summed over clients.", lambda row: row.subscriptions)
+        yield self._gauge(
+            "fx_lagging_clients", "Number of clients that read more slowly than events are sent.", lambda row: row.lagging
+        )
+        yield self._gauge("fx_buffered_bytes", "Bytes buffered for clients that lag or poll.", lambda row: row.buffered)
+        yield self._counters("fx_connections", "Total streaming clients accepted.", "transport", lambda row: row.connections)
+        yield self._counters("fx_refused_clients", "Total streaming clients refused.", "reason", lambda row: row.refused)
+        yield self._counters("fx_cut_off_clients", "Total streaming clients cut off.", "reason", lambda row: row.cut_off)
 
     def _delivery(self) -> Iterator[Metric]:
         yield self._counters(
-            "fx_deliveries", "Events handed to clients, each counted for each client.", "transport", lambda row: row.deliveries
+            "fx_deliveries", "Total events sent, counted once for each client.", "transport", lambda row: row.deliveries
         )
-        yield self._counter("fx_sent_bytes", "Bytes in which events and answers went to streaming clients.", lambda row: row.sent)
+        yield self._counter("fx_sent_bytes", "Total bytes of events and answers sent to streaming clients.", lambda row: row.sent)
         latency = HistogramMetricFamily(
             "fx_delivery_latency_seconds",
-            "Time from the entry of an event into the log until it is handed to a client, by delivery.",
+            "Time from the publication of an event in the log until it is sent to a client, observed for each delivery.",
             labels=["transport"],
         )
         for transport in self._hub.statistics.latency:
             latency.add_metric([transport], *_buckets([row.latency[transport] for row in self._rows]))
         yield latency
         age = HistogramMetricFamily(
-            "fx_price_age_seconds", "Time from the market until it is sent, of the newest price of each batch."
+            "fx_price_age_seconds", "Time from the market time of the newest price of a batch until the batch is sent."
         )
         age.add_metric([], *_buckets([row.price_age for row in self._rows]))
         yield age
         yield self._counter(
-            "fx_conflated_prices", "Prices that newer ones replaced before a client took them.", lambda row: row.conflated
+            "fx_conflated_prices", "Total prices replaced by newer ones before a client read them.", lambda row: row.conflated
         )
 
     def _log(self) -> Iterator[Metric]:
-        yield self._by_worker(CounterMetricFamily, "fx_log_events_read", "Events read from the log.", lambda row: row.read)
-        batches = HistogramMetricFamily("fx_log_batch_events", "Events read at once.")
+        yield self._by_worker(CounterMetricFamily, "fx_log_events_read", "Total events read from the log.", lambda row: row.read)
+        batches = HistogramMetricFamily("fx_log_batch_events", "Number of events in a batch read from the log.")
         batches.add_metric([], *_buckets([row.batches for row in self._rows]))
         yield batches
         yield self._by_worker(
-            GaugeMetricFamily, "fx_log_lag_seconds", "Age of the newest event when it was read.", lambda row: row.log_lag
+            GaugeMetricFamily,
+            "fx_log_lag_seconds",
+            "Age of the newest event when it was read from the log.",
+            lambda row: row.log_lag,
         )
         yield self._by_worker(
             GaugeMetricFamily,
             "fx_log_behind_events",
-            "Events in the log and not read yet when they were last compared.",
+            "Number of events in the log that the worker had not read at its last heartbeat.",
             lambda row: row.log_behind,
         )
-        yield self._by_worker(CounterMetricFamily, "fx_log_gaps", "Holes met in the log.", lambda row: row.gaps)
-        yield self._counters("fx_resumes", "Cursors that streaming clients came back with.", "outcome", lambda row: row.resumes)
+        yield self._by_worker(
+            CounterMetricFamily, "fx_log_gaps", "Total gaps found in the log, where events were lost.", lambda row: row.gaps
+        )
+        yield self._counters(
+            "fx_resumes",
+            "Total resumes, by where the events after the client's cursor were found.",
+            "outcome",
+            lambda row: row.resumes,
+        )
 
     def _processes(self) -> Iterator[Metric]:
-        yield self._by_worker(CounterMetricFamily, "fx_process_cpu_seconds", "Processor time used.", lambda row: row.cpu)
         yield self._by_worker(
-            GaugeMetricFamily, "fx_process_resident_memory_bytes", "Memory that is resident.", lambda row: row.memory
+            CounterMetricFamily, "fx_process_cpu_seconds", "Total user and system CPU time spent.", lambda row: row.cpu
         )
         yield self._by_worker(
-            GaugeMetricFamily, "fx_event_loop_lag_seconds", "How late the event loop was last.", lambda row: row.loop_lag
+            GaugeMetricFamily, "fx_process_resident_memory_bytes", "Resident memory size.", lambda row: row.memory
+        )
+        yield self._by_worker(
+            GaugeMetricFamily,
+            "fx_event_loop_lag_seconds",
+            "Time by which the last periodic wake-up of the event loop was late.",
+            lambda row: row.loop_lag,
         )
 
     def _feed(self) -> Iterator[Metric]:
-        active = GaugeMetricFamily("fx_feed_source_active", "1 for the source that prices come from.", labels=["source"])
+        active = GaugeMetricFamily(
+            "fx_feed_source_active",
+            "Whether prices come from this source (1 or 0).",
+            labels=["source"],
+        )
         dropped = CounterMetricFamily(
-            "fx_feed_dropped_quotes", "Quotes that the feed did not pass on, since it began.", labels=["reason"]
+            "fx_feed_dropped_quotes", "Total quotes that the feed received and did not publish.", labels=["reason"]
         )
         if self._hub.signs.feed is not None:
             for source, state in self._hub.signs.feed.sources.items():
@@ -116,9 +137,13 @@ class _HubCollector(Collector):
         yield dropped
 
     def _recorder(self) -> Iterator[Metric]:
-        events = GaugeMetricFamily("fx_recorder_behind_events", "Events that the recorder has not recorded yet.", labels=[])
-        seconds = GaugeMetricFamily("fx_recorder_behind_seconds", "Time of the log that is not recorded yet.", labels=[])
-        lost = CounterMetricFamily("fx_recorder_lost_events", "Events gone from the log before they were recorded.", labels=[])
+        events = GaugeMetricFamily(
+            "fx_recorder_behind_events", "Number of events in the log that are not recorded yet.", labels=[]
+        )
+        seconds = GaugeMetricFamily("fx_recorder_behind_seconds", "Time span of the log that is not recorded yet.", labels=[])
+        lost = CounterMetricFamily(
+            "fx_recorder_lost_events", "Total events trimmed from the log before they were recorded.", labels=[]
+        )
         if (lag := recorder_lag(self._hub)) is not None:
             events.add_metric([], lag.behind_events)
             seconds.add_metric([], lag.behind_ms / 1000)
@@ -126,7 +151,7 @@ class _HubCollector(Collector):
         yield from (events, seconds, lost)
 
     def _workers(self) -> Iterator[tuple[str, Statistics]]:
-        """The rows with the numbers that the workers go by."""
+        """Return the rows with the numbers of their workers, which count from 1."""
         return ((str(number), row) for number, row in enumerate(self._rows, 1))
 
     def _total(self, of: Callable[[Statistics], Number]) -> float:
@@ -158,7 +183,7 @@ class _HubCollector(Collector):
 
 
 def _buckets(histograms: Iterable[Histogram]) -> tuple[list[tuple[str, float]], float]:
-    """Histograms of the same bounds, added up as Prometheus has them: each bucket with all below it; and their sum."""
+    """Add up histograms of the same bounds. Return cumulative buckets, as Prometheus has them, and the sum."""
     together = list(histograms)
     counts = map(sum, zip(*(histogram.counts for histogram in together), strict=True))
     bounds = [*(str(float(bound)) for bound in together[0].bounds), "+Inf"]

@@ -1,6 +1,6 @@
-"""What a gateway process tells of its clients one by one, for operators: who lags worst, and who follows what.
+"""Reports on single clients, for operators: which lag most, and how many follow each pair.
 
-It is made at most once a second, and only while somebody asks for it; each process writes it on the board that all of them share.
+Each process writes its report to the board that all of them share, once a second and only while reports are being read.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from app.realtime.hub.subscription import Subscription
 from app.realtime.monitoring.board import Board, Place
 
 MOST_LAGGARDS = 10
-"""How many clients are told of."""
+"""Clients listed in a report."""
 
 _EVERY = 1.0
 _FRESH = 5.0
-"""Seconds after which a report says nothing of what is so now."""
+"""Seconds after which a report is out of date."""
 
 _SHOWN_OF_NAME = 8
-_LARGEST_LAGGARD = 400
+_LARGEST_LAGGARD = 400  # bytes of JSON
 _LARGEST_COUNT = 12
 
 
@@ -36,35 +36,33 @@ class Laggard(Message):
     """A streaming client that is behind the log, or is being sent what it missed."""
 
     client: str = Field(
-        description="How its name in the gateway's log begins. All of it would be a key to a Socket.IO session, and is not told",
+        description="The start of its name in the gateway's log. The whole name would give access to a Socket.IO session",
         examples=["Zt4kXh0a"],
     )
     transport: Transport
     worker: int = Field(ge=1, description="The worker that serves it", examples=[1])
     lagging_ms: int = Field(
-        ge=0, description="Milliseconds for which it has not taken what is sent at its pace; 0 where it does", examples=[5400]
+        ge=0, description="Milliseconds for which it has read more slowly than events are sent; 0 if it keeps up", examples=[5400]
     )
-    behind_ms: int = Field(
-        ge=0, description="Milliseconds of the log between where it stands and the newest event", examples=[5210]
-    )
+    behind_ms: int = Field(ge=0, description="Milliseconds of the log between its position and the newest event", examples=[5210])
     behind_events: int | None = Field(
-        description="Events of the log between the two; null where that lies too far back", examples=[104]
+        description="Events of the log between the two; null if its position is too far back to know", examples=[104]
     )
-    queued_bytes: int = Field(ge=0, description="Bytes that wait for it in the gateway", examples=[81920])
-    pairs: int = Field(ge=0, description="How many pairs it follows", examples=[20])
-    replaying: bool = Field(description="True while it is sent past events that it asked for")
+    queued_bytes: int = Field(ge=0, description="Bytes buffered for it in the gateway", examples=[81920])
+    pairs: int = Field(ge=0, description="Number of pairs that it follows", examples=[20])
+    replaying: bool = Field(description="True while past events are replayed to it")
     connected: TimeText
 
 
 class Report(Message):
-    """What a process tells of its clients."""
+    """The clients of one process, as operators see them."""
 
     laggards: list[Laggard] = Field(description="The worst first")
-    followers: list[int] = Field(description="How many clients follow each of the tracked pairs, in their order")
+    followers: list[int] = Field(description="Number of clients that follow each tracked pair, in the order of the pairs")
 
     @classmethod
     def of(cls, hub: Hub, worker: int) -> "Report":
-        """How the clients of a hub stand now."""
+        """Return a report on the clients that a hub serves now."""
         now, newest = time.monotonic(), cursor_order(hub.cursor)[0]
         behind = [client for client in hub.clients if client.is_behind]
         worst = nlargest(MOST_LAGGARDS, behind, key=lambda client: (client.lag(now), _behind_ms(hub, client, newest)))
@@ -72,12 +70,12 @@ class Report(Message):
 
     @staticmethod
     def capacity(pairs: int) -> int:
-        """The bytes that a report on so many pairs takes at most."""
+        """Return the most bytes that a report on ``pairs`` pairs can take."""
         return MOST_LAGGARDS * _LARGEST_LAGGARD + pairs * _LARGEST_COUNT
 
 
 def _followers(hub: Hub) -> list[int]:
-    # Clients with the same interest share one set of pairs, whose hash is known: this is one step for each of them.
+    # Clients with the same interest share one frozenset, which caches its hash: this is cheap even for many clients.
     sets = Counter(client.interest.pairs for client in hub.clients)
     followers = dict.fromkeys(hub.pairs.names, 0)
     for pairs, clients in sets.items():
@@ -102,32 +100,32 @@ def _laggard(hub: Hub, client: Subscription, worker: int, now: float, newest: in
 
 
 def _behind_ms(hub: Hub, client: Subscription, newest: int) -> int:
-    """Milliseconds of the log up to its newest event that a client is behind."""
+    """Return the milliseconds of the log between where a client stands and the newest event."""
     return max(0, newest - cursor_order(hub.position_of(client))[0])
 
 
 class Reports:
-    """The reports of all processes that serve this port."""
+    """The reports of all gateway processes that share a port."""
 
     def __init__(self, hub: Hub, place: Place | None = None) -> None:
-        """``place`` is where this process writes; without one it is alone."""
+        """``place`` is where this process writes. Without one it has a board of its own."""
         self._hub = hub
         self._place = place or Board.alone(Report.capacity(len(hub.pairs))).place()
 
     @property
     def board(self) -> Board:
-        """Where they stand."""
+        """The board that the reports are written to."""
         return self._place.board
 
     async def run(self) -> None:
-        """Report once a second while somebody asks for it, until cancelled."""
+        """Write a report every second while reports are being read, until cancelled."""
         while True:
             await asyncio.sleep(_EVERY)
             if self.board.is_asked_for:
                 self._write()
 
     def read(self) -> Mapping[int, Report]:
-        """The newest reports by the number of their worker. A worker that was not asked before has one in a second."""
+        """Return the newest reports by worker number. Other workers take a second to write their first one."""
         self.board.ask()
         if not self._place.holds_since(_EVERY):
             self._write()

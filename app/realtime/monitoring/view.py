@@ -1,4 +1,4 @@
-"""How prices and the state of the gateway are shown to whoever asks, over Socket.IO and REST alike."""
+"""Views of the hub's prices and state, for Socket.IO and REST alike."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from app.realtime.hub.statistics import Number
 from app.realtime.log.cache import Cache
 
 _DAILY_STALE_AFTER = 26 * 3600.0
-"""Seconds of open market in which a daily rate is followed by the next: a day, and time for that to be published."""
-
-
-_JSON = (b"false", b"true")
+"""Seconds of open market after which a daily rate is stale: a day, and some time for the next one to be published."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A price as it is shown, all but its age, and what that was made of. ``listed`` is its part of the list, left open."""
+    """A price as it is shown, except for its age and staleness, with the event and the trading day that it was made from.
+
+    ``listed`` is its member of ``AllPricesResponse.prices`` as JSON, without the end that those two go into.
+    """
 
     event: Event
     day: TradingDay | None
@@ -41,9 +41,9 @@ class _Shown:
 
 
 class PriceView:
-    """The book's prices with their age, their change in the trading day, and whether they are stale.
+    """The prices of the book with their age, their change in the trading day, and whether they are stale.
 
-    ``days`` are the trading days of the pairs by name, as far as they are known; whoever knows better replaces them.
+    ``days`` maps the names of pairs to their trading days, as far as those are known. Replace the mapping to update it.
     """
 
     def __init__(self, hub: Hub, stale_after: float) -> None:
@@ -59,7 +59,7 @@ class PriceView:
         self.days: Mapping[str, TradingDay] = {}
 
     def current(self, pair: CurrencyPair) -> bytes:
-        """The newest price of one pair: a ``PriceResponse`` as JSON. Raises NoPrice."""
+        """Return the newest price of one pair: a ``PriceResponse`` as JSON. Raises NoPrice."""
         shown = self._show(pair)
         if shown is None:
             raise NoPrice(f"No cached price for {pair.name}")
@@ -71,10 +71,10 @@ class PriceView:
         return orjson.dumps({**body, "id": shown.event.id, "timestamp": rfc3339(now)})
 
     def all(self) -> bytes:
-        """The newest price of every pair that has one: an ``AllPricesResponse`` as JSON.
+        """Return the newest price of every pair that has one: an ``AllPricesResponse`` as JSON.
 
-        This is asked for far more often than prices change: all but the ages is encoded once for each new price, and what is
-        asked for again in the same millisecond, in which no age changes, is answered the same.
+        Requests for this are far more frequent than prices. So everything except the ages is encoded once for each price,
+        and requests in the same millisecond, in which no age changes, get the same answer.
         """
         now = utc_now()
         moment, shown = (int(now.timestamp() * 1000), self._hub.cursor, self._hub.log_fault), self._show_all()
@@ -102,7 +102,7 @@ class PriceView:
         )
 
     def feed_state(self) -> str:
-        """``live`` while any price is fresh, ``stale`` where none is, ``none`` where there never was one."""
+        """Return ``live`` while any price is fresh, ``stale`` if none is, ``none`` if there has been no price."""
         now = utc_now()
         stale = [self._freshness(shown, now)[1] for shown in self._show_all()]
         if not stale:
@@ -110,12 +110,12 @@ class PriceView:
         return "stale" if all(stale) else "live"
 
     def _freshness(self, shown: _Shown, now: datetime) -> tuple[int, bool]:
-        """The age of a price in milliseconds, and whether it is stale."""
+        """Return the age of a price in milliseconds, and whether it is stale."""
         ms = now.timestamp() * 1000
         return max(0, int(ms - shown.time_ms)), ms > shown.stale_from_ms or shown.source in self._silent(now)
 
     def _silent(self, now: datetime) -> set[str]:
-        """The sources from which nothing comes though they should quote; all of them where the log cannot be followed."""
+        """Return the sources that are silent although their market is open; all of them while the log cannot be followed."""
         if self._hub.log_fault is not None:
             return {shown.source for shown in self._show_all()}
         return {source for source in self._hub.signs.silent if is_quoting(source, now)}
@@ -156,7 +156,7 @@ class PriceView:
 
 
 def _change(pair: CurrencyPair, figures: DayFigures) -> dict[str, str | float | None]:
-    """The figures of a trading day as they are sent."""
+    """Return the figures of a trading day as they are sent."""
 
     def text(price: Decimal | None) -> str | None:
         return None if price is None else str(pair.round(price))
@@ -173,7 +173,7 @@ def _change(pair: CurrencyPair, figures: DayFigures) -> dict[str, str | float | 
 
 
 async def server_stats(hub: Hub, cache: Cache) -> ServerStats:
-    """The clients of all processes that serve this port, and the state of Redis."""
+    """Return the totals over all gateway processes that share a port, and the state of Redis."""
     redis, rows = await cache.stats(), hub.statistics.table.rows
     clients = sum(row.client_count for row in rows)
     subscriptions = int(sum(row.subscriptions.value for row in rows))
@@ -201,10 +201,10 @@ def _totals(numbers: Sequence[Mapping[str, Number]]) -> dict[str, int]:
 
 
 def recorder_lag(hub: Hub) -> RecorderLag | None:
-    """How far the recorder was behind when it last said so."""
+    """Return how far the recorder was behind at its last heartbeat, None if it has sent none."""
     sign = hub.signs.recorder
     if sign is None:
         return None
-    # A sign is an event of the log itself, written after what it tells of.
+    # The heartbeat is an event of the log itself, after those whose recording it reports.
     behind_ms = cursor_order(hub.cursor)[0] - sign.order[0]
     return RecorderLag(behind_events=max(0, hub.seq - sign.seq), behind_ms=max(0, behind_ms), lost_events=sign.lost)

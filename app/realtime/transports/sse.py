@@ -15,21 +15,24 @@ from app.market.clock import rfc3339, utc_now
 from app.realtime.contract.messages import StreamOpened
 from app.realtime.hub.delivery import Direct, Fetching
 from app.realtime.hub.frames import CHUNKED_EVENT_STREAM, EVENT_STREAM
-from app.realtime.hub.hub import Held, Hub
+from app.realtime.hub.hub import Hub
+from app.realtime.hub.ring import Held
+from app.realtime.hub.statistics import CutReason, Transport
 from app.realtime.hub.subscription import Interest, Subscription
 from app.realtime.wire.wire import Wire, WireUser, wire_of
 
 RETRY_MS = 2000
-"""What a client waits before it comes back, until the gateway advises otherwise."""
+"""Milliseconds that a client waits before it reconnects, until the gateway sends another ``retry:``."""
 
 _STALLED_AFTER = 60.0
+"""Seconds that one write may take where there is no wire."""
 
 
 class EventStreamResponse(EventSourceResponse):
     """A stream of events for one client.
 
-    Where the server offers a wire, the hub writes to the connection and this response only waits for its end: no task, no
-    queue and no generator step per event. Elsewhere the events come through the client's outbox.
+    Where the server offers a wire, the hub writes to the connection and the ASGI call returns: no task, queue or generator is
+    kept for the client. Elsewhere the client is a fetching one, and sse-starlette sends what is fetched from its outbox.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class EventStreamResponse(EventSourceResponse):
         snapshot: bool,
         refuse: Callable[[GatewayError], Response],
     ) -> None:
-        """``since`` is what the client asked to resume from and ``held`` what ``Hub.holds`` found; ``refuse`` answers a client
-        for whom there is no place when the stream is about to begin."""
+        """``since`` is the cursor that the client asked to resume from and ``held`` what ``Hub.holds`` found.
+
+        ``refuse`` makes the answer to a client that the hub does not serve, which shows only when the stream begins.
+        """
         super().__init__(
             self._fetched(),
             headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
@@ -77,7 +82,7 @@ class EventStreamResponse(EventSourceResponse):
                 self._open(client)
                 await super().__call__(scope, receive, send)
             except SendTimeoutError:
-                self._hub.cut(client, "not reading")
+                self._hub.cut(client, CutReason.NOT_READING)
             finally:
                 self._hub.disconnect(client)
 
@@ -90,14 +95,16 @@ class EventStreamResponse(EventSourceResponse):
         return True
 
     async def _send_directly(self, stream: "_DirectStream", send: Send) -> None:
-        """Send the head and what opens the stream. The connection outlives this call: the hub writes to it from here on."""
+        """Send the head and open the stream. The connection outlives this call: the hub writes to it from now on."""
         client = stream.client
         stream.wire.detach()
         try:
-            self._hub.pause(client)  # nothing goes before the head, and that waits for whoever has not read what was before
+            # Nothing may be written before the head. Sending that can take a while: where the client has not read an
+            # earlier response on this connection, uvicorn waits until it has.
+            self._hub.pause(client)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if not client.closed:
-                client.discard()  # what concerned everyone while the head was waiting
+                client.discard()  # the stream has not begun: ``stream_opened`` comes first
                 self._hub.resume(client)
                 stream.wire.open(self._hub.bounds.send_buffer_bytes, stream)
             if not client.closed:
@@ -108,7 +115,7 @@ class EventStreamResponse(EventSourceResponse):
             raise
 
     def _open(self, client: Subscription) -> None:
-        """Send what opens a stream, then the snapshot or the replay, then go live: one synchronous step."""
+        """Send ``stream_opened`` and follow: one synchronous step, so that its cursor is where the stream begins."""
         self._client = client
         recovered = None if self._since is None else self._held is not None
         opened = StreamOpened(
@@ -123,7 +130,7 @@ class EventStreamResponse(EventSourceResponse):
 
     def _fetching(self, wire: Wire | None) -> Subscription:
         return Subscription(
-            secrets.token_hex(8), "sse", EVENT_STREAM, self._hub.bounds, Fetching(self._something_waits.set),
+            secrets.token_hex(8), Transport.SSE, EVENT_STREAM, self._hub.bounds, Fetching(self._something_waits.set),
             cut=lambda _: self._end() if wire is None else wire.abort(), finish=self._end,
         )  # fmt: skip
 
@@ -145,7 +152,7 @@ class EventStreamResponse(EventSourceResponse):
 
 
 class _DirectStream(WireUser):
-    """A client whose bytes go to the connection itself, and nothing else that is kept for it."""
+    """A direct client and its wire, which is all that is kept for the client."""
 
     __slots__ = ("_hub", "client", "opened", "wire")
 
@@ -154,7 +161,7 @@ class _DirectStream(WireUser):
         self.wire = wire
         self.opened = False
         self.client = Subscription(
-            secrets.token_hex(8), "sse", CHUNKED_EVENT_STREAM, hub.bounds, Direct(wire.transport),
+            secrets.token_hex(8), Transport.SSE, CHUNKED_EVENT_STREAM, hub.bounds, Direct(wire.transport),
             cut=self._cut, finish=self._finish,
         )  # fmt: skip
 
@@ -175,7 +182,7 @@ class _DirectStream(WireUser):
 
 
 def _advice() -> bytes:
-    """When to come back after a stop: each client at another moment, so that they do not all come at once."""
+    """Return a ``retry:`` for the end of a stream, random, so that after a stop not all clients reconnect at once."""
     return b"retry: %d\n\n" % (500 + secrets.randbelow(4500))
 
 

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -9,12 +8,6 @@ from app.realtime.log.channels import Channels, open_channels
 from app.realtime.log.log import open_redis
 from tests.private_valkey import PrivateValkey
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with open_redis(valkey_url) as redis:
-        yield redis
 
 
 async def heard(redis: Redis, channel: str) -> int:

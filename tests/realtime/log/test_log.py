@@ -1,6 +1,5 @@
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -15,17 +14,6 @@ from app.realtime.contract.event import ORIGIN, Draft, cursor_order
 from app.realtime.log.log import EventLog, answers, ask, open_redis, shut_down
 from tests.building import alert_draft, price_draft, ready_draft
 from tests.private_valkey import PrivateValkey
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with open_redis(valkey_url) as redis:
-        yield redis
-
-
-@pytest.fixture
-def log(redis: Redis) -> EventLog:
-    return EventLog(redis)
 
 
 def seconds(entry_id: str) -> float:
