@@ -120,7 +120,7 @@ async def test_while_the_database_is_away_the_days_stay_and_it_is_said_once(
             await wait_until(lambda: bool(prices.days), "the day is known", 30)
             for outage in (1, 2):
                 postgres.stop()
-                await wait_until(lambda outage=outage: warnings() == outage, "the outage is told", 30)  # type: ignore[misc]
+                await wait_until(lambda outage=outage: warnings() == outage, "the outage is logged", 30)  # type: ignore[misc]
                 asked = prices.days
                 await asyncio.sleep(0.2)  # several times it is asked for meanwhile
                 assert prices.days is asked

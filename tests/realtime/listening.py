@@ -23,7 +23,7 @@ TRACKED = TrackedPairs(DEFAULT_PAIRS)
 
 
 class ListTransport(asyncio.Transport):
-    """A transport that writes to a list, calls back after each write, and says that it is full when it is told to."""
+    """A transport that writes to a list, calls back after each write, and has as many unsent bytes as the test says."""
 
     def __init__(self, written: list[bytes], on_write: Callable[[bytes], None] | None = None) -> None:
         super().__init__()

@@ -129,7 +129,7 @@ class RawStream:
         return self.body
 
     async def read_events(self, number: int, timeout: float = 30) -> list[StreamEvent]:
-        """Read until there are so many events, and give them all."""
+        """Read until there are that many events, and return them all."""
         async with asyncio.timeout(timeout):
             while len(self.parser.events) < number:
                 assert not self.ended, f"the stream ended after {self.parser.events}"
@@ -160,7 +160,7 @@ class RawStream:
 
 
 def connected(url: str, *, receive_buffer: int | None = None) -> socket.socket:
-    """A TCP connection to where a URL leads, for whom the kernel keeps about so much that is not read."""
+    """A TCP connection to a URL, for which the kernel buffers about that many unread bytes."""
     connection = socket.socket()
     if receive_buffer is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

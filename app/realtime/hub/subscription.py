@@ -60,14 +60,14 @@ class Subscription:
 
     - ``interest``: what it wants; ``joined``: the order of the event after which it began to hear that live.
     - ``seen``: the order of the newest event that it has got with its id, as far as its audience does not know better.
-    - ``position``: the cursor to resume from, while events wait for it or are replayed to it. Otherwise it is where the
-      hub is.
+    - ``position``: the cursor to resume from while events wait for it or are replayed to it. Otherwise it is where the
+      hub is. A replay is behind what comes live meanwhile, so only ``replayed_to`` moves the position then.
     - ``since``: when the hub began to serve it, by the monotonic clock.
     """
 
     __slots__ = (
-        "_cut_by", "_delivery", "_drained", "_end", "_finish", "_lagging_since", "_outbox", "_statistics", "bounds", "closed",
-        "framing", "interest", "joined", "name", "position", "replaying", "seen", "since", "transport",
+        "_cut_by", "_delivery", "_drained", "_end", "_finish", "_lagging_since", "_outbox", "_statistics", "_transport", "bounds",
+        "closed", "framing", "interest", "joined", "name", "position", "replaying", "seen", "since",
     )  # fmt: skip
 
     def __init__(
@@ -86,7 +86,7 @@ class Subscription:
         ``cut`` ends the connection at once and takes the reason; ``finish`` ends it politely, because the gateway stops.
         """
         self.name = name
-        self.transport = transport
+        self._transport = transport
         self.framing = framing
         self.bounds = bounds
         self.interest = NOTHING_YET
@@ -109,12 +109,12 @@ class Subscription:
     def enter(self, statistics: Statistics) -> None:
         """Count the client, and what is sent to it, from now on."""
         self._statistics = statistics
-        statistics.enter(self.transport)
+        statistics.enter(self._transport)
 
     def leave(self) -> None:
         """Stop counting the client."""
         if self._statistics is not None:
-            self._statistics.leave(self.transport)
+            self._statistics.leave(self._transport)
             self._statistics = None
 
     def begin(self, now: float, cut_by: Callable[["Subscription", str], None]) -> None:
@@ -180,6 +180,11 @@ class Subscription:
         self.mark_seen(order)
 
     # ----------------------------------------------------------------- how it does
+
+    @property
+    def transport(self) -> str:
+        """How frames travel: ``websocket``, ``polling`` or ``sse``."""
+        return self._transport
 
     @property
     def is_direct(self) -> bool:
@@ -272,9 +277,9 @@ class Subscription:
     def keep(self, events: Sequence[Event], position: str) -> None:
         """Put live events into the outbox, which conflates them as it fills.
 
-        ``position`` is the cursor before these events. The client stands there unless older events wait already.
+        ``position`` is the cursor before these events. The client stands there, or further back if it is behind already.
         """
-        if not self.has_waiting_events:
+        if not self.replaying and not self.has_waiting_events:
             self.position = position
         self._keep(events)
 
@@ -294,7 +299,7 @@ class Subscription:
         if isinstance(self._delivery, Direct) and not self._delivery.paused:
             self._delivery.pause()
             self._lagging_since = now
-            if not self.replaying:  # a replay is further back, and notes its own position
+            if not self.replaying:
                 self.position = position
 
     def resume(self) -> None:
@@ -325,9 +330,9 @@ class Subscription:
     def change_transport(self, transport: str) -> None:
         """Count the client under another transport from now on."""
         if self._statistics is not None:
-            self._statistics.leave(self.transport)
+            self._statistics.leave(self._transport)
             self._statistics.enter(transport)
-        self.transport = transport
+        self._transport = transport
 
     async def drained(self) -> None:
         """Wait until nothing waits for the client, or the client is gone."""
@@ -375,14 +380,14 @@ class Subscription:
 
     def _count(self, events: int, size: int) -> None:
         if self._statistics is not None:
-            self._statistics.deliver(self.transport, events, 1, size)
+            self._statistics.deliver(self._transport, events, 1, size)
 
     def _count_waited(self, events: Sequence[Event], size: int) -> None:
         self._count(len(events), size)
         if events and self._statistics is not None:
             # Replayed events are from before the client joined. Their age says nothing about the gateway.
             live = [event for event in events if event.order > self.joined]
-            self._statistics.time(self.transport, live, 1)
+            self._statistics.time(self._transport, live, 1)
 
     def _notify_drained(self) -> None:
         """Let the replay to this client go on."""

@@ -21,7 +21,7 @@ class Connection:
         self.written: list[bytes] = []
         self._on_write = on_write
         self.client = Subscription(
-            "somebody",
+            "one",
             "sse",
             EVENT_STREAM,
             Bounds(),
@@ -131,7 +131,7 @@ def test_it_selects_what_concerns_it_in_order(audience: Audience) -> None:
     assert audience.pacer is None
 
 
-def test_those_who_follow_nothing_get_events_without_an_id(clock: Clock) -> None:
+def test_clients_that_follow_nothing_get_events_without_an_id(clock: Clock) -> None:
     audience = Audience(EVENT_STREAM, NOTHING_YET, clock, StatisticsTable.alone().row())
     selected = audience.select([price_event(1), ready_event(2)])
     assert numbers(selected) == [2]

@@ -1,4 +1,4 @@
-"""The hub: who gets what, in which order, and what the hub says of itself."""
+"""The hub: what each client gets, in which order, and the hub's own state."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ async def test_a_client_gets_the_events_of_its_pairs_and_what_concerns_everyone(
         assert [body["id"] for _, _, body in listener.events] == listener.ids
 
 
-async def test_events_of_pairs_that_are_not_tracked_reach_nobody(valkey_url: str) -> None:
+async def test_events_of_pairs_that_are_not_tracked_are_not_sent(valkey_url: str) -> None:
     async with stage(valkey_url) as on:
         listener = on.listen("EUR_USD")
         ids = await on.publish(tick("SEK_NOK"), tick("EUR_USD"))
@@ -147,7 +147,7 @@ async def test_a_client_that_fetches_too_slowly_is_cut_off_as_well(valkey_url: s
         assert recovering.cut is None
 
 
-async def test_a_full_alert_lane_cuts_a_client_off_and_nobody_else(valkey_url: str) -> None:
+async def test_a_full_alert_lane_cuts_off_its_client_only(valkey_url: str) -> None:
     async with stage(valkey_url, bounds=Bounds(alert_lane_events=3)) as on:
         slow, quick = on.listen("EUR_USD"), on.listen("EUR_USD")
         slow.room = 0

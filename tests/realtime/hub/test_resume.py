@@ -185,7 +185,7 @@ async def test_a_client_that_goes_away_ends_its_replay(valkey_url: str) -> None:
         )
 
 
-async def test_a_replay_that_fails_cuts_off_its_client_and_nobody_else(
+async def test_a_replay_that_fails_cuts_off_its_client_only(
     valkey_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with stage(valkey_url, ring_size=16) as on:

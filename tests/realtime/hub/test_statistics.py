@@ -1,4 +1,4 @@
-"""What counts what: exact numbers of a hub at work, and of several processes in one table."""
+"""The statistics: exact numbers of a running hub, and of several processes in one table."""
 
 import logging
 import multiprocessing
@@ -51,7 +51,7 @@ def test_a_row_is_written_by_one_and_read_by_all() -> None:
     assert [row.client_count for row in ones.rows] == [1, 0, 2]
 
 
-def test_who_takes_a_row_over_goes_on_with_its_counters_and_begins_with_its_gauges() -> None:
+def test_the_next_process_of_a_row_continues_counters_and_resets_gauges() -> None:
     table = StatisticsTable.alone()
     before = table.row()
     before.enter(Transport.SSE)
@@ -96,7 +96,7 @@ def test_a_histogram_counts_up_to_each_bound() -> None:
 
 def test_reasons_are_a_closed_set() -> None:
     assert CutReason.of("flooding") is CutReason.FLOODING
-    assert CutReason.of("whatever a client says") is CutReason.OTHER
+    assert CutReason.of("any other text") is CutReason.OTHER
 
 
 def _connect(numbers: object, worker: int, limit: int, wanted: int, begin: object, served: object) -> None:
@@ -176,7 +176,7 @@ async def test_the_limit_is_that_of_all_processes_together(valkey_url: str) -> N
         assert (table.total_clients, on.hub.client_count) == (2, 2)
 
 
-async def test_who_comes_while_the_hub_stops_is_counted_as_refused(valkey_url: str) -> None:
+async def test_a_client_that_comes_while_the_hub_stops_is_counted_as_refused(valkey_url: str) -> None:
     async with stage(valkey_url) as on:
         on.hub.stop()
         with pytest.raises(Exception, match="stopping"):
@@ -223,7 +223,7 @@ async def test_a_loop_that_is_held_up_is_seen_to_be_late(valkey_url: str) -> Non
         lag = on.hub.statistics.loop_lag
 
         def held_up() -> bool:
-            time.sleep(0.2)  # whoever works for so long keeps the housekeeping waiting
+            time.sleep(0.2)  # blocks the loop, and so the housekeeping
             return lag.value > 0.05
 
         await wait_until(held_up, "the housekeeping was late")
@@ -290,7 +290,7 @@ async def test_lagging_clients_are_seen_with_what_waits_for_them(valkey_url: str
         assert statistics.deliveries["sse"].value == 5 + 1 + 1
 
 
-async def test_who_is_cut_off_is_counted_once_by_the_reason_whoever_cuts(valkey_url: str) -> None:
+async def test_a_client_that_is_cut_off_is_counted_once_by_the_reason(valkey_url: str) -> None:
     async with stage(valkey_url, bounds=Bounds(alert_lane_bytes=1024)) as on:
         slow, flooding, silent = on.listen("EUR_USD"), on.listen("EUR_USD"), on.listen("EUR_USD")
         slow.room = 0
@@ -318,7 +318,7 @@ async def test_what_became_of_cursors_is_counted(valkey_url: str) -> None:
         )
 
 
-async def test_what_is_behind_in_the_log_is_told_by_the_probe(valkey_url: str) -> None:
+async def test_the_probe_measures_how_far_behind_the_log_the_hub_is(valkey_url: str) -> None:
     async with stage(valkey_url, heartbeat_interval=0.05) as on:
         on.hub.statistics.log_behind.set(7)
         await wait_until(lambda: on.hub.statistics.log_behind.value == 0, "a heartbeat came back")

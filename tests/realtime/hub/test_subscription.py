@@ -23,7 +23,7 @@ class Connection:
         self.finished = 0
         self.reasons: list[str] = []
         self.client = Subscription(
-            "somebody",
+            "one",
             "sse",
             EVENT_STREAM,
             bounds or Bounds(),
@@ -69,7 +69,7 @@ def test_a_new_client_is_live_and_nothing_waits_for_it(direct: Connection, fetch
         assert not client.has_waiting_events
         assert not client.conflating
         assert client.take() == []
-        assert (client.name, client.transport, client.interest) == ("somebody", "sse", NOTHING_YET)
+        assert (client.name, client.transport, client.interest) == ("one", "sse", NOTHING_YET)
         assert (client.position, client.seen, client.joined) == (ORIGIN, (0, 0), (0, 0))
         assert (client.closed, client.paused, client.replaying, client.is_lagging) == (False, False, False, False)
         assert (client.is_behind, client.may_have_backlog, client.waiting_bytes, client.lag(1e9)) == (False, False, 0, 0)
@@ -157,10 +157,11 @@ def test_a_second_pause_changes_nothing(direct: Connection) -> None:
     assert (client.lag(10.0), client.position) == (9.0, cursor(1))
 
 
-def test_a_pause_leaves_the_position_of_a_replay_alone(direct: Connection) -> None:
+def test_only_the_replay_moves_the_position_of_a_client_that_is_replayed_to(direct: Connection) -> None:
     client = direct.client
     client.start_replay(cursor(1))
     client.pause(0.0, cursor(9))
+    client.keep([price_event(10)], cursor(9))
     assert client.position == cursor(1)
     client.replayed_to(cursor(3))
     assert client.position == cursor(3)
@@ -244,13 +245,13 @@ def test_a_full_lane_cuts_the_client_off(direct: bool) -> None:
     assert connection.woken == woken
 
 
-def test_answers_overflow_the_lane_too_and_whoever_owns_the_client_decides() -> None:
+def test_answers_overflow_the_lane_too_and_the_hub_does_the_cutting() -> None:
     connection = Connection(direct=False, bounds=Bounds(alert_lane_events=1))
     told: list[str] = []
     connection.client.begin(5.0, lambda client, reason: told.append(f"{client.name}: {reason}"))
     connection.client.send_frame(b"one")
     connection.client.send_frame(b"two")
-    assert told == ["somebody: alert lane overflowed"]
+    assert told == ["one: alert lane overflowed"]
     assert connection.reasons == []
     assert connection.client.since == 5.0
     connection.client.close()
@@ -289,7 +290,7 @@ def test_where_nothing_waited_nothing_is_written_over_the_new_connection(fetchin
     assert written == []
 
 
-def test_a_client_that_becomes_direct_is_told_that_its_connection_is_full_already(fetching: Connection) -> None:
+def test_becoming_direct_over_a_full_connection_says_so(fetching: Connection) -> None:
     transport = ListTransport([])
     transport.unsent = transport.get_write_buffer_limits()[1] + 1
     assert fetching.client.become_direct(WEBSOCKET_FRAMES, websocket_text, transport, "websocket")
@@ -323,7 +324,7 @@ async def test_a_fetching_client_is_drained_when_it_has_fetched(fetching: Connec
     client = fetching.client
     fetching.keep(price_event(1))
     waiting = [asyncio.create_task(client.drained()) for _ in range(2)]
-    await wait_until(lambda: client._drained is not None, "somebody waits")
+    await wait_until(lambda: client._drained is not None, "drained is awaited")
     assert not any(task.done() for task in waiting)
     first = client._drained
     client.take()
@@ -338,20 +339,20 @@ async def test_a_direct_client_is_drained_when_its_connection_has_room(direct: C
     client = direct.client
     direct.pause()
     waiting = asyncio.create_task(client.drained())
-    await wait_until(lambda: client._drained is not None, "somebody waits")
+    await wait_until(lambda: client._drained is not None, "drained is awaited")
     first = client._drained
     client.discard()  # nothing waits, and yet the connection is full
-    await wait_until(lambda: client._drained not in (None, first), "somebody waits again")
+    await wait_until(lambda: client._drained not in (None, first), "drained is awaited again")
     assert not waiting.done()
     client.resume()
     await asyncio.wait_for(waiting, 10)
 
 
-async def test_whoever_stops_waiting_does_not_wake_the_others(fetching: Connection) -> None:
+async def test_a_cancelled_waiter_does_not_wake_the_others(fetching: Connection) -> None:
     client = fetching.client
     fetching.keep(price_event(1))
     impatient, patient = (asyncio.create_task(client.drained()) for _ in range(2))
-    await wait_until(lambda: client._drained is not None, "somebody waits")
+    await wait_until(lambda: client._drained is not None, "drained is awaited")
     impatient.cancel()
     with pytest.raises(asyncio.CancelledError):
         await impatient
@@ -361,13 +362,13 @@ async def test_whoever_stops_waiting_does_not_wake_the_others(fetching: Connecti
 
 
 @pytest.mark.parametrize("direct", [True, False])
-async def test_a_client_that_is_gone_is_waited_for_by_nobody(direct: bool) -> None:
+async def test_closing_a_client_ends_all_waiting_for_it(direct: bool) -> None:
     connection = Connection(direct=direct)
     client = connection.client
     connection.pause()
     connection.keep(price_event(1))
     waiting = asyncio.create_task(client.drained())
-    await wait_until(lambda: client._drained is not None, "somebody waits")
+    await wait_until(lambda: client._drained is not None, "drained is awaited")
     client.close()
     await asyncio.wait_for(waiting, 10)
     assert client.closed

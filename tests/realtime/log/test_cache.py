@@ -25,7 +25,7 @@ async def test_it_tells_where_redis_is_what_it_does_and_what_it_holds(valkey_url
 async def test_it_counts_the_keys_of_tracked_pairs(valkey_url: str) -> None:
     async with open_redis(valkey_url) as redis:
         await EventLog(redis).publisher().publish([price_draft("EUR_USD"), price_draft("USD_JPY"), price_draft("GBP_USD")])
-        for key in ("metrics:EUR_USD", "metrics:GBP_USD", "correlation:matrix", "best_pairs", "somebody:elses"):
+        for key in ("metrics:EUR_USD", "metrics:GBP_USD", "correlation:matrix", "best_pairs", "another:programs"):
             await redis.set(key, "{}")
         keys = (await Cache(redis, _PAIRS).stats())["keys"]
         total = await redis.dbsize()

@@ -45,7 +45,7 @@ async def test_where_no_message_comes_for_a_second_there_is_none(redis: Redis) -
         assert await channels.receive() is None
 
 
-async def test_after_leaving_nobody_is_subscribed(redis: Redis) -> None:
+async def test_after_leaving_there_is_no_subscription(redis: Redis) -> None:
     async with open_channels(redis, ["prices"]):
         assert await heard(redis, "prices") == 1
     await wait_until(lambda: is_silent(redis), "the subscription has ended")
@@ -67,11 +67,11 @@ async def test_while_valkey_is_stopped_nothing_can_be_subscribed_to(valkey: Priv
     async with open_redis(valkey.url) as redis:
         with pytest.raises(LogUnavailable, match="Redis does not answer: ConnectionError"):
             async with open_channels(redis, ["prices"]):
-                raise AssertionError("nobody is there to subscribe at")
+                raise AssertionError("there is no server to subscribe at")
 
 
 @pytest.mark.parametrize("way", [PrivateValkey.stop, PrivateValkey.kill])
-async def test_whoever_waits_is_told_when_valkey_goes_away(valkey: PrivateValkey, way: object) -> None:
+async def test_waiting_for_a_message_fails_when_valkey_goes_away(valkey: PrivateValkey, way: object) -> None:
     assert callable(way)
     async with open_redis(valkey.url) as redis, open_channels(redis, ["prices"]) as channels:
         await redis.publish("prices", "1")

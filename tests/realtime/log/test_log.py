@@ -74,23 +74,23 @@ async def test_one_publisher_asked_by_many_writes_their_batches_one_after_the_ot
 
 async def test_the_same_batch_again_is_written_once_and_has_the_same_ids(redis: Redis, log: EventLog) -> None:
     drafts = [price_draft(), alert_draft(), ready_draft()]
-    ids = await log.append("somebody", 1, drafts)
-    assert await log.append("somebody", 1, drafts) == ids
+    ids = await log.append("one", 1, drafts)
+    assert await log.append("one", 1, drafts) == ids
     assert await redis.xlen("fx:events") == 3
     assert await redis.get("fx:seq") == b"3"
 
 
 async def test_a_batch_that_comes_after_a_later_one_of_its_publisher_is_not_written_again(log: EventLog) -> None:
-    await log.append("somebody", 9, [ready_draft(9)])
-    await log.append("somebody", 10, [ready_draft(10)])
-    assert await log.append("somebody", 9, [ready_draft(9)]) == []
+    await log.append("one", 9, [ready_draft(9)])
+    await log.append("one", 10, [ready_draft(10)])
+    assert await log.append("one", 9, [ready_draft(9)]) == []
     assert [orjson.loads(event.bare)["count"] for event in await log.reader().read()] == [9, 10]
 
 
 async def test_the_next_batch_and_another_publisher_are_written(log: EventLog, redis: Redis) -> None:
-    first = await log.append("somebody", 1, [ready_draft()])
-    second = await log.append("somebody", 2, [ready_draft()])
-    third = await log.append("somebody else", 1, [ready_draft()])
+    first = await log.append("one", 1, [ready_draft()])
+    second = await log.append("one", 2, [ready_draft()])
+    third = await log.append("another", 1, [ready_draft()])
     assert len({*first, *second, *third}) == 3
     assert await redis.xlen("fx:events") == 3
 
@@ -126,7 +126,7 @@ async def test_any_payload_comes_back_as_it_went_in(valkey_url: str, drafts: lis
     ]
 
 
-async def test_the_log_retains_about_so_many_events(redis: Redis) -> None:
+async def test_the_log_retains_about_the_configured_number_of_events(redis: Redis) -> None:
     log = EventLog(redis, retained=1000)
     publisher = log.publisher()
     for _ in range(10):
@@ -172,7 +172,7 @@ async def test_a_log_of_which_nothing_is_left_does_not_start_at_the_beginning(re
 
 
 @pytest.mark.parametrize("fields", [{"a": "b"}, {"n": "many"}, {"n": ""}, {"n": "-1"}])
-async def test_an_entry_of_somebody_else_has_no_number(redis: Redis, log: EventLog, fields: dict[Any, Any]) -> None:
+async def test_an_entry_of_another_program_has_no_number(redis: Redis, log: EventLog, fields: dict[Any, Any]) -> None:
     await redis.xadd("fx:events", fields, id="5-1")
     assert await log.sequence_of("5-1") is None
     assert not await log.starts_at_the_beginning()
@@ -252,7 +252,7 @@ async def test_a_cancellation_that_comes_as_the_answer_does_still_cancels() -> N
         await asyncio.create_task(ask(late()))
 
 
-async def test_whoever_cleans_up_after_a_cancellation_may_still_ask() -> None:
+async def test_redis_can_be_asked_while_a_cancelled_task_cleans_up() -> None:
     cancelled = asyncio.Event()
 
     async def late() -> str:

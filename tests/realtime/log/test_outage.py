@@ -45,7 +45,7 @@ def counts(events: list[Event]) -> list[int]:
 
 
 QUESTIONS: list[Callable[[EventLog], object]] = [
-    lambda log: log.append("somebody", 1, [ready_draft()]),
+    lambda log: log.append("one", 1, [ready_draft()]),
     lambda log: log.publisher().publish([ready_draft()], patience=0),
     lambda log: log.read(ORIGIN, 10),
     lambda log: log.reader().read(),
@@ -94,7 +94,7 @@ async def test_while_valkey_is_paused_the_log_is_unavailable_and_afterwards_it_i
 
 async def test_a_key_of_the_wrong_kind_makes_the_log_unavailable(valkey_url: str) -> None:
     async with open_redis(valkey_url) as redis:
-        await redis.set("fx:events", "somebody else's")
+        await redis.set("fx:events", "another program's")
         with pytest.raises(LogUnavailable, match="ResponseError"):
             await EventLog(redis).tail()
 
@@ -184,7 +184,7 @@ async def test_across_a_pause_nothing_is_there_twice(valkey: PrivateValkey) -> N
     async with impatient_log(valkey.url) as log:
         publisher = log.publisher()
         await publisher.publish([ready_draft(1)])
-        valkey.pause()  # it reads what was sent to it when it goes on, long after nobody waits for the answer
+        valkey.pause()  # when it goes on it executes what was sent meanwhile, although the answer is no longer awaited
         publishing = asyncio.create_task(publisher.publish([ready_draft(2)], patience=math.inf))
         with pytest.raises(LogUnavailable):
             await log.ping()

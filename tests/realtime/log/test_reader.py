@@ -1,4 +1,4 @@
-"""What a reader makes of a log in which something is missing, or to which somebody else wrote."""
+"""What a reader makes of a log in which something is missing, or to which another program wrote."""
 
 from typing import Any
 
@@ -84,7 +84,7 @@ async def test_a_deleted_entry_in_the_middle_is_a_gap_of_one(redis: Redis, log: 
     assert told(await log.reader().read()) == [*ready(1, 2), ("gap", 1), *ready(4, 5)]
 
 
-async def test_every_hole_is_told(redis: Redis, log: EventLog, publisher: Publisher) -> None:
+async def test_every_hole_is_reported(redis: Redis, log: EventLog, publisher: Publisher) -> None:
     ids = await publisher.publish([ready_draft()] * 9)
     await redis.xdel("fx:events", *(ids[place] for place in (0, 2, 5, 6)))
     reader = log.reader(ORIGIN, 0)

@@ -38,7 +38,7 @@ def test_a_text_that_is_too_long_is_refused_and_changes_nothing() -> None:
     assert place.board.read(1, 60) == b"before"
 
 
-def test_whoever_takes_a_place_over_finds_it_empty() -> None:
+def test_a_place_is_empty_for_its_next_process() -> None:
     shared = board()
     shared.place(0).write(b"of one that died")
     assert shared.place(0).board.read(0, 60) is None
@@ -58,7 +58,7 @@ def test_what_is_old_or_half_written_is_not_there() -> None:
     assert shared.read(0, 60) is None
 
 
-def test_it_is_asked_for_from_when_somebody_has_asked() -> None:
+def test_it_is_asked_for_from_the_first_read_on() -> None:
     shared = board()
     assert not shared.is_asked_for
     shared.ask()

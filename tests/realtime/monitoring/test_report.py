@@ -1,4 +1,4 @@
-"""The report on a hub's clients: who lags worst, who follows what, and that it fits where it is written."""
+"""The report on a hub's clients: which lag most, how many follow each pair, and that it fits its place."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from tests.realtime.listening import alert, stage, tick
 from tests.waiting import wait_until
 
 
-async def test_the_worst_come_first_and_whoever_is_up_to_date_not_at_all(valkey_url: str) -> None:
+async def test_the_worst_come_first_and_clients_that_keep_up_not_at_all(valkey_url: str) -> None:
     async with stage(valkey_url) as on:
         worst, bad, on_time = (on.listen("EUR_USD", "USD_JPY") for _ in range(3))
         worst.room = 0
@@ -34,7 +34,7 @@ async def test_the_worst_come_first_and_whoever_is_up_to_date_not_at_all(valkey_
         assert Report.of(on.hub, 2).laggards == []
 
 
-async def test_no_more_are_told_of_than_ten_and_how_far_back_only_as_far_as_is_known(valkey_url: str) -> None:
+async def test_at_most_ten_are_listed_and_a_position_before_the_ring_is_unknown(valkey_url: str) -> None:
     async with stage(valkey_url, ring_size=16) as on:
         listeners = [on.listen("EUR_USD") for _ in range(MOST_LAGGARDS + 5)]
         for listener in listeners:
@@ -45,7 +45,7 @@ async def test_no_more_are_told_of_than_ten_and_how_far_back_only_as_far_as_is_k
         assert [laggard.behind_events for laggard in laggards] == [None] * MOST_LAGGARDS
 
 
-async def test_every_pair_is_told_with_those_who_follow_it(valkey_url: str) -> None:
+async def test_the_followers_of_every_pair_are_counted(valkey_url: str) -> None:
     async with stage(valkey_url) as on:
         for pairs in (("EUR_USD",), ("EUR_USD", "USD_JPY"), ("EUR_USD", "USD_JPY"), DEFAULT_PAIRS, ()):
             on.listen(*pairs)
@@ -80,7 +80,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Hub]:
     return hubs
 
 
-async def test_who_is_asked_reports_at_once_and_then_not_more_often_than_once_a_second(valkey_url: str, made: list[Hub]) -> None:
+async def test_the_process_that_is_asked_reports_at_once_and_at_most_once_a_second(valkey_url: str, made: list[Hub]) -> None:
     async with stage(valkey_url) as on:
         reports = Reports(on.hub)
         first = reports.read()
@@ -91,7 +91,7 @@ async def test_who_is_asked_reports_at_once_and_then_not_more_often_than_once_a_
         assert (made.count(on.hub), again[1].followers[0]) == (2, 2)
 
 
-async def test_the_others_report_while_somebody_asks(valkey_url: str, made: list[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_others_report_while_they_are_read(valkey_url: str, made: list[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "_EVERY", 0.01)
     async with stage(valkey_url) as on:
         memory = bytearray(Board.size(2, Report.capacity(len(on.hub.pairs))))
@@ -108,7 +108,7 @@ async def test_the_others_report_while_somebody_asks(valkey_url: str, made: list
 
         with monkeypatch.context() as patch:
             patch.setattr(Board, "is_asked_for", property(is_asked_for))
-            await wait_until(lambda: looked > 3, "it has looked whether somebody asks")
+            await wait_until(lambda: looked > 3, "it has looked whether reports are read")
             assert on.hub not in made
         asked.read()
         await wait_until(lambda: asked.read().keys() == {1, 2}, "the other one has reported too")

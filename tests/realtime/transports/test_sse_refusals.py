@@ -1,4 +1,4 @@
-"""Event streams that cannot be: what is told to whom, and what a refused client leaves behind."""
+"""Event streams that are refused: the answers, and what is left behind."""
 
 from pathlib import Path
 
