@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import orjson
+from redis.asyncio import Redis
 
 from app.market.clock import utc_now
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
@@ -122,6 +123,17 @@ def alert(pair: str = "EUR_USD") -> Draft:
 def data_ready(count: int = 1) -> Draft:
     """News for everyone on its way to the log."""
     return publication("data_ready", {"data_type": "prices", "count": count}, TRACKED)
+
+
+async def lose_the_log(redis: Redis, cursor: str) -> None:
+    """Delete everything, and return when Redis's clock is past the cursor, so that new ids are above the lost ones."""
+    await redis.flushall()
+
+    async def is_past() -> bool:
+        seconds, microseconds = await redis.time()
+        return seconds * 1000 + microseconds // 1000 > cursor_order(cursor)[0]
+
+    await wait_until(is_past, f"the clock is past {cursor}")
 
 
 class Stage:

@@ -8,7 +8,7 @@ from app.errors import InvalidCursor, NotReady, TooManyClients
 from app.realtime.contract.event import ORIGIN, cursor_order
 from app.realtime.hub.subscription import Bounds
 from tests.private_valkey import PrivateValkey
-from tests.realtime.listening import Listener, Stage, alert, data_ready, interest, stage, tick
+from tests.realtime.listening import Listener, Stage, alert, data_ready, interest, lose_the_log, stage, tick
 from tests.waiting import wait_until
 
 
@@ -181,7 +181,7 @@ async def test_a_log_that_lost_its_events_is_a_gap_that_every_client_hears_of(va
     async with stage(valkey_url) as on:
         listener = on.listen("EUR_USD")
         [before] = await on.publish(tick())
-        await on.log._redis.flushall()
+        await lose_the_log(on.log._redis, before)
         [after] = await on.publish(tick())
         assert [type for type, _, _ in listener.events] == ["price_update", "gap", "price_update"]
         gap = listener.events[1]
