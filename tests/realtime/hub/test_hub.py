@@ -6,9 +6,10 @@ import pytest
 
 from app.errors import InvalidCursor, NotReady, TooManyClients
 from app.realtime.contract.event import ORIGIN, cursor_order
+from app.realtime.hub.frames import EVENT_STREAM
 from app.realtime.hub.subscription import Bounds
 from tests.private_valkey import PrivateValkey
-from tests.realtime.listening import Listener, Stage, alert, data_ready, interest, lose_the_log, stage, tick
+from tests.realtime.listening import Listener, ListTransport, Stage, alert, data_ready, interest, lose_the_log, stage, tick
 from tests.waiting import wait_until
 
 
@@ -124,6 +125,24 @@ async def test_a_client_that_is_full_again_while_it_drains_goes_on_lagging(valke
         third = await on.publish(tick(), tick())
         slow.read()
         assert slow.ids == [*first, second[1], third[1]]
+
+
+async def test_a_client_that_becomes_direct_over_a_full_connection_lags_until_there_is_room(valkey_url: str) -> None:
+    async with stage(valkey_url) as on:
+        client = on.listen("EUR_USD", direct=False).client
+        written: list[bytes] = []
+        transport = ListTransport(written)
+        transport.unsent = transport.get_write_buffer_limits()[1] + 1
+        on.hub.become_direct(client, EVENT_STREAM, lambda frame: frame, transport, "websocket")
+        await on.publish(tick(bid="1.1"))
+        await on.publish(tick(bid="1.2"))
+        assert (client.paused, client.is_lagging, written) == (True, True, [])
+        transport.unsent = 0
+        on.hub.resume(client)
+        [newest] = written
+        assert b'"bid":"1.20000"' in newest
+        await on.publish(tick(bid="1.3"))
+        assert len(written) == 2
 
 
 async def test_a_client_that_lags_too_long_is_cut_off_with_the_reason(valkey_url: str) -> None:
