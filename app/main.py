@@ -40,6 +40,7 @@ from app.routers.history import best_pairs, candles, correlations, metrics, sess
 from app.routers.live import events, prices, stream
 from app.routers.operation import admin, cache, health, info, jobs, prometheus
 from app.schedule import DueTimes, schedule_of
+from app.sources import SOURCES
 from app.storage.alerts.alerts import Alerts
 from app.storage.alerts.price_levels import PriceLevels
 from app.storage.database.database import Database, open_database
@@ -143,7 +144,7 @@ def _lifespan(  # type: ignore[no-untyped-def]
                 statistics=statistics,
             )
             reports = Reports(hub, place)
-            price_view = PriceView(hub, settings.stale_after)
+            price_view = PriceView(hub, settings.stale_after, SOURCES)
             redis_cache = Cache(redis, pairs)
             sockets = SocketServer(
                 hub,
@@ -165,7 +166,7 @@ def _lifespan(  # type: ignore[no-untyped-def]
                 publisher=log.publisher(),
                 database_ping=lambda: _ping(database, migrated),
                 migrated=migrated.is_set,
-                candles=Candles(database),
+                candles=Candles(database, SOURCES),
                 metrics=Metrics(database),
                 correlations=Correlations(database),
                 alerts=Alerts(database),
@@ -174,6 +175,7 @@ def _lifespan(  # type: ignore[no-untyped-def]
                 jobs_due=partial(_due, schedule_of(settings)),
                 annualization=_bars_per_year(settings.annualization),
                 sources=settings.source,
+                known_sources=SOURCES,
                 rate_limit_requests=settings.rate_limit_requests,
                 rate_limit_window=settings.rate_limit_window,
                 publish_tokens=tuple(token.get_secret_value().encode() for token in settings.publish_tokens),
@@ -184,7 +186,7 @@ def _lifespan(  # type: ignore[no-untyped-def]
             app.router.routes.insert(0, Mount("/socket.io", sockets.asgi))
             await stack.enter_async_context(_running(hub))
             await stack.enter_async_context(_watched(reports.run(), "reports"))
-            days = _keep_days(price_view, Candles(database), pairs, migrated)
+            days = _keep_days(price_view, Candles(database, SOURCES), pairs, migrated)
             await stack.enter_async_context(_watched(days, "trading days"))
             yield
 

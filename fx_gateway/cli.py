@@ -24,6 +24,7 @@ from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
 from app.run.process import WRONG_SETTING, named_redis, run_process
 from app.run.workers import listeners_of, server_on
+from app.sources import SOURCES
 from app.specs.documents import write_specs
 from fx_gateway.progress import backfill as fetch_history
 from fx_gateway.progress import import_files
@@ -53,9 +54,7 @@ Workers = Annotated[int | None, typer.Option(help="Processes that serve the port
 DataDir = Annotated[Path | None, typer.Option(help="Where the private Valkey and the SQLite file live.", show_default="data")]
 Source = Annotated[
     str | None,
-    typer.Option(
-        help="simulated, replay, oanda, kraken or ecb, or several by commas, preferred first.", show_default="simulated"
-    ),
+    typer.Option(help=f"{', '.join(SOURCES.names)}, or several by commas, preferred first.", show_default="simulated"),
 ]
 Replay = Annotated[list[Path] | None, typer.Option(help="A file to replay; may be given several times. Implies --source replay.")]
 Speed = Annotated[float | None, typer.Option(help="How many times faster than life a replay runs.", show_default="1")]

@@ -27,6 +27,7 @@ from app.market.clock import rfc3339
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.providers.bar_files.files import open_bar_files
 from app.providers.bar_files.reader import BarReader
+from app.sources import SOURCES
 from app.storage.database.database import open_database
 from app.storage.market.candles import Candles
 from jobs.backfill import Backfill, Stretch
@@ -48,7 +49,7 @@ async def import_files(
     imported: dict[BarReader, Imported] = {}
     async with open_database(settings.database_address) as database:
         await database.migrate()
-        candles, pairs = Candles(database), TrackedPairs(settings.tracked_pairs)
+        candles, pairs = Candles(database, SOURCES), TrackedPairs(settings.tracked_pairs)
         with Progress(*columns, console=console, transient=True) as progress:
 
             async def import_in_turn(some: Sequence[BarReader]) -> None:

@@ -21,6 +21,7 @@ from app.market.price_level import PriceLevel
 from app.realtime.contract.event import ALERT_FIGURES, ALERTS, Draft, Event, EventType, draft
 from app.realtime.log.log import EventLog, LogReader, open_redis
 from app.run.process import run_job
+from app.sources import SOURCES
 from app.storage.alerts.price_levels import PriceLevels
 from app.storage.database.database import Database, open_database
 from app.storage.recording import Batch, Recording
@@ -47,7 +48,7 @@ class AlertWatch:
         self._log = log
         self._pairs = pairs
         self._notifier = notifier
-        self._recording = Recording(database, "alerts")
+        self._recording = Recording(database, SOURCES, "alerts")
         self._database = database
         self._levels = PriceLevels(database)
         self._watch = PriceWatch([])

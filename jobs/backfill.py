@@ -15,6 +15,7 @@ from app.market.bars.candle import Granularity
 from app.market.bars.history import CandleSource
 from app.market.clock import parse_time, rfc3339, utc_now
 from app.market.pair import CurrencyPair
+from app.sources import SOURCES
 from app.storage.alerts.states import AlertStates
 from app.storage.database.database import Database
 from app.storage.market.candles import Candles
@@ -48,7 +49,7 @@ class Backfill:
 
     def __init__(self, history: CandleSource, database: Database) -> None:
         self._history = history
-        self._candles = Candles(database)
+        self._candles = Candles(database, SOURCES)
         self._progress = AlertStates(database)
 
     async def run(self, stretch: Stretch, reached: Callable[[datetime], None] = lambda moment: None) -> int:

@@ -25,6 +25,7 @@ from app.realtime.contract.event import Draft, EventType
 from app.realtime.contract.figures import BestPairs, CorrelationMatrix
 from app.realtime.contract.publication import publication
 from app.schedule import DAILY_CORRELATION
+from app.sources import SOURCES
 from app.storage.alerts.states import AlertStates
 from app.storage.market.candles import Candles
 from app.storage.market.correlations import Correlations, StoredBestPair, StoredCorrelation
@@ -55,7 +56,7 @@ async def run_daily_correlation(context: JobContext, now: datetime) -> JobReport
 
 async def _run(context: JobContext, now: datetime) -> JobReport:
     rules = _rules(context)
-    found = await Candles(context.database).closes(
+    found = await Candles(context.database, SOURCES).closes(
         list(context.pairs), Granularity.H1, CORRELATION_WINDOW, until=now, real_only=context.real_only
     )
     if len(found) < 2:
@@ -102,7 +103,7 @@ async def _run(context: JobContext, now: datetime) -> JobReport:
         ),
         BestPairs.of(ranked, now, simulated),
     )
-    if not is_stale(end, newest.source, now, NEWS_FOR):
+    if not is_stale(end, SOURCES.of(newest.source), now, NEWS_FOR):
         await _alert(context, cells, before, rules, end, now)
     known = sum(cell.correlation is not None for cell in stored)
     body = {"data_type": "correlations", "count": known, "timestamp": now}

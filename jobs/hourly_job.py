@@ -26,6 +26,7 @@ from app.realtime.contract.event import EventType, price_update
 from app.realtime.contract.figures import PairMetrics
 from app.realtime.contract.publication import publication
 from app.schedule import HOURLY
+from app.sources import SOURCES
 from app.storage.alerts.states import AlertStates
 from app.storage.market.candles import Candles
 from app.storage.market.metrics import Metrics, StoredMetrics
@@ -87,7 +88,7 @@ class _Run:
         self._context = context
         self._now = now
         self._patience = patience
-        self._candles = Candles(context.database)
+        self._candles = Candles(context.database, SOURCES)
         self._progress = _Progress()
 
     async def run(self) -> JobReport:
@@ -177,7 +178,9 @@ class _Run:
         )
         # Half past, since a source may open a little after the market and close a little before it.
         open_at = hour - _HOUR / 2
-        return [pair.name for pair, [bar] in newest.items() if bar.end == hour - _HOUR and is_quoting(bar.source, open_at)]
+        return [
+            pair.name for pair, [bar] in newest.items() if bar.end == hour - _HOUR and is_quoting(SOURCES.of(bar.source), open_at)
+        ]
 
     # ------------------------------------------------------------ measures
 
@@ -187,7 +190,7 @@ class _Run:
             if pair not in bars:
                 continue
             try:
-                measures[pair] = measure(bars[pair], self._context.settings.annualization)
+                measures[pair] = measure(bars[pair], self._context.settings.annualization, SOURCES)
             except ValueError as error:  # prices that are none
                 self._progress.fail(pair, "measuring", error)
         return measures
@@ -281,7 +284,7 @@ class _Run:
             await self._context.publisher.publish([publication(EventType.DATA_READY, body, self._context.pairs)])
 
     def _is_past(self, bar: Candle) -> bool:
-        return is_stale(bar.end, bar.source, self._now, NEWS_FOR)
+        return is_stale(bar.end, SOURCES.of(bar.source), self._now, NEWS_FOR)
 
 
 def _rules(context: JobContext) -> dict[str, VolatilityRule]:

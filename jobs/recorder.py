@@ -23,6 +23,7 @@ from app.market.quote import Quote, QuoteKind
 from app.realtime.contract.event import ALERT_FIGURES, ALERTS, ORIGIN, VISIBLE, Event, EventType, heartbeat
 from app.realtime.log.log import EventLog, LogReader, open_redis
 from app.run.process import run_job
+from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
 from app.storage.market.candles import Candles
 from app.storage.recording import Batch, Recording, StoredAlert, StoredEvent, Tick
@@ -55,8 +56,8 @@ class Recorder:
     def __init__(self, log: EventLog, database: Database, pairs: TrackedPairs, heartbeat_interval: float = 5.0) -> None:
         """``heartbeat_interval`` is in seconds."""
         self._log = log
-        self._recording = Recording(database)
-        self._candles = Candles(database)
+        self._recording = Recording(database, SOURCES)
+        self._candles = Candles(database, SOURCES)
         self._database = database
         self._pairs = pairs
         self._heartbeat_interval = heartbeat_interval
@@ -84,7 +85,7 @@ class Recorder:
         await self._database.migrate()
         position = await self._recording.position()
         unfinished = await self._recording.unfinished()
-        self._bars = {pair.name: LiveBars(pair) for pair in self._pairs}
+        self._bars = {pair.name: LiveBars(pair, SOURCES) for pair in self._pairs}
         for pair in self._pairs:
             self._bars[pair.name].resume(bar for bar in unfinished if bar.pair == pair)
         await self._rebase(self._pairs.names, utc_now())

@@ -26,7 +26,7 @@ LAYERS = {
         market
         alerts providers storage realtime
         config
-        schedule http
+        schedule http sources
         routers trading_days
         main
         run specs
@@ -73,7 +73,7 @@ LAYERS = {
 MAY_NOT_IMPORT = {
     "app.alerts": "app.providers app.storage app.realtime",
     "app.http": "app.config app.providers app.alerts app.schedule",
-    "app.routers": "app.config app.providers app.alerts app.schedule",
+    "app.routers": "app.config app.providers app.alerts app.schedule app.sources",
     "jobs": "app.main app.http app.routers app.specs app.run.server app.run.workers app.realtime.hub app.realtime.transports",
 }
 """What lies below a module and is still none of its business."""

@@ -16,6 +16,7 @@ from app.market.clock import utc_now
 from app.market.hours.day import TradingDay
 from app.market.pair import CurrencyPair
 from app.realtime.monitoring.view import PriceView
+from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
 from app.storage.market.candles import Candles
 from app.trading_days import keep_trading_days
@@ -55,7 +56,7 @@ def postgres() -> Iterator[PrivatePostgres]:
 
 @asynccontextmanager
 async def _kept(prices: PriceView, database: Database) -> AsyncGenerator[asyncio.Task[None]]:
-    task = asyncio.create_task(keep_trading_days(prices, Candles(database), TRACKED))
+    task = asyncio.create_task(keep_trading_days(prices, Candles(database, SOURCES), TRACKED))
     try:
         yield task
         assert not task.done()
@@ -76,7 +77,7 @@ def _two_days() -> list[Candle]:
 
 
 async def test_a_price_is_shown_with_its_change_as_soon_as_there_are_days(on: Stage, database: Database) -> None:
-    prices = PriceView(on.hub, stale_after=60)
+    prices = PriceView(on.hub, stale_after=60, sources=SOURCES)
     await on.publish(tick("EUR_USD", "1.1995"))  # a mid of 1.2
 
     def shown() -> dict[str, object]:
@@ -84,15 +85,15 @@ async def test_a_price_is_shown_with_its_change_as_soon_as_there_are_days(on: St
 
     async with _kept(prices, database):
         assert shown() == {"prev_close": None, "change": None, "day_high": None}
-        await Candles(database).write(_two_days())
+        await Candles(database, SOURCES).write(_two_days())
         await wait_until(lambda: shown()["change"] is not None, "the day is known", 30)
         assert shown() == {"prev_close": "1.10000", "change": "0.10000", "day_high": "1.35000"}
 
 
 async def test_days_that_change_are_read_again_and_those_of_every_pair(on: Stage, database: Database) -> None:
-    prices = PriceView(on.hub, stale_after=60)
+    prices = PriceView(on.hub, stale_after=60, sources=SOURCES)
     before, today = _two_days()
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     await candles.write([before, today])
     async with _kept(prices, database):
         await wait_until(lambda: "EUR_USD" in prices.days, "the day is known", 30)
@@ -107,7 +108,7 @@ async def test_days_that_change_are_read_again_and_those_of_every_pair(on: Stage
 async def test_while_the_database_is_away_the_days_stay_and_it_is_said_once(
     on: Stage, postgres: PrivatePostgres, caplog: pytest.LogCaptureFixture
 ) -> None:
-    prices = PriceView(on.hub, stale_after=60)
+    prices = PriceView(on.hub, stale_after=60, sources=SOURCES)
     before, today = _two_days()
 
     def warnings() -> int:
@@ -115,7 +116,7 @@ async def test_while_the_database_is_away_the_days_stay_and_it_is_said_once(
 
     async with open_database(postgres.url, finish_within=2) as database:
         await database.migrate()
-        await Candles(database).write([before, today])
+        await Candles(database, SOURCES).write([before, today])
         async with _kept(prices, database):
             await wait_until(lambda: bool(prices.days), "the day is known", 30)
             for outage in (1, 2):

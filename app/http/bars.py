@@ -6,7 +6,7 @@ from datetime import datetime
 from app.http.gateway import Gateway
 from app.market.bars.candle import Candle, Granularity
 from app.market.pair import CurrencyPair
-from app.market.source import INVENTED
+from app.market.source import Sources
 
 _AT_A_TIME = 1000
 """Reading so many holds the event loop for some 15 ms, which is as long as streams may wait."""
@@ -60,8 +60,8 @@ async def _stretches(
         if not bars:
             return
         if invented is None:
-            invented = bars[-1].source in INVENTED
-        alike = _ending(bars, invented)
+            invented = gateway.known_sources.is_invented(bars[-1].source)
+        alike = _ending(bars, invented, gateway.known_sources)
         if alike:
             yield alike
         if len(alike) < size:
@@ -69,9 +69,9 @@ async def _stretches(
         left, until = left - size, bars[0].time
 
 
-def _ending(bars: list[Candle], invented: bool) -> list[Candle]:
+def _ending(bars: list[Candle], invented: bool, sources: Sources) -> list[Candle]:
     """The last of the bars that are all invented, or all not."""
     length = 0
-    while length < len(bars) and (bars[-1 - length].source in INVENTED) is invented:
+    while length < len(bars) and sources.is_invented(bars[-1 - length].source) is invented:
         length += 1
     return bars[len(bars) - length :]

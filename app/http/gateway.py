@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from app.errors import DatabaseUnavailable, LogUnavailable, TooManyRequests
 from app.http.deadline import within
 from app.market.bars.candle import Granularity
-from app.market.source import INVENTED
+from app.market.source import Sources
 from app.realtime.hub.hub import Hub
 from app.realtime.log.cache import Cache
 from app.realtime.log.log import Publisher
@@ -36,7 +36,7 @@ class Gateway:
 
     ``database_ping`` raises where the database does not answer, and ``migrated`` says whether its tables are up to date yet.
     ``sources``, the most preferred first, and ``simulated`` are what is configured; a feed in another process may say
-    otherwise, see ``shown_source``.
+    otherwise, see ``shown_source``. ``known_sources`` are the traits of sources by name.
     ``jobs_due`` gives for an aware time when each job is due next, by its name.
     ``annualization`` is how many bars of a length a year has. Times are in seconds.
     """
@@ -57,6 +57,7 @@ class Gateway:
     jobs_due: Callable[[datetime], Mapping[str, datetime]] = lambda now: {}
     annualization: Mapping[Granularity, float]
     sources: tuple[str, ...]
+    known_sources: Sources
     simulated: bool | None = None
     publish_tokens: tuple[bytes, ...] = field(repr=False)
     alert_tokens: tuple[bytes, ...] = field(default=(), repr=False)
@@ -81,7 +82,7 @@ class Gateway:
     @property
     def real_only(self) -> bool:
         """True where figures are to be computed of real bars alone: prices come from a market, so invented ones are left over."""
-        return self.shown_source[0] not in INVENTED
+        return not self.known_sources.is_invented(self.shown_source[0])
 
     async def from_redis(self, work: Coroutine[Any, Any, T]) -> T:
         """What work on Redis gives. Raises LogUnavailable where it takes too long for somebody who waits."""

@@ -8,7 +8,6 @@ from app.market.bars.candle import Granularity
 from app.market.clock import rfc3339
 from app.market.measures.correlation import Category
 from app.market.pair import CurrencyPair
-from app.market.source import INVENTED
 from app.realtime.contract.figures import BestPair, BestPairs, CorrelationMatrix
 from app.storage.market.correlations import StoredCorrelation
 
@@ -92,7 +91,7 @@ async def _simulated(gateway: Gateway, cells: Sequence[StoredCorrelation]) -> bo
     found = await gateway.from_database(
         gateway.candles.newest(pairs, Granularity(first.granularity), first.window, until=first.time)
     )
-    return any(bar.source in INVENTED for bars in found.values() for bar in bars)
+    return any(gateway.known_sources.is_invented(bar.source) for bars in found.values() for bar in bars)
 
 
 def _names(cells: Sequence[StoredCorrelation]) -> set[str]:

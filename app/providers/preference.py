@@ -14,8 +14,8 @@ from app.errors import SourceError, SourceRefused
 from app.market.clock import utc_now
 from app.market.hours.calendar import is_quoting
 from app.market.pair import CurrencyPair
-from app.market.quote import Quote, QuoteKind
-from app.market.source import INVENTED, PriceSource
+from app.market.quote import Quote
+from app.market.source import ProviderSource, SourceTraits
 
 _MOST_WAITING = 2000
 _MOST_BETWEEN_CHECKS = 0.5
@@ -46,7 +46,7 @@ class _Failure:
 class _Candidate:
     """A source, and how it does."""
 
-    source: PriceSource
+    source: ProviderSource
     quiet_until: float
     """Up to when, by the clock, its silence has been counted."""
 
@@ -55,17 +55,11 @@ class _Candidate:
 
     newest: dict[CurrencyPair, Quote] = field(default_factory=dict)
     heard: bool = False
-    daily: bool = False
     silent: bool = False
     failed: bool = False
     refused: bool = False
     handing_over: bool = False
     """Whether it has a quote for which the queue has no room: its silence is not its own then."""
-
-    @property
-    def invented(self) -> bool:
-        """True where its prices are no market of the present."""
-        return _is_invented(self.source)
 
     @property
     def quotes_now(self) -> bool:
@@ -98,11 +92,11 @@ class PreferredSources:
 
     def __init__(
         self,
-        sources: Sequence[PriceSource],
+        sources: Sequence[ProviderSource],
         *,
         silence: float = 30.0,
         grace: float = 10.0,
-        is_open: Callable[[str, datetime], bool] = is_quoting,
+        is_open: Callable[[SourceTraits, datetime], bool] = is_quoting,
         on_switch: Callable[[Switch], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -114,7 +108,7 @@ class PreferredSources:
         """
         if not sources or len({source.name for source in sources}) < len(sources):
             raise ValueError("one source at least is needed, and each with a name of its own")
-        if any(_is_invented(source) and not _is_invented(later) for source, later in pairwise(sources)):
+        if any(source.traits.invented and not later.traits.invented for source, later in pairwise(sources)):
             raise ValueError("an invented source has to come after every real one")
         self._sources = tuple(sources)
         self._silence = silence
@@ -236,7 +230,6 @@ class PreferredSources:
             yield from self._release(f"{name} {'refuses us' if news.for_good else 'failed'}: {news.reason}")
             return
         candidate.newest[news.pair] = news
-        candidate.daily = news.kind is QuoteKind.DAILY
         if not candidate.quotes_now:
             reason = f"{name} quotes again" if candidate.heard else f"{name} quotes"
             candidate.heard, candidate.silent, candidate.failed = True, False, False
@@ -251,13 +244,13 @@ class PreferredSources:
         reasons = []
         for candidate in self._candidates:
             elapsed, candidate.quiet_until = now - candidate.quiet_until, now
-            name = candidate.source.name
-            if not candidate.quotes_now or candidate.daily or candidate.handing_over or not self._is_open(name, moment):
+            traits = candidate.source.traits
+            if not candidate.quotes_now or traits.daily or candidate.handing_over or not self._is_open(traits, moment):
                 continue
             candidate.quiet += elapsed
             if candidate.quiet > self._silence:
                 candidate.silent = True
-                reasons.append(f"{name} has not quoted for {self._silence:g} s")
+                reasons.append(f"{traits.name} has not quoted for {self._silence:g} s")
         if self._grace_ends is not None and now >= self._grace_ends:
             late = [candidate.source.name for candidate in self._candidates if self._is_awaited(candidate)]
             self._grace_ends = None
@@ -283,7 +276,7 @@ class PreferredSources:
 
     def _is_held_back(self, candidate: _Candidate, pair: CurrencyPair) -> bool:
         """True where a source preferred to this one has the pair, or may have it yet; an invented one where it is not active."""
-        if candidate.invented:
+        if candidate.source.traits.invented:
             return candidate is not self._active
         preferred = self._candidates[: self._candidates.index(candidate)]
         return any(self._is_awaited(other) or (other.quotes_now and pair in other.newest) for other in preferred)
@@ -315,7 +308,3 @@ class PreferredSources:
         if not candidate.quotes_now and not self._is_awaited(candidate):
             return "silent"
         return "active" if candidate is self._active else "standby"
-
-
-def _is_invented(source: PriceSource) -> bool:
-    return source.simulated or source.name in INVENTED

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.market.bars.candle import Candle
 from app.market.quote import Quote
+from app.market.source import Sources
 from app.storage.alerts import rows as alert_rows
 from app.storage.alerts.rows import StoredAlert
 from app.storage.database.database import Database
@@ -63,8 +64,9 @@ class Batch:
 class Recording:
     """What the recorder of this ``name`` has written, and how far in the log it has come."""
 
-    def __init__(self, database: Database, name: str = "recorder") -> None:
+    def __init__(self, database: Database, sources: Sources, name: str = "recorder") -> None:
         self._database = database
+        self._sources = sources
         self._name = name
 
     async def position(self) -> tuple[str, int] | None:
@@ -92,14 +94,14 @@ class Recording:
         ticks = _by_id(_tick_row(tick) for tick in batch.ticks)
         events = _by_id(_event_row(event) for event in batch.events)
         alerts = _by_id(alert_rows.row_of(alert) for alert in batch.alerts)
-        candles = rows_of(batch.candles)
+        candles = rows_of(batch.candles, self._sources)
         async with self._database.begin() as connection:
             if not await upsert(connection, _CURSORS, cursors, _lies_behind):
                 return
             await insert_new(connection, _TICKS, ticks)
             await insert_new(connection, _EVENTS, events)
             await insert_new(connection, _ALERTS, alerts)
-            await write_bars(connection, candles)
+            await write_bars(connection, candles, self._sources)
             await self._remember_unfinished(connection, batch.candles)
 
     async def _remember_unfinished(self, connection: AsyncConnection, candles: Sequence[Candle]) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from app.market.bars.candle import Candle, Granularity, aggregate
 from app.market.pair import CurrencyPair
+from app.market.source import Sources
 from app.storage.market.candles import Candles
 
 _PAGE = 2000
@@ -55,13 +56,15 @@ async def _rebuild(
     changed = 0
     async with aclosing(_pages(candles, pair, granularity, whole, min(firsts.values()), last)) as pages:
         async for page in pages:
-            bars = await asyncio.to_thread(_bars_of, page, nested, now)
+            bars = await asyncio.to_thread(_bars_of, page, nested, now, candles.sources)
             changed += await candles.write([bar for bar in bars if firsts[bar.granularity] <= bar.time < end])
             if of_days:
                 # Weeks and months overlap: they are made when all days are there, which are few.
                 days += [bar for bar in (bars or page) if bar.granularity is Granularity.D]
     for length in of_days:
-        changed += await candles.write([bar for bar in aggregate(days, length, now) if firsts[length] <= bar.time < end])
+        changed += await candles.write(
+            [bar for bar in aggregate(days, length, now, candles.sources) if firsts[length] <= bar.time < end]
+        )
     return changed
 
 
@@ -83,11 +86,11 @@ async def _pages(
     yield bars
 
 
-def _bars_of(page: Sequence[Candle], nested: Sequence[Granularity], now: datetime) -> list[Candle]:
+def _bars_of(page: Sequence[Candle], nested: Sequence[Granularity], now: datetime, sources: Sources) -> list[Candle]:
     """The bars of all of the lengths, each made of those of the length before."""
     made: list[Candle] = []
     for length in nested:
-        page = aggregate(page, length, now)
+        page = aggregate(page, length, now, sources)
         made += page
     return made
 

@@ -8,7 +8,9 @@ from app.config import Settings
 from app.market.bars.candle import Granularity
 from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
+from app.providers.simulated import TRAITS
 from app.providers.simulated.demonstration import demonstration_candles
+from app.sources import SOURCES
 from app.storage.database.database import Database
 from app.storage.market.candles import Candles
 from jobs.history.aggregation import aggregate_stored
@@ -23,9 +25,9 @@ async def fill(settings: Settings, database: Database) -> int:
 
     The database has its tables already. Raises DatabaseUnavailable, and SourceError for a pair that cannot be simulated.
     """
-    if settings.source != ("simulated",):
+    if settings.source != (TRAITS.name,):
         return 0
-    candles, now = Candles(database), utc_now()
+    candles, now = Candles(database, SOURCES), utc_now()
     pairs = list(TrackedPairs(settings.tracked_pairs))
     newest = await candles.newest(pairs, Granularity.H1, 1)
     empty = [pair for pair in pairs if pair not in newest or newest[pair][-1].time < now - _MONTH]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from app.config import Settings
 from app.market.bars.history import CandleSource
 from app.market.pair import TrackedPairs
-from app.market.source import INVENTED
 from app.realtime.log.cache import Cache
 from app.realtime.log.log import EventLog, Publisher, open_redis
+from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
 from jobs.running.sources import open_history
 
@@ -29,7 +29,7 @@ class JobContext:
     @property
     def real_only(self) -> bool:
         """True where figures are to be of market prices alone: as soon as one of the sources has any."""
-        return any(name not in INVENTED for name in self.settings.source)
+        return any(not SOURCES.is_invented(name) for name in self.settings.source)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ import pytest
 from app.market.bars.candle import Candle, Granularity
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
+from app.sources import SOURCES
 from app.storage.database.database import open_database
 from app.storage.market.candles import Candles
 from tests.gateways import command
@@ -44,7 +45,7 @@ def _arguments(*more: str) -> list[str]:
 async def _stored(database_url: str, granularity: Granularity, limit: int = 100_000) -> list[Candle]:
     async with open_database(database_url) as database:
         await database.migrate()
-        return await Candles(database).page(_EUR_USD, granularity, start=None, end=None, limit=limit)
+        return await Candles(database, SOURCES).page(_EUR_USD, granularity, start=None, end=None, limit=limit)
 
 
 def _facts(bar: Candle) -> tuple[object, ...]:

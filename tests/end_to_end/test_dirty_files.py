@@ -12,6 +12,7 @@ import pytest
 
 from app.market.bars.candle import Candle, Granularity
 from app.market.pair import CurrencyPair
+from app.sources import SOURCES
 from app.storage.database.database import open_database
 from app.storage.market.candles import Candles
 from tests.gateways import command
@@ -59,7 +60,7 @@ async def _import(folder: Path, *arguments: str | Path) -> tuple[int, dict[str, 
 
 async def _stored(folder: Path, pair: CurrencyPair, granularity: Granularity) -> list[Candle]:
     async with open_database(f"sqlite:///{folder}/fx.db") as database:
-        return await Candles(database).page(pair, granularity, start=None, end=None, limit=100_000)
+        return await Candles(database, SOURCES).page(pair, granularity, start=None, end=None, limit=100_000)
 
 
 def _rejected(counts: dict[str, int]) -> dict[str, int]:

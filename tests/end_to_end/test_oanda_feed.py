@@ -15,6 +15,7 @@ from app.market.clock import utc_now
 from app.market.hours.calendar import is_quoting
 from app.market.pair import CurrencyPair
 from app.realtime.contract.event import cursor_order
+from app.sources import SOURCES
 from app.storage.database.database import open_database
 from app.storage.market.candles import Candles
 from tests.end_to_end.recorders import Record, python_socketio
@@ -43,7 +44,7 @@ async def stub() -> AsyncIterator[OandaStub]:
 def open_market() -> None:
     """While the market is closed the test cannot hold: OANDA is not silent then, and its prices do not become stale."""
     now = utc_now()
-    if not all(is_quoting("oanda", now + minutes * _MINUTE) for minutes in range(-1, 5)):
+    if not all(is_quoting(SOURCES.of("oanda"), now + minutes * _MINUTE) for minutes in range(-1, 5)):
         pytest.xfail("the market is closed, in which nobody waits for prices")
 
 
@@ -283,7 +284,9 @@ async def _feed_states(client: httpx.AsyncClient) -> tuple[str, set[bool]]:
 
 async def _stored_minutes(folder: Path, pair: str, first: datetime, last: datetime) -> list[Candle]:
     async with open_database(f"sqlite:///{folder}/fx.db") as database:
-        return await Candles(database).page(CurrencyPair.parse(pair), Granularity.M1, start=first, end=last + _MINUTE, limit=1000)
+        return await Candles(database, SOURCES).page(
+            CurrencyPair.parse(pair), Granularity.M1, start=first, end=last + _MINUTE, limit=1000
+        )
 
 
 def _time(bar: Mapping[str, Any]) -> datetime:

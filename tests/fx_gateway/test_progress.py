@@ -15,6 +15,7 @@ from app.config import Settings, load_settings
 from app.errors import ConfigurationError, NotOffered, SourceError
 from app.market.bars.candle import Candle, Granularity
 from app.market.pair import CurrencyPair
+from app.sources import SOURCES
 from app.storage.database.database import open_database
 from app.storage.market.candles import Candles
 from fx_gateway.progress import backfill, import_files
@@ -68,7 +69,7 @@ def _settings(tmp_path: Path, **others: Any) -> Settings:
 
 async def _stored(settings: Settings, pair: CurrencyPair, granularity: Granularity) -> list[Candle]:
     async with open_database(settings.database_address) as database:
-        return await Candles(database).page(pair, granularity, start=None, end=None, limit=10_000)
+        return await Candles(database, SOURCES).page(pair, granularity, start=None, end=None, limit=10_000)
 
 
 # ---------------------------------------------------------------- files

@@ -18,6 +18,7 @@ from app.market.quote import Quote
 from app.realtime.contract.event import Draft, EventType, price_update
 from app.realtime.contract.publication import publication
 from app.realtime.log.log import EventLog, open_redis
+from app.sources import SOURCES
 from app.storage.alerts.price_levels import PriceLevels
 from app.storage.database.database import Database, open_database
 from app.storage.recording import Recording
@@ -61,14 +62,14 @@ async def _begun(database: Database) -> None:
     """Return when the watch has noted where it begins."""
 
     async def has_begun() -> bool:
-        return await Recording(database, "alerts").position() is not None
+        return await Recording(database, SOURCES, "alerts").position() is not None
 
     await wait_until(has_begun, "the watch has begun", 30)
 
 
 async def _noted(database: Database, cursor: str) -> None:
     async def is_there() -> bool:
-        position = await Recording(database, "alerts").position()
+        position = await Recording(database, SOURCES, "alerts").position()
         return position is not None and tuple(map(int, position[0].split("-"))) >= tuple(map(int, cursor.split("-")))
 
     await wait_until(is_there, "the watch has noted its position", 30)
@@ -150,7 +151,7 @@ async def test_a_watch_that_is_killed_tells_of_a_level_once(valkey_url: str, dat
         await levels.add(level)
         async with _watching(log, database):
             await _begun(database)
-        position = await Recording(database, "alerts").position()
+        position = await Recording(database, SOURCES, "alerts").position()
         assert position is not None
         await log.publisher().publish([_price("1.10001")])
         for _ in range(2):

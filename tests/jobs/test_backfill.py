@@ -13,6 +13,7 @@ from app.errors import ConfigurationError, DatabaseUnavailable, NotOffered, Sour
 from app.market.bars.candle import Candle, Granularity, Ohlc, aggregate
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
+from app.sources import SOURCES
 from app.storage.database.database import Database
 from app.storage.market.candles import Candles
 from jobs.backfill import Backfill, HoleFiller, Stretch
@@ -59,7 +60,7 @@ def _minutes(pair: CurrencyPair, start: datetime, count: int) -> list[Candle]:
 
 
 async def _stored(database: Database, pair: CurrencyPair, granularity: Granularity) -> list[Candle]:
-    return await Candles(database).page(pair, granularity, start=None, end=None, limit=10_000)
+    return await Candles(database, SOURCES).page(pair, granularity, start=None, end=None, limit=10_000)
 
 
 def _failing_at(page: int, error: Exception) -> Callable[[CurrencyPair, int], Exception | None]:

@@ -8,6 +8,7 @@ from app.market.clock import rfc3339
 from app.market.measures.correlation import matrix, rank
 from app.realtime.contract.event import EventType
 from app.realtime.contract.figures import BestPairs, CorrelationMatrix
+from app.sources import SOURCES
 from app.storage.alerts.states import AlertStates
 from app.storage.job_runs import JobRuns
 from app.storage.market.candles import Candles
@@ -27,7 +28,7 @@ async def test_computes_the_matrix_and_keeps_it_where_it_is_asked_for(database_u
         USD_JPY: hours(USD_JPY, _ENDED, 40, seed=3),
     }
     async with job_context(database_url, valkey_url) as context:
-        await Candles(context.database).write([bar for of_pair in bars.values() for bar in of_pair])
+        await Candles(context.database, SOURCES).write([bar for of_pair in bars.values() for bar in of_pair])
         report = await run_daily_correlation(context, _NOW)
         closes = {
             pair: {bar.time: float(bar.mid.close) for bar in of_pair[-CORRELATION_WINDOW:]} for pair, of_pair in bars.items()
@@ -61,7 +62,7 @@ async def test_computes_the_matrix_and_keeps_it_where_it_is_asked_for(database_u
 @pytest.mark.parametrize("pairs", [0, 1])
 async def test_without_two_pairs_there_is_nothing_to_compare(database_url: str, valkey_url: str, pairs: int) -> None:
     async with job_context(database_url, valkey_url) as context:
-        await Candles(context.database).write(hours(EUR_USD, _ENDED, 120 * pairs))
+        await Candles(context.database, SOURCES).write(hours(EUR_USD, _ENDED, 120 * pairs))
         report = await run_daily_correlation(context, _NOW)
         assert (report.status, report.records) == ("success", 0)
         assert await context.cache.matrix() is None
@@ -73,7 +74,7 @@ async def test_a_change_since_the_matrix_before_is_told_once(database_url: str, 
         correlations = Correlations(context.database)
         await correlations.write([_cell("EUR_USD", "GBP_USD", -0.2), _cell("EUR_USD", "USD_JPY", None)], [])
         bars = [hours(EUR_USD, _ENDED, 100, seed=1), hours(GBP_USD, _ENDED, 100, seed=2, like=1)]
-        await Candles(context.database).write([*bars[0], *bars[1], *hours(USD_JPY, _ENDED, 100, seed=3, like=1)])
+        await Candles(context.database, SOURCES).write([*bars[0], *bars[1], *hours(USD_JPY, _ENDED, 100, seed=3, like=1)])
         for minutes in range(3):
             await run_daily_correlation(context, _NOW + timedelta(minutes=minutes))
         alerts = await events(context.log, EventType.CORRELATION_ALERT)
@@ -93,7 +94,7 @@ async def test_an_alert_is_told_once_where_a_run_died_before_it_was_remembered(d
     async with job_context(database_url, valkey_url) as context:
         await Correlations(context.database).write([_cell("EUR_USD", "GBP_USD", -0.2)], [])
         bars = [*hours(EUR_USD, _ENDED, 100, seed=1), *hours(GBP_USD, _ENDED, 100, seed=2, like=1)]
-        await Candles(context.database).write(bars)
+        await Candles(context.database, SOURCES).write(bars)
         await run_daily_correlation(context, _NOW)
         states = AlertStates(context.database)
         remembered = await states.load("correlation:")
@@ -108,7 +109,7 @@ async def test_a_correlation_that_stays_is_no_news_the_day_after(database_url: s
     async with job_context(database_url, valkey_url, correlation_thresholds="*=/0.5/,change *=0.01//") as context:
         bars = [*hours(EUR_USD, _ENDED, 90, seed=1), *hours(GBP_USD, _ENDED, 90, seed=2, like=1)]
         await Correlations(context.database).write([_cell("GBP_USD", "EUR_USD", 0.1)], [])
-        await Candles(context.database).write(bars)
+        await Candles(context.database, SOURCES).write(bars)
         await run_daily_correlation(context, _NOW)
         [alert] = await events(context.log, EventType.CORRELATION_ALERT)
         assert (alert["severity"], alert["threshold"]) == ("warning", 0.5)
@@ -122,7 +123,7 @@ async def test_what_lies_far_back_is_computed_but_no_news(database_url: str, val
     async with job_context(database_url, valkey_url) as context:
         await Correlations(context.database).write([_cell("EUR_USD", "GBP_USD", -0.2)], [])
         bars = [*hours(EUR_USD, _ENDED, 100, seed=1), *hours(GBP_USD, _ENDED, 100, seed=2, like=1)]
-        await Candles(context.database).write(bars)
+        await Candles(context.database, SOURCES).write(bars)
         assert (await run_daily_correlation(context, _NOW + 30 * _DAY)).records == 1
         assert [event["type"] for event in await events(context.log, *EventType)] == ["data_ready"]
 
@@ -130,7 +131,7 @@ async def test_what_lies_far_back_is_computed_but_no_news(database_url: str, val
 async def test_invented_bars_are_left_out_where_prices_are_real(database_url: str, valkey_url: str) -> None:
     bars = [*hours(EUR_USD, _ENDED, 100), *hours(GBP_USD, _ENDED, 100, seed=2, source="simulated")]
     async with job_context(database_url, valkey_url) as context:
-        await Candles(context.database).write(bars)
+        await Candles(context.database, SOURCES).write(bars)
         assert (await run_daily_correlation(context, _NOW)).records == 0
     async with job_context(database_url, valkey_url, source="simulated") as context:
         assert (await run_daily_correlation(context, _NOW)).records == 1

@@ -95,7 +95,7 @@ async def test_another_source_is_told_before_its_first_price(log: EventLog) -> N
 
 
 async def test_invented_prices_are_told_to_be_such_before_the_first_of_them(log: EventLog) -> None:
-    kraken, simulated = ToldSource("kraken"), ToldSource("simulated", simulated=True)
+    kraken, simulated = ToldSource("kraken"), ToldSource("simulated")
     async with _feed(log, kraken, simulated) as feed:
         kraken.quote("EUR_USD", "1.1", 0)
         simulated.quote("EUR_USD", "1.2", 1)

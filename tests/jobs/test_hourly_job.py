@@ -13,6 +13,7 @@ from app.market.measures.measures import MEASURE_BARS, measure
 from app.market.quote import Quote, QuoteKind
 from app.realtime.contract.event import EventType, price_update
 from app.realtime.contract.figures import PairMetrics
+from app.sources import SOURCES
 from app.storage.alerts.states import AlertStates
 from app.storage.job_runs import JobRuns
 from app.storage.market.candles import Candles
@@ -30,7 +31,7 @@ _CALM, _WILD = 0.0001, 0.01
 async def test_measures_what_is_stored_and_keeps_it_where_it_is_asked_for(database_url: str, valkey_url: str) -> None:
     bars = [*hours(EUR_USD, _ENDED, 320, step=_CALM), *hours(GBP_USD, _ENDED - HOUR, 30, step=_CALM)]
     async with job_context(database_url, valkey_url) as context:
-        await Candles(context.database).write(bars)
+        await Candles(context.database, SOURCES).write(bars)
         report = await run_hourly(context, _NOW)
         expected = {
             "EUR_USD": PairMetrics.of(measure(bars[20:320]), _NOW),
@@ -59,7 +60,7 @@ async def test_an_empty_database_is_no_failure(database_url: str, valkey_url: st
 async def test_volatilities_are_of_a_year_with_as_many_bars_as_the_settings_say(sqlite_url: str, valkey_url: str) -> None:
     bars = hours(EUR_USD, _ENDED, 60, step=_CALM)
     async with job_context(sqlite_url, valkey_url, annualization=6048) as context:
-        await Candles(context.database).write(bars)
+        await Candles(context.database, SOURCES).write(bars)
         await run_hourly(context, _NOW)
         assert await context.cache.metrics(["EUR_USD"]) == {"EUR_USD": PairMetrics.of(measure(bars, 6048), _NOW)}
 
@@ -70,7 +71,7 @@ async def test_invented_bars_are_measured_only_where_all_prices_are_invented(
 ) -> None:
     bars = [*hours(EUR_USD, _ENDED - HOUR, 60), *hours(EUR_USD, _ENDED, 1, source="simulated")]
     async with job_context(database_url, valkey_url, source=source) as context:
-        await Candles(context.database).write(bars)
+        await Candles(context.database, SOURCES).write(bars)
         await run_hourly(context, _NOW)
         figures = (await context.cache.metrics(["EUR_USD"]))["EUR_USD"]
     assert (figures.bars, figures.simulated) == ((61, True) if simulated else (60, False))
@@ -78,10 +79,12 @@ async def test_invented_bars_are_measured_only_where_all_prices_are_invented(
 
 async def test_an_alert_is_told_once_however_often_the_job_runs(database_url: str, valkey_url: str) -> None:
     async with job_context(database_url, valkey_url) as context:
-        await Candles(context.database).write([*hours(EUR_USD, _ENDED, 60, step=_WILD), *hours(GBP_USD, _ENDED, 60, step=_CALM)])
+        await Candles(context.database, SOURCES).write(
+            [*hours(EUR_USD, _ENDED, 60, step=_WILD), *hours(GBP_USD, _ENDED, 60, step=_CALM)]
+        )
         await run_hourly(context, _NOW)
         await run_hourly(context, _NOW + timedelta(minutes=5))
-        await Candles(context.database).write(hours(EUR_USD, _ENDED + HOUR, 61, step=_WILD))
+        await Candles(context.database, SOURCES).write(hours(EUR_USD, _ENDED + HOUR, 61, step=_WILD))
         await run_hourly(context, _NOW + HOUR)
         [alert] = await events(context.log, EventType.VOLATILITY_ALERT)
         assert set(await AlertStates(context.database).load("volatility:")) == {"volatility:EUR_USD", "volatility:GBP_USD"}
@@ -94,7 +97,7 @@ async def test_an_alert_is_told_once_however_often_the_job_runs(database_url: st
 
 async def test_an_alert_is_told_once_where_a_run_died_before_it_was_remembered(database_url: str, valkey_url: str) -> None:
     async with job_context(database_url, valkey_url) as context:
-        await Candles(context.database).write(hours(EUR_USD, _ENDED, 60, step=_WILD))
+        await Candles(context.database, SOURCES).write(hours(EUR_USD, _ENDED, 60, step=_WILD))
         await run_hourly(context, _NOW)
         states = AlertStates(context.database)
         await states.save(dict.fromkeys(await states.load("volatility:"), b"{}"))
@@ -106,7 +109,7 @@ async def test_an_alert_is_told_once_where_a_run_died_before_it_was_remembered(d
 async def test_what_lies_far_back_is_measured_but_no_news(database_url: str, valkey_url: str) -> None:
     bars = hours(EUR_USD, _ENDED, 60, step=_WILD)
     async with job_context(database_url, valkey_url, Scripted(bars)) as context:
-        await Candles(context.database).write(bars)
+        await Candles(context.database, SOURCES).write(bars)
         report = await run_hourly(context, _NOW + timedelta(days=30))
         assert report.records == 1
         [ready] = await events(context.log, *EventType)
@@ -119,7 +122,7 @@ async def test_multiples_are_of_the_volatilities_that_were_measured_before(datab
         return StoredMetrics("EUR_USD", "H1", _ENDED - number * HOUR, b"{}", volatility, simulated)
 
     async with job_context(database_url, valkey_url, volatility_thresholds="median *=/2/") as context:
-        await Candles(context.database).write(hours(EUR_USD, _ENDED, 60))
+        await Candles(context.database, SOURCES).write(hours(EUR_USD, _ENDED, 60))
         metrics = Metrics(context.database)
         await metrics.write([earlier(number, 0.01, simulated=True) for number in range(1, 100)])
         await run_hourly(context, _NOW)
@@ -136,7 +139,7 @@ async def test_fetches_what_is_missing_and_makes_larger_bars_of_it(database_url:
     running = replace(bars[EUR_USD][-1], time=_ENDED, complete=False)
     history = Scripted([*bars[EUR_USD], running, *bars[GBP_USD], *bars[USD_JPY]])
     async with job_context(database_url, valkey_url, history, backfill_days=10) as context:
-        candles = Candles(context.database)
+        candles = Candles(context.database, SOURCES)
         await candles.write(bars[GBP_USD][:-3])
         await candles.write(hours(USD_JPY, _ENDED, 48, source="simulated"))
         report = await run_hourly(context, _NOW)
@@ -165,7 +168,9 @@ async def test_a_pair_whose_bars_cannot_be_fetched_does_not_stop_the_others(data
         # What a source gave before it failed is of use.
         assert report.records == 93
         assert len(await context.cache.metrics(context.pairs.names)) == 3
-        assert (await Candles(context.database).newest([EUR_USD], Granularity.H4, 1))[EUR_USD][0].end == _ENDED - 3 * HOUR
+        assert (await Candles(context.database, SOURCES).newest([EUR_USD], Granularity.H4, 1))[EUR_USD][
+            0
+        ].end == _ENDED - 3 * HOUR
         [run] = await JobRuns(context.database).newest(10)
         assert (run.status, run.records) == ("partial", 93)
         assert run.error == "EUR_USD: Kraken has no bars of this pair; GBP_USD: fetching bars: ZeroDivisionError"
@@ -178,7 +183,7 @@ async def test_a_pair_that_the_source_does_not_have_is_no_problem(
     failing = {pair: NotOffered(f"Kraken has no bars of {pair}") for pair in (EUR_USD, USD_JPY)}
     async with job_context(database_url, valkey_url, Scripted(hours(GBP_USD, _ENDED, 30, step=_CALM), failing)) as context:
         # Recorded here from the crosses of the feed, and measured all the same.
-        await Candles(context.database).write(hours(EUR_USD, _ENDED, 30, step=_CALM))
+        await Candles(context.database, SOURCES).write(hours(EUR_USD, _ENDED, 30, step=_CALM))
         report = await run_hourly(context, _NOW)
         assert (report.status, report.records, report.error) == ("success", 32, None)
         assert await context.cache.metrics(context.pairs.names) == {
@@ -220,7 +225,7 @@ async def test_a_pair_without_a_live_price_gets_the_last_of_its_bar(database_url
 
 async def test_without_history_no_prices_are_made_of_bars(sqlite_url: str, valkey_url: str) -> None:
     async with job_context(sqlite_url, valkey_url) as context:
-        await Candles(context.database).write(hours(EUR_USD, _ENDED, 30, step=_CALM))
+        await Candles(context.database, SOURCES).write(hours(EUR_USD, _ENDED, 30, step=_CALM))
         await run_hourly(context, _NOW)
         assert await events(context.log, EventType.PRICE_UPDATE) == []
 
@@ -228,7 +233,7 @@ async def test_without_history_no_prices_are_made_of_bars(sqlite_url: str, valke
 async def test_waits_for_the_bars_of_the_hour(database_url: str, valkey_url: str) -> None:
     bars = hours(EUR_USD, _ENDED, 30, step=_CALM)
     async with job_context(database_url, valkey_url, hourly_job_delay=0.1) as context:
-        candles = Candles(context.database)
+        candles = Candles(context.database, SOURCES)
         # The second pair has not been quoted for two hours, so nothing is waited for there.
         await candles.write([*bars[:-1], replace(bars[-1], complete=False), *hours(GBP_USD, _ENDED - 2 * HOUR, 30, step=_CALM)])
         running = asyncio.create_task(run_hourly(context, _ENDED, patience=60))
@@ -242,7 +247,7 @@ async def test_takes_what_is_there_where_a_bar_does_not_come(
     sqlite_url: str, valkey_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with job_context(sqlite_url, valkey_url, hourly_job_delay=0.1) as context:
-        await Candles(context.database).write(hours(EUR_USD, _ENDED - HOUR, 30, step=_CALM))
+        await Candles(context.database, SOURCES).write(hours(EUR_USD, _ENDED - HOUR, 30, step=_CALM))
         await run_hourly(context, _ENDED, patience=0.1)
         assert (await context.cache.metrics(["EUR_USD"]))["EUR_USD"].end == rfc3339(_ENDED - HOUR)
     assert "bars of the hour from 2026-06-17T11:00:00.000000Z are missing still: EUR_USD" in caplog.text
@@ -253,7 +258,7 @@ async def test_no_bar_is_waited_for_that_falls_into_closed_hours(
 ) -> None:
     closed = datetime(2026, 6, 19, 21, tzinfo=UTC)  # a Friday, 17:00 in New York
     async with job_context(sqlite_url, valkey_url, hourly_job_delay=0.1) as context:
-        await Candles(context.database).write(hours(EUR_USD, closed, 30, source="oanda"))
+        await Candles(context.database, SOURCES).write(hours(EUR_USD, closed, 30, source="oanda"))
         await run_hourly(context, closed + HOUR, patience=0.1)
     assert "missing" not in caplog.text
 
@@ -262,7 +267,7 @@ async def test_a_run_that_cannot_reach_redis_is_noted_and_has_stored_its_measure
     database_url: str, valkey: PrivateValkey
 ) -> None:
     async with job_context(database_url, valkey.url) as context:
-        await Candles(context.database).write(hours(EUR_USD, _ENDED, 30, step=_CALM))
+        await Candles(context.database, SOURCES).write(hours(EUR_USD, _ENDED, 30, step=_CALM))
         valkey.kill()
         with pytest.raises(LogUnavailable):
             await run_hourly(context, _NOW)
@@ -275,7 +280,7 @@ async def test_a_run_that_cannot_reach_redis_is_noted_and_has_stored_its_measure
 
 async def test_a_run_that_is_stopped_is_noted(database_url: str, valkey_url: str) -> None:
     async with job_context(database_url, valkey_url, hourly_job_delay=0.1) as context:
-        await Candles(context.database).write(hours(EUR_USD, _ENDED - HOUR, 30, step=_CALM))
+        await Candles(context.database, SOURCES).write(hours(EUR_USD, _ENDED - HOUR, 30, step=_CALM))
         running = asyncio.create_task(run_hourly(context, _ENDED, patience=60))
         await wait_until(lambda: _is_running(context.database), "the run has begun")
         running.cancel()
@@ -289,7 +294,7 @@ async def test_prices_that_cannot_be_measured_concern_their_pair_alone(sqlite_ur
     bars = hours(EUR_USD, _ENDED, 30, step=_CALM)
     wrong = replace(bars[-1], mid=replace(bars[-1].mid, low=bars[-1].mid.high + 1))
     async with job_context(sqlite_url, valkey_url) as context:
-        await Candles(context.database).write([*bars[:-1], wrong, *hours(GBP_USD, _ENDED, 30, step=_CALM)])
+        await Candles(context.database, SOURCES).write([*bars[:-1], wrong, *hours(GBP_USD, _ENDED, 30, step=_CALM)])
         report = await run_hourly(context, _NOW)
         assert list(await context.cache.metrics(context.pairs.names)) == ["GBP_USD"]
     assert (report.status, report.records, report.error) == ("partial", 1, "EUR_USD: measuring: ValueError")

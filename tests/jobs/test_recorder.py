@@ -19,6 +19,7 @@ from app.providers.replay.recording import Recording as RecordedQuotes
 from app.realtime.contract.event import Draft, heartbeat, price_update
 from app.realtime.contract.publication import publication
 from app.realtime.log.log import EventLog, open_redis
+from app.sources import SOURCES
 from app.storage.alerts.alerts import Alerts
 from app.storage.database.database import Database, open_database
 from app.storage.market.candles import Candles
@@ -57,7 +58,7 @@ async def _recording(log: EventLog, database: Database) -> AsyncGenerator[Record
 
 async def _until_recorded(database: Database, cursor: str) -> None:
     async def has_come_there() -> bool:
-        position = await Recording(database).position()
+        position = await Recording(database, SOURCES).position()
         return position is not None and _order(position[0]) >= _order(cursor)
 
     await wait_until(has_come_there, f"everything up to {cursor} is in the database", 60)
@@ -108,7 +109,7 @@ async def test_it_keeps_what_the_log_holds(valkey_url: str, database: Database) 
         (ids[3], ("EUR_USD", "USD_JPY"), Decimal("-0.82"), "info"),
         (ids[2], ("EUR_USD",), Decimal("0.2"), "warning"),
     ]
-    [minute] = await Candles(database).page(_EUR_USD, Granularity.M1, start=None, end=None, limit=10)
+    [minute] = await Candles(database, SOURCES).page(_EUR_USD, Granularity.M1, start=None, end=None, limit=10)
     assert (minute.volume, minute.bid.open, minute.bid.close) == (2, Decimal("1.10001"), Decimal("1.10002"))
 
 
@@ -119,7 +120,7 @@ async def test_it_goes_on_where_it_left_off(valkey_url: str, database: Database)
             ids = await _publish(log, [_price(10 * number + each) for each in range(10)])
             async with _recording(log, database):
                 await _until_recorded(database, ids[-1])
-    bars = await Candles(database).page(_EUR_USD, Granularity.M, start=None, end=None, limit=10)
+    bars = await Candles(database, SOURCES).page(_EUR_USD, Granularity.M, start=None, end=None, limit=10)
     assert [(bar.volume, bar.bid.open, bar.bid.close) for bar in bars] == [(40, Decimal("1.10000"), Decimal("1.10039"))]
     assert await _rows(database, "SELECT count(*), count(DISTINCT bid) FROM ticks") == [(40, 40)]
 
@@ -136,7 +137,7 @@ async def test_a_recorder_killed_at_any_moment_loses_and_repeats_nothing(valkey_
         async with _recording(log, database):
             await _until_recorded(database, ids[-1])
     assert await _rows(database, "SELECT count(*), count(DISTINCT bid) FROM ticks") == [(6000, 6000)]
-    [month] = await Candles(database).page(_EUR_USD, Granularity.M, start=None, end=None, limit=10)
+    [month] = await Candles(database, SOURCES).page(_EUR_USD, Granularity.M, start=None, end=None, limit=10)
     assert (month.volume, month.bid.close) == (6000, Decimal("1.15999"))
 
 
@@ -160,7 +161,7 @@ async def test_a_database_that_is_away_for_a_while_gets_everything_once(valkey_u
             assert recorder.lost == 0
         assert len(meanwhile) == 3000
         assert await _rows(database, "SELECT count(*), count(DISTINCT bid) FROM ticks") == [(5000, 5000)]
-        [month] = await Candles(database).page(_EUR_USD, Granularity.M, start=None, end=None, limit=10)
+        [month] = await Candles(database, SOURCES).page(_EUR_USD, Granularity.M, start=None, end=None, limit=10)
         assert month.volume == 5000
 
 
@@ -193,7 +194,7 @@ async def test_without_redis_it_waits_and_goes_on(valkey: PrivateValkey, databas
 async def test_bars_close_when_time_has_passed(valkey_url: str, database: Database) -> None:
     async with open_redis(valkey_url) as redis:
         log = EventLog(redis)
-        candles = Candles(database)
+        candles = Candles(database, SOURCES)
         async with _recording(log, database):
             ids = await _publish(log, [_price(0, utc_now() - timedelta(seconds=50))])
             await _until_recorded(database, ids[-1])
@@ -252,14 +253,14 @@ async def test_hours_that_were_fetched_count_in_longer_bars(valkey_url: str, sql
         builder.add(Quote(_EUR_USD, Decimal("1.2"), Decimal("1.3"), earlier, "oanda"))
         hour = builder.advance(now)
         assert hour is not None
-        await Candles(database).write([hour])
+        await Candles(database, SOURCES).write([hour])
         async with _recording(log, database):
             ids = await _publish(log, [_price(0, now)])
             await _until_recorded(database, ids[-1])
         longer = (Granularity.H4, Granularity.D, Granularity.W, Granularity.M)
         of_both = [length for length in longer if length.start(earlier) == length.start(now)]
         for length in of_both:
-            [bar] = await Candles(database).page(_EUR_USD, length, start=None, end=None, limit=10)
+            [bar] = await Candles(database, SOURCES).page(_EUR_USD, length, start=None, end=None, limit=10)
             assert (bar.volume, bar.bid.open, bar.bid.close) == (2, Decimal("1.2"), Decimal("1.10000"))
 
 
@@ -274,7 +275,7 @@ async def test_two_real_days_make_the_minutes_that_oanda_made(valkey_url: str, d
         ids = await _publish(log, [price_update(quote, quote.time) for quote in quotes])
         async with _recording(log, database):
             await _until_recorded(database, ids[-1])
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     first, second = parse_time("2014-05-05T00:00:00Z"), parse_time("2014-05-06T00:00:00Z")
     ours = await candles.page(_EUR_USD, Granularity.M1, start=first, end=second, limit=5000)
     [oandas] = open_bar_files([folder / "minute" / "eurusd" / "20140505_quote.zip"])

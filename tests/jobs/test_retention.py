@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.market.hours.session import SESSIONS
 from app.market.quote import Quote
+from app.sources import SOURCES
 from app.storage.job_runs import JobRuns
 from app.storage.market.candles import Candles
 from app.storage.market.metrics import Metrics, StoredMetrics
@@ -18,10 +19,10 @@ async def test_forgets_what_was_kept_as_long_as_the_settings_say(database_url: s
     bars = hours(EUR_USD, _NOW - timedelta(days=3000), 3)
     ages = [HOUR, 5 * HOUR, 7 * HOUR, timedelta(days=9), timedelta(days=11)]
     async with job_context(database_url, valkey_url, tick_retention_hours=6, event_retention_days=10) as context:
-        await Candles(context.database).write(bars)
+        await Candles(context.database, SOURCES).write(bars)
         ticks = [Tick(_id(age), Quote(EUR_USD, bars[0].bid.open, bars[0].ask.open, _NOW - age, "kraken")) for age in ages]
         stored = [StoredEvent(_id(age), "data_ready", (), b"{}", _NOW - age) for age in ages]
-        await Recording(context.database).write(Batch("1-0", 1, ticks, stored))
+        await Recording(context.database, SOURCES).write(Batch("1-0", 1, ticks, stored))
         metrics = Metrics(context.database)
         await metrics.write([StoredMetrics("EUR_USD", "H1", _NOW - age, b"{}", 0.1, simulated=False) for age in ages])
         runs = JobRuns(context.database)
@@ -32,7 +33,7 @@ async def test_forgets_what_was_kept_as_long_as_the_settings_say(database_url: s
         # Three prices older than six hours; an event, a measure and a run older than ten days.
         assert (report.status, report.records) == ("success", 6)
         assert [row.time for row in await metrics.history("EUR_USD", "H1", _NOW, 9)] == [_NOW - age for age in ages[:4]]
-        assert await Candles(context.database).newest([EUR_USD], bars[0].granularity, 9) == {EUR_USD: bars}
+        assert await Candles(context.database, SOURCES).newest([EUR_USD], bars[0].granularity, 9) == {EUR_USD: bars}
         assert sorted(session.name for session in SESSIONS) == [
             session.name for session in await MarketSessions(context.database).all()
         ]

@@ -8,8 +8,9 @@ from decimal import Decimal
 
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
-from app.market.source import PriceSource
+from app.market.source import ProviderSource, SourceTraits
 from app.providers.preference import PreferredSources, Switch
+from app.sources import SOURCES
 from tests.building import Clock
 from tests.waiting import wait_until
 
@@ -19,9 +20,10 @@ NOON = datetime(2026, 1, 30, 12, tzinfo=UTC)
 class ToldSource:
     """Quotes what it is told to, fails when it is told to, and can be asked again. ``runs`` counts how often it was."""
 
-    def __init__(self, name: str, simulated: bool = False) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.simulated = simulated
+        self.traits = SOURCES.of(name)
+        self.simulated = self.traits.simulated
         self.runs = 0
         self.open = 0
         self._told: asyncio.Queue[Quote | Exception | None] = asyncio.Queue()
@@ -62,7 +64,7 @@ class ToldSource:
 class Reading:
     """What passes of several sources, and what is told of them."""
 
-    def __init__(self, sources: Sequence[PriceSource], silence: float, grace: float) -> None:
+    def __init__(self, sources: Sequence[ProviderSource], silence: float, grace: float) -> None:
         self.clock = Clock()
         self.switches: list[Switch] = []
         self.closed: set[str] = set()
@@ -98,15 +100,15 @@ class Reading:
         asked = self.asked
         await wait_until(lambda: self.asked > asked, "silence is counted")
 
-    def is_open(self, name: str, moment: datetime) -> bool:
+    def is_open(self, source: SourceTraits, moment: datetime) -> bool:
         """What the sources ask whenever silence is counted."""
         self.asked += 1
         assert moment.tzinfo is not None
-        return name not in self.closed
+        return source.name not in self.closed
 
 
 @asynccontextmanager
-async def reading(*sources: PriceSource, silence: float = 3.0, grace: float = 1.0) -> AsyncGenerator[Reading]:
+async def reading(*sources: ProviderSource, silence: float = 3.0, grace: float = 1.0) -> AsyncGenerator[Reading]:
     """Sources that are read, by a clock of the test's own."""
     read = Reading(sources, silence, grace)
     running = asyncio.create_task(read.run())

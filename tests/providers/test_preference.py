@@ -37,7 +37,7 @@ async def _said_all(*sources: ToldSource) -> None:
 
 
 def test_is_a_source_like_its_first_until_one_has_quoted(oanda: ToldSource) -> None:
-    source: PriceSource = PreferredSources([oanda, ToldSource("simulated", simulated=True)])
+    source: PriceSource = PreferredSources([oanda, ToldSource("simulated")])
     assert (source.name, source.simulated) == ("oanda", False)
 
 
@@ -51,7 +51,7 @@ def test_sources_are_told_apart_by_their_names(oanda: ToldSource) -> None:
 @pytest.mark.parametrize("names", [["simulated", "oanda"], ["oanda", "replay", "kraken"], ["replay", "simulated", "ecb"]])
 def test_an_invented_source_comes_after_every_real_one(names: list[str]) -> None:
     with pytest.raises(ValueError, match="an invented source has to come after every real one"):
-        PreferredSources([ToldSource(name, simulated=name == "simulated") for name in names])
+        PreferredSources([ToldSource(name) for name in names])
 
 
 async def test_quotes_of_the_preferred_source_pass_and_those_of_others_for_what_it_has_not(
@@ -247,7 +247,7 @@ async def test_where_every_source_refuses_us_so_do_they_together(oanda: ToldSour
 
 
 async def test_name_and_simulated_are_those_of_the_active_source(kraken: ToldSource) -> None:
-    simulated = ToldSource("simulated", simulated=True)
+    simulated = ToldSource("simulated")
     async with reading(kraken, simulated) as read:
         simulated.quote("EUR_USD", "1", 0)
         kraken.quote("EUR_USD", "2", 1)
@@ -260,7 +260,7 @@ async def test_name_and_simulated_are_those_of_the_active_source(kraken: ToldSou
 
 
 async def test_invented_quotes_pass_for_no_pair_while_a_real_source_is_alive(oanda: ToldSource, kraken: ToldSource) -> None:
-    simulated = ToldSource("simulated", simulated=True)
+    simulated = ToldSource("simulated")
     async with reading(oanda, kraken, simulated) as read:
         oanda.quote("EUR_USD", "1", 0)
         simulated.quote("EUR_USD", "2", 0)
@@ -295,7 +295,7 @@ async def test_invented_quotes_pass_for_no_pair_while_a_real_source_is_alive(oan
 
 
 async def test_invented_quotes_wait_for_every_real_source_during_the_time_of_grace(oanda: ToldSource, kraken: ToldSource) -> None:
-    simulated = ToldSource("simulated", simulated=True)
+    simulated = ToldSource("simulated")
     async with reading(oanda, kraken, simulated) as read:
         simulated.quote("EUR_USD", "1", 0)
         oanda.fail(SourceError("down"))
@@ -307,7 +307,7 @@ async def test_invented_quotes_wait_for_every_real_source_during_the_time_of_gra
 
 
 async def test_of_two_invented_sources_only_the_active_one_passes(kraken: ToldSource) -> None:
-    replay, simulated = ToldSource("replay"), ToldSource("simulated", simulated=True)
+    replay, simulated = ToldSource("replay"), ToldSource("simulated")
     async with reading(kraken, replay, simulated) as read:
         kraken.quote("EUR_USD", "1", 0)
         await read.until("kraken EUR_USD 1")

@@ -35,6 +35,7 @@ from app.routers.alerts import alerts, price_levels
 from app.routers.history import best_pairs, candles, correlations, metrics, sessions
 from app.routers.live import events, prices
 from app.routers.operation import cache, health, info, jobs
+from app.sources import SOURCES
 from app.storage.alerts.alerts import Alerts
 from app.storage.alerts.price_levels import PriceLevels
 from app.storage.database.database import Database, open_database
@@ -123,7 +124,7 @@ async def rest(
         gateway = Gateway(
             hub=on.hub,
             reports=Reports(on.hub),
-            prices=PriceView(on.hub, stale_after=60),
+            prices=PriceView(on.hub, stale_after=60, sources=SOURCES),
             cache=Cache(redis, on.hub.pairs),
             publisher=on.log.publisher(),
             database_ping=database_ping,
@@ -131,6 +132,7 @@ async def rest(
             **stores(database),
             annualization=BARS_PER_YEAR,
             sources=("replay",),
+            known_sources=SOURCES,
             publish_tokens=(b"another token of this gateway", TOKEN.encode()),
             rate_limit_requests=100,
             rate_limit_window=60,
@@ -169,7 +171,7 @@ def _empty_tables() -> bytes:
 def stores(database: Database) -> dict[str, Any]:
     """The members of a gateway that are kept in a database."""
     return {
-        "candles": Candles(database),
+        "candles": Candles(database, SOURCES),
         "metrics": Metrics(database),
         "correlations": Correlations(database),
         "alerts": Alerts(database),

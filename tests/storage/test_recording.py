@@ -10,6 +10,7 @@ from app.errors import DatabaseUnavailable, InvalidCursor
 from app.market.bars.candle import Candle, Granularity
 from app.market.bars.live_bars import LiveBars
 from app.market.quote import Quote, QuoteKind
+from app.sources import SOURCES
 from app.storage.alerts.alerts import Alerts
 from app.storage.database.database import Database, open_database
 from app.storage.database.tables import AlertRow, EventRow, Row, TickRow, table_of
@@ -47,11 +48,11 @@ async def counts(database: Database) -> dict[str, int]:
 
 
 async def all_bars(database: Database, granularity: Granularity = Granularity.H1) -> list[Candle]:
-    return await Candles(database).page(EUR_USD, granularity, start=None, end=None, limit=1000)
+    return await Candles(database, SOURCES).page(EUR_USD, granularity, start=None, end=None, limit=1000)
 
 
 async def test_a_batch_is_written_with_its_position(database: Database) -> None:
-    recording = Recording(database)
+    recording = Recording(database, SOURCES)
     assert await recording.position() is None
     assert await recording.unfinished() == []
     hour = bar(_NOON, complete=False)
@@ -65,7 +66,7 @@ async def test_a_batch_is_written_with_its_position(database: Database) -> None:
 async def test_quotes_and_events_are_kept_with_every_digit(database: Database) -> None:
     synthetic = replace(tick(0).quote, bid=Decimal("1.100"), kind=QuoteKind.SYNTHETIC)
     correlation = StoredEvent(f"{_MS}-2", "correlation_alert", ("EUR_USD", "GBP_USD"), b'{"pair1": "EUR_USD"}', _NOON)
-    await Recording(database).write(Batch(f"{_MS}-9", 9, [Tick(f"{_MS}-0", synthetic)], [correlation]))
+    await Recording(database, SOURCES).write(Batch(f"{_MS}-9", 9, [Tick(f"{_MS}-0", synthetic)], [correlation]))
     async with database.read() as connection:
         stored = (await connection.execute(select(table_of(TickRow)))).one()
         kept = (await connection.execute(select(table_of(EventRow)))).one()
@@ -75,7 +76,7 @@ async def test_quotes_and_events_are_kept_with_every_digit(database: Database) -
 
 
 async def test_a_batch_that_was_written_already_changes_nothing(database: Database) -> None:
-    recording = Recording(database)
+    recording = Recording(database, SOURCES)
     first = Batch(f"{_MS}-2", 2, [tick(0)], [event(1)], [alert(2, "EUR_USD")], [bar(_NOON, "1.1", complete=False, volume=1)])
     second = Batch(f"{_MS}-10", 3, [tick(1)], candles=[bar(_NOON, "1.2", complete=False, volume=2)])
     await recording.write(first)
@@ -88,7 +89,7 @@ async def test_a_batch_that_was_written_already_changes_nothing(database: Databa
 
 
 async def test_a_batch_behind_the_position_may_repeat_what_is_stored(database: Database) -> None:
-    recording = Recording(database)
+    recording = Recording(database, SOURCES)
     await recording.write(Batch(f"{_MS}-2", 2, [tick(0)], [event(1)], [alert(2, "EUR_USD")]))
     await recording.write(Batch(f"{_MS}-3", 3, [tick(0), tick(1), tick(1)], [event(1)], [alert(2, "EUR_USD")]))
     assert await counts(database) == {"TickRow": 2, "EventRow": 1, "AlertRow": 1}
@@ -97,12 +98,12 @@ async def test_a_batch_behind_the_position_may_repeat_what_is_stored(database: D
 async def test_one_of_two_recorders_that_write_the_same_at_once_is_enough(database: Database, database_url: str) -> None:
     batch = Batch(f"{_MS}-2", 2, [tick(0)], [event(1)], [alert(2, "EUR_USD")], [bar(_NOON)])
     async with open_database(database_url) as other:
-        await asyncio.gather(*(Recording(each).write(batch) for each in (database, other) * 3))
+        await asyncio.gather(*(Recording(each, SOURCES).write(batch) for each in (database, other) * 3))
     assert await counts(database) == {"TickRow": 1, "EventRow": 1, "AlertRow": 1}
 
 
 async def test_recorders_of_two_names_do_not_mind_each_other(database: Database) -> None:
-    one, other = Recording(database), Recording(database, "other")
+    one, other = Recording(database, SOURCES), Recording(database, SOURCES, "other")
     await one.write(Batch(f"{_MS}-5", 5, candles=[bar(_NOON, complete=False)]))
     assert await other.position() is None
     await other.write(Batch(f"{_MS}-3", 3))
@@ -112,7 +113,7 @@ async def test_recorders_of_two_names_do_not_mind_each_other(database: Database)
 
 @pytest.mark.parametrize("id", ["", "5", "x-1", "1-", f"{2**63}-0"])
 async def test_an_id_that_is_none_is_refused_and_nothing_written(database: Database, id: str) -> None:
-    recording = Recording(database)
+    recording = Recording(database, SOURCES)
     with pytest.raises(InvalidCursor):
         await recording.write(Batch(id, 1, [tick(0)]))
     with pytest.raises(InvalidCursor):
@@ -124,13 +125,13 @@ async def test_an_id_that_is_none_is_refused_and_nothing_written(database: Datab
 @pytest.mark.parametrize("pairs", [(), ("A", "B", "C")])
 async def test_an_alert_of_no_pair_or_of_three_is_a_fault_of_the_program(database: Database, pairs: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="one pair or two"):
-        await Recording(database).write(Batch(f"{_MS}-5", 1, alerts=[alert(1, *pairs)]))
+        await Recording(database, SOURCES).write(Batch(f"{_MS}-5", 1, alerts=[alert(1, *pairs)]))
 
 
 async def test_a_batch_is_written_whole_or_not_at_all(postgres: PrivatePostgres) -> None:
     async with open_database(postgres.url) as database:
         await database.migrate()
-        recording = Recording(database)
+        recording = Recording(database, SOURCES)
         await recording.write(Batch(f"{_MS}-1", 1))
         postgres.stop()
         batch = Batch(f"{_MS}-2", 2, [tick(0)], [event(1)], [alert(2, "EUR_USD")], [bar(_NOON)])
@@ -147,7 +148,7 @@ async def test_a_batch_is_written_whole_or_not_at_all(postgres: PrivatePostgres)
 
 
 async def test_a_bar_that_is_closed_is_no_longer_unfinished(database: Database) -> None:
-    recording = Recording(database)
+    recording = Recording(database, SOURCES)
     building = bar(_NOON, complete=False)
     of_gbp = replace(building, pair=GBP_USD)
     await recording.write(Batch(f"{_MS}-1", 1, candles=[building, of_gbp]))
@@ -161,9 +162,9 @@ async def test_a_bar_that_is_closed_is_no_longer_unfinished(database: Database) 
 
 
 async def test_an_unfinished_bar_is_the_recorders_whatever_others_write(database: Database) -> None:
-    recording = Recording(database)
+    recording = Recording(database, SOURCES)
     building = bar(_NOON, "1.10001", complete=False, source="simulated")
-    await Candles(database).write([bar(_NOON, "1.10099")])
+    await Candles(database, SOURCES).write([bar(_NOON, "1.10099")])
     await recording.write(Batch(f"{_MS}-1", 1, candles=[building]))
     assert await recording.unfinished() == [building]
     assert await all_bars(database) == [bar(_NOON, "1.10099")]
@@ -172,12 +173,12 @@ async def test_an_unfinished_bar_is_the_recorders_whatever_others_write(database
 async def test_bars_go_on_exactly_where_they_were(database: Database) -> None:
     """However often the recorder starts anew, the bars are those of one that was never stopped."""
     ticks = [tick(37 * number, f"1.{10000 + 7919 * number % 500}") for number in range(120)]
-    never_stopped = LiveBars(EUR_USD)
+    never_stopped = LiveBars(EUR_USD, SOURCES)
     never_stopped.add(tick.quote for tick in ticks)
     expected = [candle for candle in never_stopped.changes() if candle.granularity is Granularity.M5]
-    recording = Recording(database)
+    recording = Recording(database, SOURCES)
     for number, first in enumerate(range(0, len(ticks), 10)):
-        bars = LiveBars(EUR_USD)
+        bars = LiveBars(EUR_USD, SOURCES)
         bars.resume(await recording.unfinished())
         batch = ticks[first : first + 10]
         bars.add(tick.quote for tick in batch)

@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.market.quote import Quote
+from app.sources import SOURCES
 from app.storage.database.database import Database
 from app.storage.database.tables import Row
 from app.storage.job_runs import JobRuns
@@ -25,7 +26,7 @@ async def write_one_of_each(database: Database, time: datetime) -> None:
     tick = Tick(id, Quote(EUR_USD, Decimal("1.1"), Decimal("1.2"), time, "oanda"))
     event = StoredEvent(id, "data_ready", (), b"{}", time)
     alert = StoredAlert(id, "volatility_alert", ("EUR_USD",), "info", Decimal(1), Decimal(1), "", time, b"{}")
-    await Recording(database, str(time)).write(Batch(id, 1, [tick], [event], [alert], [bar(time)]))
+    await Recording(database, SOURCES, str(time)).write(Batch(id, 1, [tick], [event], [alert], [bar(time)]))
     await JobRuns(database).start("hourly", time)
     await Metrics(database).write([StoredMetrics("EUR_USD", "H1", time, b"{}", 0.1, False)])
     cell = StoredCorrelation("EUR_USD", "USD_JPY", time, "H1", 100, 0.1, 100)
@@ -57,7 +58,7 @@ async def test_what_is_older_than_it_is_kept_is_deleted(database: Database) -> N
     assert await retention.run(_NOW) == deleted
     assert await counts(database) == {name: 8 - number for name, number in deleted.items()}
     assert await retention.run(_NOW) == dict.fromkeys(_TABLES, 0)
-    assert len(await Candles(database).page(EUR_USD, bar(_NOW).granularity, start=None, end=None, limit=99)) == 8
+    assert len(await Candles(database, SOURCES).page(EUR_USD, bar(_NOW).granularity, start=None, end=None, limit=99)) == 8
 
 
 async def test_ticks_are_kept_for_a_day_and_everything_else_for_a_year(database: Database) -> None:
@@ -72,6 +73,6 @@ async def test_any_number_of_rows_is_deleted_in_chunks(database: Database, numbe
     milliseconds = int(long_ago.timestamp() * 1000)
     quote = Quote(EUR_USD, Decimal("1.1"), Decimal("1.2"), long_ago, "oanda")
     ticks = [Tick(f"{milliseconds}-{n}", quote) for n in range(number)]
-    await Recording(database).write(Batch(ticks[-1].id, 1, ticks))
+    await Recording(database, SOURCES).write(Batch(ticks[-1].id, 1, ticks))
     assert (await Retention(database).run(_NOW))["ticks"] == number
     assert (await counts(database))["ticks"] == 0

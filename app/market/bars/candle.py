@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
-from app.market.source import INVENTED
+from app.market.source import UNKNOWN_SOURCES, Sources
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _FROM_TURN_TO_MIDNIGHT = timedelta(hours=7)
@@ -138,8 +138,10 @@ class Candle:
 class CandleBuilder:
     """Makes bars of one pair and length from quotes in the order of time."""
 
-    def __init__(self, pair: CurrencyPair, granularity: Granularity) -> None:
+    def __init__(self, pair: CurrencyPair, granularity: Granularity, sources: Sources = UNKNOWN_SOURCES) -> None:
+        """``sources`` says which of the sources are invented."""
         self._pair = pair
+        self._sources = sources
         self._granularity = granularity
         self._unfinished: Candle | None = None
         self._end: datetime | None = None
@@ -163,7 +165,7 @@ class CandleBuilder:
             self._end = self._granularity.end(start)
             self._unfinished = self._bar(start, quote)
         else:
-            self._unfinished = join(self._unfinished, self._bar(self._unfinished.time, quote))
+            self._unfinished = join(self._unfinished, self._bar(self._unfinished.time, quote), self._sources)
         return closed
 
     def advance(self, moment: datetime) -> Candle | None:
@@ -186,7 +188,12 @@ class CandleBuilder:
         return Candle(self._pair, self._granularity, start, bid, mid, ask, volume=1, complete=False, source=quote.source)
 
 
-def aggregate(candles: Iterable[Candle], granularity: Granularity, until: datetime | None = None) -> list[Candle]:
+def aggregate(
+    candles: Iterable[Candle],
+    granularity: Granularity,
+    until: datetime | None = None,
+    sources: Sources = UNKNOWN_SOURCES,
+) -> list[Candle]:
     """The larger bars that the bars of one pair, in the order of time, add up to.
 
     They are what the quotes themselves would have made, given that ``candles`` starts where a larger bar does. A larger bar is
@@ -207,14 +214,14 @@ def aggregate(candles: Iterable[Candle], granularity: Granularity, until: dateti
             end = granularity.end(start)
             larger.append(replace(candle, granularity=granularity, time=start))
         else:
-            larger[-1] = join(larger[-1], candle)
+            larger[-1] = join(larger[-1], candle, sources)
         last, last_end = candle, candle.end
     if last_end is not None and end is not None and last_end < end and (until is None or until < end):
         larger[-1] = replace(larger[-1], complete=False)
     return larger
 
 
-def join(bar: Candle, part: Candle) -> Candle:
+def join(bar: Candle, part: Candle, sources: Sources) -> Candle:
     """A bar with a later part added, complete where both are."""
     return Candle(
         bar.pair,
@@ -225,7 +232,7 @@ def join(bar: Candle, part: Candle) -> Candle:
         bar.ask.then(part.ask),
         bar.volume + part.volume,
         bar.complete and part.complete,
-        bar.source if bar.source in INVENTED else part.source,
+        bar.source if sources.is_invented(bar.source) else part.source,
     )
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from app.market.bars.candle import Candle, Granularity, Ohlc, aggregate, join
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
-from app.market.source import INVENTED
+from app.market.source import Sources
 
 _OF_HOURS = (Granularity.H4, Granularity.D, Granularity.W, Granularity.M)
 
@@ -20,8 +20,10 @@ class LiveBars:
     count in them: see ``rebase``. A bar holds real quotes only or invented ones only.
     """
 
-    def __init__(self, pair: CurrencyPair) -> None:
+    def __init__(self, pair: CurrencyPair, sources: Sources) -> None:
+        """``sources`` says which of the sources are invented."""
         self._pair = pair
+        self._sources = sources
         self._bars: dict[Granularity, Candle] = {}
         self._ends: dict[Granularity, datetime] = {}
         self._hours: Sequence[Candle] = ()
@@ -49,7 +51,7 @@ class LiveBars:
                 part = running if running is not None and running.time >= bar.time else None
                 before = self._whole_hours(granularity, bar.time, part.time if part is not None else self._ends[granularity], bar)
                 if before is not None:
-                    self._put(before if part is None else join(before, replace(part, complete=False)))
+                    self._put(before if part is None else join(before, replace(part, complete=False), self._sources))
                     self._changed.add(granularity)
 
     def add(self, quotes: Iterable[Quote]) -> None:
@@ -61,7 +63,9 @@ class LiveBars:
                 continue
             self._newest = quote.time
             in_order.append(quote)
-        for (start, _), minute in groupby(in_order, lambda quote: (Granularity.M1.start(quote.time), quote.source in INVENTED)):
+        for (start, _), minute in groupby(
+            in_order, lambda quote: (Granularity.M1.start(quote.time), self._sources.is_invented(quote.source))
+        ):
             self._take(_bar(self._pair, start, list(minute)))
 
     def advance(self, moment: datetime) -> None:
@@ -78,6 +82,9 @@ class LiveBars:
         self._closed, self._changed = [], set()
         return changed
 
+    def _minute_and_kind(self, quote: Quote) -> tuple[datetime, bool]:
+        return Granularity.M1.start(quote.time), self._sources.is_invented(quote.source)
+
     def _take(self, piece: Candle) -> None:
         """Add the quotes of a minute, or of a part of one, to the bar of each length."""
         for granularity in Granularity:
@@ -85,22 +92,22 @@ class LiveBars:
             if bar is not None and piece.time >= self._ends[granularity]:
                 self._close(granularity)
                 bar = None
-            if bar is None or (bar.source in INVENTED) != (piece.source in INVENTED):
+            if bar is None or self._sources.is_invented(bar.source) != self._sources.is_invented(piece.source):
                 start = granularity.start(piece.time)
                 begun = replace(piece, granularity=granularity, time=start)
                 before = self._whole_hours(granularity, start, Granularity.H1.start(piece.time), piece)
-                self._put(begun if before is None else join(before, begun))
+                self._put(begun if before is None else join(before, begun, self._sources))
             else:
-                self._put(join(bar, piece))
+                self._put(join(bar, piece, self._sources))
             self._changed.add(granularity)
 
     def _whole_hours(self, granularity: Granularity, start: datetime, end: datetime, like: Candle) -> Candle | None:
         """What the complete hours from ``start`` to before ``end`` add up to, real or invented ``like`` another bar."""
         if granularity not in _OF_HOURS:
             return None
-        invented = like.source in INVENTED
-        hours = [hour for hour in self._hours if start <= hour.time < end and (hour.source in INVENTED) == invented]
-        whole = aggregate(hours, granularity)
+        invented = self._sources.is_invented(like.source)
+        hours = [hour for hour in self._hours if start <= hour.time < end and self._sources.is_invented(hour.source) == invented]
+        whole = aggregate(hours, granularity, sources=self._sources)
         return replace(whole[0], complete=False) if whole else None
 
     def _put(self, bar: Candle) -> None:

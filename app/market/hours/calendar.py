@@ -7,10 +7,9 @@ some brokers end them early.
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
-from app.market.source import ALWAYS_OPEN
+from app.market.source import SourceTraits
 
 NEW_YORK = ZoneInfo("America/New_York")
 """The zone whose clocks the trading day goes by."""
@@ -19,9 +18,6 @@ _TURN = time(17)
 _DAY = timedelta(days=1)
 _SATURDAY = 5
 _HOLIDAYS = frozenset({(12, 25), (1, 1)})
-
-_BREAK_BEFORE_AND_AFTER_THE_TURN = MappingProxyType({"oanda": (timedelta(minutes=2), timedelta(minutes=3))})
-"""Sources that pause about the turn of the trading day: OANDA quotes from 17:03 to 16:58."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +36,9 @@ def is_open(moment: datetime) -> bool:
     return moment in trading_hours(trading_day(moment))
 
 
-def is_quoting(source: str, moment: datetime) -> bool:
-    """True where this source has a market to quote at a moment, which is aware; for those in ``ALWAYS_OPEN`` always."""
-    return source in ALWAYS_OPEN or moment in _quoting_hours(source, moment)
+def is_quoting(source: SourceTraits, moment: datetime) -> bool:
+    """Return True if the market of the source is open at an aware time; a source that is always open never pauses."""
+    return source.always_open or moment in _quoting_hours(source, moment)
 
 
 def trading_day(moment: datetime) -> date:
@@ -64,14 +60,14 @@ def is_business_day(day: date) -> bool:
     return day.weekday() < _SATURDAY and (day.month, day.day) not in _HOLIDAYS
 
 
-def stale_from(price_time: datetime, source: str, stale_after: float) -> datetime:
+def stale_from(price_time: datetime, source: SourceTraits, stale_after: float) -> datetime:
     """The moment up to which a price is fresh, in UTC: ``stale_after`` seconds of open market later. The time is aware.
 
-    For the sources in ``ALWAYS_OPEN`` the market is always open. For every other, closed hours do not count: a price from
+    For a source that is always open that is all. For every other one, closed hours do not count: a price from
     just before the close stays good over the weekend, and has its time anew once the market opens.
     """
     moment, left = price_time.astimezone(UTC), timedelta(seconds=stale_after)
-    if source in ALWAYS_OPEN:
+    if source.always_open:
         return moment + left
     while True:
         hours = _quoting_hours(source, moment)
@@ -82,14 +78,14 @@ def stale_from(price_time: datetime, source: str, stale_after: float) -> datetim
         moment = hours.closes_at
 
 
-def is_stale(price_time: datetime, source: str, now: datetime, stale_after: float) -> bool:
+def is_stale(price_time: datetime, source: SourceTraits, now: datetime, stale_after: float) -> bool:
     """True where a price is past the moment that ``stale_from`` gives. The times are aware."""
     return now > stale_from(price_time, source, stale_after)
 
 
-def _quoting_hours(source: str, moment: datetime) -> Hours:
+def _quoting_hours(source: SourceTraits, moment: datetime) -> Hours:
     """The stretch, within one trading day, in which the source quotes now or next."""
-    before, after = _BREAK_BEFORE_AND_AFTER_THE_TURN.get(source, (timedelta(0), timedelta(0)))
+    before, after = source.pause_before_turn, source.pause_after_turn
     # A moment in the break before the turn belongs to the next trading day already.
     hours = trading_hours(trading_day(moment + before))
     return Hours(hours.opens_at + after, hours.closes_at - before)

@@ -12,7 +12,7 @@ from app.market.bars.candle import Candle, Granularity
 from app.market.measures import volatility
 from app.market.measures.volatility import BARS_PER_YEAR, RISKMETRICS_DECAY, FloatArray
 from app.market.pair import CurrencyPair
-from app.market.source import INVENTED
+from app.market.source import UNKNOWN_SOURCES, Sources
 
 MEASURE_BARS = 300
 """How many bars ``measure`` is best given.
@@ -65,7 +65,7 @@ class Measures:
     atr: float | None
 
 
-def measure(candles: Sequence[Candle], bars_per_year: float | None = None) -> Measures:
+def measure(candles: Sequence[Candle], bars_per_year: float | None = None, sources: Sources = UNKNOWN_SOURCES) -> Measures:
     """The measures of complete bars of one pair and length, the oldest first; ``MEASURE_BARS`` of them are best.
 
     ``bars_per_year`` is ``BARS_PER_YEAR`` of their length where it is not given. A weekend counts as one step, as in
@@ -96,7 +96,7 @@ def measure(candles: Sequence[Candle], bars_per_year: float | None = None) -> Me
         end=last.end,
         bars=bars,
         annualization=year,
-        simulated=any(candle.source in INVENTED for candle in candles),
+        simulated=any(sources.is_invented(candle.source) for candle in candles),
         volatility_20=_of_returns(close, _SHORT_RETURNS, year),
         volatility_50=_of_returns(close, _LONG_RETURNS, year),
         ewma=float(volatility.ewma(close, year)[-1]) if bars > volatility.EWMA_SEED else None,

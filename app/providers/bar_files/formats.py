@@ -33,6 +33,7 @@ from app.providers.bar_files.fields import (
     read_volume,
     split_row,
 )
+from app.providers.oanda import TRAITS as OANDA
 
 _DELIMITERS = ",;\t"
 _TIMES = ("time", "timestamp", "datetime", "date")
@@ -70,7 +71,7 @@ class OandaBars:
     """Bids and asks without a header; minutes where there is a ``midnight`` that times count from, else hours."""
 
     midnight: datetime | None
-    source = "oanda"
+    source = OANDA.name
 
     @property
     def granularity(self) -> Granularity:
@@ -96,7 +97,7 @@ class Ticks:
     @property
     def source(self) -> str:
         """Whose layout this is."""
-        return "truefx" if self.midnight is None else "oanda"
+        return "truefx" if self.midnight is None else OANDA.name
 
     def parse(self, line: str) -> TickRow:
         """Read a row. Raises UnusableRow."""

@@ -10,10 +10,8 @@ from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
+from app.providers.ecb import TRAITS
 from app.providers.ecb.rates import FIRST_FIXING, MOST_DAYS, Fixing, Frankfurter, Unavailable, codes_of, table_at_hand
-
-NAME = "ecb"
-"""The name of the source in every quote and bar."""
 
 _RETRY = 300.0
 _DAY = timedelta(days=1)
@@ -31,8 +29,9 @@ class EcbSource:
     ``covers`` are the pairs that there are rates of, ``not_offered`` the rest; both are empty before the first prices.
     """
 
-    name = NAME
-    simulated = False
+    traits = TRAITS
+    name = TRAITS.name
+    simulated = TRAITS.simulated
     granularities = frozenset({Granularity.D})
 
     def __init__(
@@ -106,7 +105,7 @@ class EcbSource:
             if not covers:
                 raise SourceError(f"The ECB has rates of none of the pairs: {left_out}")
             _logger.info("the ECB serves %d pairs; not served: %s", len(covers), left_out or "none")
-        return [Quote(pair, price, price, fixing.time, NAME, QuoteKind.DAILY) for pair, price in prices.items()]
+        return [Quote(pair, price, price, fixing.time, TRAITS.name, QuoteKind.DAILY) for pair, price in prices.items()]
 
     async def _fixing_at_hand(self) -> Fixing:
         fixings = await asyncio.to_thread(table_at_hand, self._codes)
@@ -128,4 +127,4 @@ def _bar(pair: CurrencyPair, fixing: Fixing, now: datetime) -> Candle | None:
     if price is None:
         return None
     ohlc, start = Ohlc.of(price), Granularity.D.start(fixing.time)
-    return Candle(pair, Granularity.D, start, ohlc, ohlc, ohlc, 1, complete=Granularity.D.end(start) <= now, source=NAME)
+    return Candle(pair, Granularity.D, start, ohlc, ohlc, ohlc, 1, complete=Granularity.D.end(start) <= now, source=TRAITS.name)

@@ -19,7 +19,7 @@ from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.providers.exact_json import read_object, read_price
-from app.providers.kraken.messages import NAME
+from app.providers.kraken import TRAITS
 from app.providers.kraken.stream import Interrupted, presentable
 from app.providers.pace import until
 
@@ -161,4 +161,4 @@ def _read_bar(row: object, pair: CurrencyPair, granularity: Granularity, complet
     ohlc = Ohlc(*(read_price(value) for value in row[1:5]))
     if granularity.start(start) != start or not ohlc.low <= min(ohlc.open, ohlc.close) <= max(ohlc.open, ohlc.close) <= ohlc.high:
         raise ValueError("a bar that begins where none does, or with a price beyond its highest or lowest")
-    return Candle(pair, granularity, start, ohlc, ohlc, ohlc, trades, complete, source=NAME)
+    return Candle(pair, granularity, start, ohlc, ohlc, ohlc, trades, complete, source=TRAITS.name)

@@ -14,9 +14,6 @@ from typing import TypeAlias
 from app.market.clock import parse_time
 from app.providers.exact_json import read_object, read_objects, read_price
 
-NAME = "kraken"
-"""The name of the source in every quote and bar."""
-
 _DELISTED = frozenset({"delisted", "work_in_progress"})
 _DEALT = frozenset({"online", "limit_only"})
 

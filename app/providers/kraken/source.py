@@ -20,8 +20,9 @@ from app.market.bars.candle import Candle, Granularity
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
+from app.providers.kraken import TRAITS
 from app.providers.kraken.candles import GRANULARITIES, KrakenHistory
-from app.providers.kraken.messages import NAME, ExchangeStatus, Listings, Message, Subscribed, Ticker, Tickers
+from app.providers.kraken.messages import ExchangeStatus, Listings, Message, Subscribed, Ticker, Tickers
 from app.providers.kraken.order import QuoteOrder, Verdict
 from app.providers.kraken.stream import Interrupted, KrakenStream, open_stream, presentable
 from app.providers.synthetic import Cross, CrossRates, find_cross
@@ -52,7 +53,7 @@ class _Session:
             return None
         dealt = self.exchange_deals and self.dealt.get(ticker.symbol, False)
         kind = QuoteKind.QUOTED if dealt else QuoteKind.INDICATIVE
-        return Quote(pair, ticker.bid, ticker.ask, ticker.time or now, NAME, kind)
+        return Quote(pair, ticker.bid, ticker.ask, ticker.time or now, TRAITS.name, kind)
 
 
 class KrakenSource:
@@ -67,8 +68,9 @@ class KrakenSource:
     counts connections that followed another.
     """
 
-    name = NAME
-    simulated = False
+    traits = TRAITS
+    name = TRAITS.name
+    simulated = TRAITS.simulated
     granularities = GRANULARITIES
 
     def __init__(

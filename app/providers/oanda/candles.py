@@ -13,9 +13,9 @@ from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.clock import rfc3339, utc_now
 from app.market.pair import CurrencyPair
 from app.providers.exact_json import read_objects
+from app.providers.oanda import TRAITS
 from app.providers.oanda.api import OandaApi
 from app.providers.oanda.json import moment, read_price, read_time
-from app.providers.oanda.prices import NAME
 
 _MOST_IN_A_PAGE = 5000
 
@@ -88,7 +88,7 @@ def _read_candle(row: Mapping[str, object], pair: CurrencyPair, granularity: Gra
     if type(volume) is not int or volume < 0 or not isinstance(complete, bool):
         raise ValueError("no volume, or not known whether complete")
     bid, mid, ask = (_read_ohlc(row.get(side)) for side in ("bid", "mid", "ask"))
-    return Candle(pair, granularity, moment(read_time(row.get("time"))), bid, mid, ask, volume, complete, source=NAME)
+    return Candle(pair, granularity, moment(read_time(row.get("time"))), bid, mid, ask, volume, complete, source=TRAITS.name)
 
 
 def _read_ohlc(value: object) -> Ohlc:

@@ -12,10 +12,8 @@ from app.market.check import MOST_AHEAD
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
 from app.providers.exact_json import read_objects
+from app.providers.oanda import TRAITS
 from app.providers.oanda.json import moment, read_price, read_time
-
-NAME = "oanda"
-"""The name of the source in every quote and bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ def read_client_price(message: Mapping[str, object], pair: CurrencyPair) -> Oand
     # ``status`` would say the same, but OANDA means to drop it. Both may be left out, and then the book speaks for itself.
     dealt = bool(bids and asks) and message.get("tradeable") is not False
     kind = QuoteKind.QUOTED if dealt else QuoteKind.INDICATIVE
-    return OandaPrice(Quote(pair, bid, ask, moment(nanoseconds), NAME, kind), nanoseconds)
+    return OandaPrice(Quote(pair, bid, ask, moment(nanoseconds), TRAITS.name, kind), nanoseconds)
 
 
 class PriceOrder:

@@ -19,9 +19,10 @@ from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.providers.exact_json import read_objects
+from app.providers.oanda import TRAITS
 from app.providers.oanda.api import Interrupted, OandaApi
 from app.providers.oanda.candles import candle_pages
-from app.providers.oanda.prices import NAME, OandaPrice, PriceOrder, read_client_price
+from app.providers.oanda.prices import OandaPrice, PriceOrder, read_client_price
 from app.providers.oanda.stream import MessageType, count_malformed, stream_messages
 
 _REST_URLS = MappingProxyType({"practice": "https://api-fxpractice.oanda.com", "live": "https://api-fxtrade.oanda.com"})
@@ -55,8 +56,9 @@ class OandaSource:
     spares OANDA and the caller the opening of new ones: it allows two a second, to everything at one IP address together.
     """
 
-    name = NAME
-    simulated = False
+    traits = TRAITS
+    name = TRAITS.name
+    simulated = TRAITS.simulated
     granularities = frozenset(Granularity)
 
     def __init__(

@@ -13,6 +13,7 @@ from app.errors import SourceError, SourceRefused
 from app.market.clock import utc_now
 from app.market.quote import Quote
 from app.providers.pace import until
+from app.providers.replay import TRAITS
 from app.providers.replay.recording import Recording, Row
 
 _ROWS_AT_ONCE = 256
@@ -25,8 +26,9 @@ class ReplaySource:
     is ahead of the wall clock; to a slow reader they come late, with the times at which they were due.
     """
 
-    name = "replay"
-    simulated = False
+    traits = TRAITS
+    name = TRAITS.name
+    simulated = TRAITS.simulated
 
     def __init__(self, files: Iterable[Path], speed: float = 1) -> None:
         """Raises SourceError, naming the file, where one cannot be read or is of no known format."""

@@ -13,9 +13,9 @@ from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.hours.calendar import is_open
 from app.market.pair import CurrencyPair
 from app.providers.reference_rates import listed, reference_rates, unlisted
+from app.providers.simulated import TRAITS
 from app.providers.simulated.walk import usual_spread
 
-_SOURCE = "simulated"
 _HOUR = timedelta(hours=1)
 _STEPS_AN_HOUR = 12
 _STEPS_A_DAY = 24 * _STEPS_AN_HOUR
@@ -94,7 +94,7 @@ def _candles(pair: CurrencyPair, hours: Sequence[datetime], bids: _Points, asks:
     # Twice the mid is a whole number of points too.
     sides = zip(_bars(bids, pair, 1), _bars(bids + asks, pair, 2), _bars(asks, pair, 1), strict=True)
     return [
-        Candle(pair, Granularity.H1, hour, bid, mid, ask, volume=count, complete=True, source=_SOURCE)
+        Candle(pair, Granularity.H1, hour, bid, mid, ask, volume=count, complete=True, source=TRAITS.name)
         for hour, (bid, mid, ask), count in zip(hours, sides, counts, strict=True)
     ]
 

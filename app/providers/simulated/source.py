@@ -8,6 +8,7 @@ from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.providers.pace import until
+from app.providers.simulated import TRAITS
 from app.providers.simulated.walk import Walk
 
 _LONGEST_ARREARS = 1.0
@@ -19,8 +20,9 @@ class SimulatedSource:
     The same pairs, seed and rate give the same pairs and prices in the same order. The times are those of the clock.
     """
 
-    name = "simulated"
-    simulated = True
+    traits = TRAITS
+    name = TRAITS.name
+    simulated = TRAITS.simulated
 
     def __init__(self, pairs: Iterable[CurrencyPair], seed: int = 1, rate: float = 20) -> None:
         """Raises SourceError for a pair of a currency that the ECB does not list, and for a negative seed."""

@@ -14,6 +14,7 @@ from app.market.hours.calendar import is_quoting, stale_from
 from app.market.hours.day import UNKNOWN, DayFigures, TradingDay
 from app.market.pair import CurrencyPair
 from app.market.quote import QuoteKind
+from app.market.source import Sources
 from app.realtime.contract.event import Event, cursor_order
 from app.realtime.contract.messages import Price, RecorderLag, ServerStats
 from app.realtime.hub.hub import Hub
@@ -46,10 +47,11 @@ class PriceView:
     ``days`` maps the names of pairs to their trading days, as far as those are known. Replace the mapping to update it.
     """
 
-    def __init__(self, hub: Hub, stale_after: float) -> None:
-        """``stale_after`` is in seconds of open market."""
+    def __init__(self, hub: Hub, stale_after: float, sources: Sources) -> None:
+        """``stale_after`` is in seconds of open market; ``sources`` says when a source is open."""
         self._hub = hub
         self._stale_after = stale_after
+        self._sources = sources
         self._shown: dict[str, _Shown] = {}
         self._all_at: tuple[str, int] | None = None
         self._all: list[_Shown] = []
@@ -118,7 +120,7 @@ class PriceView:
         """Return the sources that are silent although their market is open; all of them while the log cannot be followed."""
         if self._hub.log_fault is not None:
             return {shown.source for shown in self._show_all()}
-        return {source for source in self._hub.signs.silent if is_quoting(source, now)}
+        return {source for source in self._hub.signs.silent if is_quoting(self._sources.of(source), now)}
 
     def _show_all(self) -> list[_Shown]:
         moment = (self._hub.cursor, id(self.days))
@@ -149,7 +151,7 @@ class PriceView:
             day,
             source,
             time.timestamp() * 1000,
-            stale_from(time, source, stale_after).timestamp() * 1000,
+            stale_from(time, self._sources.of(source), stale_after).timestamp() * 1000,
             facts,
             b'"%s":%s' % (pair.name.encode(), orjson.dumps(facts)[:-1]),
         )

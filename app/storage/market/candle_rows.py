@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, not_, or_
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.pair import CurrencyPair
-from app.market.source import INVENTED
+from app.market.source import Sources
 from app.storage.database.tables import CandleRow, table_of
 from app.storage.database.upsert import Columns, upsert
 
@@ -52,7 +52,7 @@ def candles_of(rows: Iterable[Sequence[Any]]) -> list[Candle]:
     return candles
 
 
-def rows_of(candles: Iterable[Candle]) -> list[dict[str, object]]:
+def rows_of(candles: Iterable[Candle], sources: Sources) -> list[dict[str, object]]:
     """The rows of bars, one of each key, in the order of their keys.
 
     Of several bars of one key it is the row of that which would stay, were they written one after the other. The order is there
@@ -62,28 +62,28 @@ def rows_of(candles: Iterable[Candle]) -> list[dict[str, object]]:
     for candle in candles:
         key = (candle.pair.name, candle.granularity.value, candle.time)
         stored = standing.get(key)
-        if stored is None or _rank(candle) >= _rank(stored):
+        if stored is None or _rank(candle, sources) >= _rank(stored, sources):
             standing[key] = candle
     return [row_of(standing[key]) for key in sorted(standing)]
 
 
-async def write_bars(connection: AsyncConnection, rows: Sequence[Mapping[str, object]]) -> int:
+async def write_bars(connection: AsyncConnection, rows: Sequence[Mapping[str, object]], sources: Sources) -> int:
     """Write what ``rows_of`` made; how many bars were added or changed."""
-    return await upsert(connection, _CANDLES, rows, _replaces)
+    return await upsert(connection, _CANDLES, rows, partial(_replaces, sources))
 
 
-def real(source: ColumnElement[str]) -> ColumnElement[bool]:
+def is_real(source: ColumnElement[str], sources: Sources) -> ColumnElement[bool]:
     """True for a source whose prices were those of a market."""
-    return and_(*(source != name for name in sorted(INVENTED)))
+    return and_(*(source != name for name in sorted(sources.invented)))
 
 
-def _rank(candle: Candle) -> tuple[bool, bool]:
+def _rank(candle: Candle, sources: Sources) -> tuple[bool, bool]:
     """A bar makes way for any of the same or a higher rank."""
-    return candle.source not in INVENTED, candle.complete
+    return not sources.is_invented(candle.source), candle.complete
 
 
-def _replaces(stored: Columns, new: Columns) -> ColumnElement[bool]:
+def _replaces(sources: Sources, stored: Columns, new: Columns) -> ColumnElement[bool]:
     """What ``_rank`` says, for the database."""
-    stored_real, new_real = real(stored.source), real(new.source)
+    stored_real, new_real = is_real(stored.source, sources), is_real(new.source, sources)
     not_finished = or_(new.complete, not_(stored.complete))
     return or_(and_(new_real, not_(stored_real)), and_(new_real == stored_real, not_finished))

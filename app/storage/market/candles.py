@@ -12,10 +12,10 @@ from sqlalchemy import Executable, Row, Select, Text, desc, select, type_coerce,
 from app.market.bars.candle import Candle, Granularity
 from app.market.hours.day import TradingDay
 from app.market.pair import CurrencyPair
-from app.market.source import INVENTED
+from app.market.source import Sources
 from app.storage.database.database import Database
 from app.storage.database.tables import CandleRow, table_of
-from app.storage.market.candle_rows import candles_of, real, rows_of, write_bars
+from app.storage.market.candle_rows import candles_of, is_real, rows_of, write_bars
 
 _CANDLES = table_of(CandleRow)
 _CHUNK = 2000
@@ -33,18 +33,15 @@ class CloseSeries:
     closes: dict[datetime, float]
     end: datetime
     source: str
-
-    @property
-    def simulated(self) -> bool:
-        """True where the bars are invented."""
-        return self.source in INVENTED
+    simulated: bool
 
 
 class Candles:
     """The bars in the database. There is one of each pair, length and start."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sources: Sources) -> None:
         self._database = database
+        self.sources = sources
 
     async def write(self, candles: Sequence[Candle]) -> int:
         """Write bars, in any order; how many of them were added or changed.
@@ -56,9 +53,9 @@ class Candles:
         """
         changed = 0
         for first in range(0, len(candles), _CHUNK):
-            rows = rows_of(candles[first : first + _CHUNK])
+            rows = rows_of(candles[first : first + _CHUNK], self.sources)
             async with self._database.begin() as connection:
-                changed += await write_bars(connection, rows)
+                changed += await write_bars(connection, rows, self.sources)
         return changed
 
     async def page(
@@ -96,7 +93,11 @@ class Candles:
         found: list[Candle] = []
         for first in range(0, len(wanted), _PAIRS_A_QUERY):
             each = [
-                _complete(pair, granularity, until, real_only).order_by(desc(_CANDLES.c.time)).limit(count).subquery().select()
+                self._complete(pair, granularity, until, real_only)
+                .order_by(desc(_CANDLES.c.time))
+                .limit(count)
+                .subquery()
+                .select()
                 for pair in wanted[first : first + _PAIRS_A_QUERY]
             ]
             found += await self._candles(union_all(*each))
@@ -123,7 +124,7 @@ class Candles:
         columns = (_CANDLES.c.time, type_coerce(_CANDLES.c.mid_close, Text), _CANDLES.c.source)
         found: dict[CurrencyPair, CloseSeries] = {}
         for pair in dict.fromkeys(pairs):
-            query = _complete(pair, granularity, until, real_only).with_only_columns(*columns)
+            query = self._complete(pair, granularity, until, real_only).with_only_columns(*columns)
             rows: list[Row[Any]] = []
             async with self._database.read() as connection:
                 result = await connection.execute(query.order_by(desc(_CANDLES.c.time)).limit(count))
@@ -131,7 +132,7 @@ class Candles:
                     rows += part
                     await asyncio.sleep(0)  # whoever else shares the event loop has a turn
             if rows:
-                found[pair] = _series(granularity, rows)
+                found[pair] = self._series(granularity, rows)
         return found
 
     async def last_time(self, pair: CurrencyPair, granularity: Granularity, *, real_only: bool = False) -> datetime | None:
@@ -163,22 +164,22 @@ class Candles:
         async with self._database.read() as connection:
             return candles_of(await connection.execute(query))
 
+    def _complete(self, pair: CurrencyPair, granularity: Granularity, until: datetime | None, real_only: bool) -> Select[Any]:
+        """The complete bars of a pair."""
+        query = select(_CANDLES).where(
+            _CANDLES.c.pair == pair.name, _CANDLES.c.granularity == granularity.value, _CANDLES.c.complete
+        )
+        if until is not None:
+            # A bar has ended by a moment where it starts before the bar that holds the moment.
+            query = query.where(_CANDLES.c.time < granularity.start(until))
+        return query.where(is_real(_CANDLES.c.source, self.sources)) if real_only else query
 
-def _complete(pair: CurrencyPair, granularity: Granularity, until: datetime | None, real_only: bool) -> Select[Any]:
-    """The complete bars of a pair."""
-    query = select(_CANDLES).where(_CANDLES.c.pair == pair.name, _CANDLES.c.granularity == granularity.value, _CANDLES.c.complete)
-    if until is not None:
-        # A bar has ended by a moment where it starts before the bar that holds the moment.
-        query = query.where(_CANDLES.c.time < granularity.start(until))
-    return query.where(real(_CANDLES.c.source)) if real_only else query
-
-
-def _series(granularity: Granularity, rows: Sequence[Any]) -> CloseSeries:
-    """The series of rows of a time, a close and a source, the newest first."""
-    newest, _, source = rows[0]
-    invented = source in INVENTED
-    alike = takewhile(lambda row: (row[2] in INVENTED) is invented, rows)
-    return CloseSeries({time: float(close) for time, close, _ in alike}, granularity.end(newest), source)
+    def _series(self, granularity: Granularity, rows: Sequence[Any]) -> CloseSeries:
+        """The series of rows of a time, a close and a source, the newest first."""
+        newest, _, source = rows[0]
+        invented = self.sources.is_invented(source)
+        alike = takewhile(lambda row: self.sources.is_invented(row[2]) is invented, rows)
+        return CloseSeries({time: float(close) for time, close, _ in alike}, granularity.end(newest), source, invented)
 
 
 def _positive(limit: int) -> int:

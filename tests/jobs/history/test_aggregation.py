@@ -9,6 +9,7 @@ import pytest
 
 from app.market.bars.candle import Candle, Granularity, Ohlc, aggregate
 from app.providers.bar_files.files import open_bar_files
+from app.sources import SOURCES
 from app.storage.database.database import Database
 from app.storage.market.candles import Candles
 from jobs.history.aggregation import aggregate_stored
@@ -31,7 +32,7 @@ async def _rebuild(candles: Candles, bars: Sequence[Candle], now: datetime = _LA
 async def test_most_of_a_year_of_real_hours_becomes_the_bars_that_they_add_up_to(database: Database, fx_data: Path) -> None:
     [file] = open_bar_files([fx_data / "oanda/hour/eurusd.zip"])
     bars = list(islice(file.candles(), 5000))
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     await candles.write(bars)
     changed = await _rebuild(candles, bars)
     for granularity in _LARGER:
@@ -43,7 +44,7 @@ async def test_most_of_a_year_of_real_hours_becomes_the_bars_that_they_add_up_to
 async def test_a_bar_is_made_of_all_hours_in_it_not_only_of_the_new_ones(database: Database) -> None:
     end = datetime(2026, 6, 17, 12, tzinfo=UTC)
     bars = hours(EUR_USD, end, 24 * 30)
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     await candles.write(bars)
     assert await _rebuild(candles, bars[-1:], end) == len(_LARGER)
     for granularity in _LARGER:
@@ -54,7 +55,7 @@ async def test_a_bar_is_made_of_all_hours_in_it_not_only_of_the_new_ones(databas
 
 async def test_neighbours_of_what_is_new_stay_as_they_are(database: Database) -> None:
     bars = hours(EUR_USD, datetime(2026, 6, 17, 12, tzinfo=UTC), 24 * 30)
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     await candles.write([*bars, *hours(GBP_USD, bars[-1].end, 24)])
     await _rebuild(candles, bars)
     before = {granularity: await _stored(candles, granularity) for granularity in _LARGER}
@@ -72,7 +73,7 @@ async def test_a_larger_bar_that_still_runs_is_not_complete(database: Database) 
     now = datetime(2026, 6, 17, 12, 20, tzinfo=UTC)
     bars = hours(EUR_USD, now.replace(minute=0), 24 * 10)
     running = replace(bars[-1], time=bars[-1].end, complete=False)
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     await candles.write([*bars, running])
     await _rebuild(candles, [*bars, running], now)
     for granularity in _LARGER:
@@ -84,7 +85,7 @@ async def test_a_larger_bar_that_still_runs_is_not_complete(database: Database) 
 @pytest.mark.parametrize("granularity", [Granularity.H4, Granularity.D])
 async def test_larger_bars_come_of_longer_bars_too(database: Database, granularity: Granularity) -> None:
     bars = aggregate(hours(EUR_USD, datetime(2026, 6, 17, 21, tzinfo=UTC), 24 * 60), granularity)
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     await candles.write(bars)
     await _rebuild(candles, bars)
     for larger in (Granularity.D, Granularity.W, Granularity.M):
@@ -100,7 +101,7 @@ async def test_minutes_become_hours_and_a_day_has_the_hours_that_no_minutes_are_
         price = Decimal("1.10000") + Decimal(number * 37 % 100).scaleb(-5)
         time = noon + timedelta(minutes=number)
         minutes.append(bar_of(EUR_USD, time, Ohlc(price, price + 1, price - 1, price), granularity=Granularity.M1))
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     await candles.write([*stored_hours, *minutes])
     now = noon + timedelta(minutes=150)
     changed = await _rebuild(candles, minutes, now)
@@ -118,7 +119,7 @@ async def test_minutes_become_hours_and_a_day_has_the_hours_that_no_minutes_are_
 @pytest.mark.parametrize("granularity", [Granularity.W, Granularity.M])
 async def test_the_longest_bars_add_up_to_nothing(database: Database, granularity: Granularity) -> None:
     bars = aggregate(hours(EUR_USD, datetime(2026, 6, 17, 21, tzinfo=UTC), 24 * 60), granularity)
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     await candles.write(bars)
     assert await _rebuild(candles, bars) == 0
     assert await _stored(candles, granularity) == bars
@@ -126,6 +127,6 @@ async def test_the_longest_bars_add_up_to_nothing(database: Database, granularit
 
 async def test_an_empty_stretch_changes_nothing(database: Database) -> None:
     moment = datetime(2026, 6, 17, 12, tzinfo=UTC)
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     assert await aggregate_stored(candles, EUR_USD, Granularity.H1, moment, moment, moment) == 0
     assert await aggregate_stored(candles, EUR_USD, Granularity.H1, moment, moment + HOUR, moment) == 0

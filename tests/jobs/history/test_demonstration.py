@@ -10,6 +10,7 @@ from app.market.bars.candle import Candle, Granularity, aggregate
 from app.market.clock import utc_now
 from app.market.hours.calendar import is_open
 from app.market.pair import CurrencyPair, TrackedPairs
+from app.sources import SOURCES
 from app.storage.database.database import Database
 from app.storage.market.candles import Candles
 from jobs.daily_correlation_job import CORRELATION_WINDOW, run_daily_correlation
@@ -25,7 +26,7 @@ def _settings(source: str = "simulated", **others: str) -> Settings:
 
 
 async def _stored(database: Database, pair: CurrencyPair, granularity: Granularity = _H1) -> list[Candle]:
-    return await Candles(database).page(pair, granularity, start=None, end=None, limit=10_000)
+    return await Candles(database, SOURCES).page(pair, granularity, start=None, end=None, limit=10_000)
 
 
 async def test_a_month_of_hours_is_made_of_every_pair_and_larger_bars_of_them(database: Database) -> None:
@@ -53,7 +54,7 @@ async def test_it_is_made_once(database: Database) -> None:
 async def test_only_pairs_without_bars_of_the_last_month_get_some(database: Database) -> None:
     now = _H1.start(utc_now())
     recorded, past = hours(EUR_USD, now, 3, source="simulated"), hours(GBP_USD, now - timedelta(days=40), 3)
-    await Candles(database).write([*recorded, *past])
+    await Candles(database, SOURCES).write([*recorded, *past])
     assert await fill(_settings(), database) > 0
     assert await _stored(database, EUR_USD) == recorded
     of_pound = await _stored(database, GBP_USD)
@@ -93,6 +94,6 @@ async def test_the_pairs_of_the_default_list_take_a_few_seconds_at_most(database
     assert made > len(TrackedPairs(settings.tracked_pairs)) * 400
     # Of the processor, which others keep busy meanwhile.
     assert time.process_time() - began < 10
-    newest = await Candles(database).newest(list(TrackedPairs(settings.tracked_pairs)), _H1, 1)
+    newest = await Candles(database, SOURCES).newest(list(TrackedPairs(settings.tracked_pairs)), _H1, 1)
     assert len(newest) == 20
     assert all(bar.end > utc_now() - 4 * 24 * HOUR for [bar] in newest.values())

@@ -12,6 +12,7 @@ from app.market.bars.candle import Candle, Granularity, aggregate
 from app.market.clock import rfc3339, utc_now
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.providers.bar_files.file import BarFile
+from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
 from app.storage.market.candles import Candles
 from jobs.history.importing import import_bars
@@ -38,13 +39,13 @@ def _as_stored(bars: Sequence[Candle]) -> list[Candle]:
 
 
 async def _stored(database: Database, pair: CurrencyPair, granularity: Granularity = _H1) -> list[Candle]:
-    return await Candles(database).page(pair, granularity, start=None, end=None, limit=100_000)
+    return await Candles(database, SOURCES).page(pair, granularity, start=None, end=None, limit=100_000)
 
 
 async def test_bars_of_several_pairs_are_stored_and_those_of_untracked_ones_counted(database: Database, tmp_path: Path) -> None:
     euro, pound = hours(EUR_USD, _END, 200), hours(GBP_USD, _END, 100)
     file = _file(tmp_path / "bars.csv", [*euro, *pound, *hours(USD_JPY, _END, 7)])
-    imported = await import_bars(file, Candles(database), _PAIRS)
+    imported = await import_bars(file, Candles(database, SOURCES), _PAIRS)
     assert await _stored(database, EUR_USD) == _as_stored(euro)
     assert await _stored(database, GBP_USD) == _as_stored(pound)
     assert await _stored(database, USD_JPY) == []
@@ -56,7 +57,7 @@ async def test_bars_of_several_pairs_are_stored_and_those_of_untracked_ones_coun
 
 async def test_larger_bars_are_made_of_all_that_is_stored(database: Database, tmp_path: Path) -> None:
     bars = _as_stored(hours(EUR_USD, _END, 300))
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     # Hours that were there before, in the same day and week as the first of the file.
     await candles.write(bars[:100])
     imported = await import_bars(_file(tmp_path / "bars.csv", bars[100:]), candles, _PAIRS)
@@ -73,7 +74,7 @@ async def test_larger_bars_are_made_of_all_that_is_stored(database: Database, tm
 
 async def test_the_same_file_again_changes_nothing_and_another_only_what_differs(database: Database, tmp_path: Path) -> None:
     bars = hours(EUR_USD, _END, 200)
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     await import_bars(_file(tmp_path / "bars.csv", bars), candles, _PAIRS)
     again = await import_bars(_file(tmp_path / "bars.csv", bars), candles, _PAIRS)
     assert (again.changed, again.larger, again.series) == (0, 0, {(EUR_USD, _H1): 200})
@@ -92,14 +93,14 @@ async def test_bars_of_different_lengths_in_a_file_are_series_of_their_own(datab
         for number, bar in enumerate(hours(EUR_USD, _END, 8))
     ]
     file = _file(tmp_path / "bars.csv", [*minutes, *hours(EUR_USD, _END, 20)])
-    imported = await import_bars(file, Candles(database), _PAIRS)
+    imported = await import_bars(file, Candles(database, SOURCES), _PAIRS)
     assert imported.series == {(EUR_USD, Granularity.M15): 8, (EUR_USD, _H1): 20}
     stored = await _stored(database, EUR_USD)
     assert stored == [*aggregate(_as_stored(minutes), _H1, utc_now()), *_as_stored(hours(EUR_USD, _END, 20))]
 
 
 async def test_a_file_of_nothing_but_untracked_pairs_stores_nothing(database: Database, tmp_path: Path) -> None:
-    imported = await import_bars(_file(tmp_path / "bars.csv", hours(USD_JPY, _END, 9)), Candles(database), _PAIRS)
+    imported = await import_bars(_file(tmp_path / "bars.csv", hours(USD_JPY, _END, 9)), Candles(database, SOURCES), _PAIRS)
     assert (imported.changed, imported.larger, imported.series, imported.untracked) == (0, 0, {}, Counter(USD_JPY=9))
 
 
@@ -109,7 +110,7 @@ async def test_how_far_it_is_in_a_long_file_is_told_on_the_way(sqlite_url: str, 
     told: list[int] = []
     async with open_database(sqlite_url) as database:
         await database.migrate()
-        await import_bars(file, Candles(database), _PAIRS, told.append)
+        await import_bars(file, Candles(database, SOURCES), _PAIRS, told.append)
     assert told == sorted(told)
     assert len(told) == 4
     # While some are written the next are read.
@@ -126,7 +127,7 @@ async def test_a_file_that_is_damaged_in_the_middle_is_an_error_and_what_came_be
     packed = gzip.compress((tmp_path / "bars.csv").read_bytes())
     damaged = tmp_path / "damaged.csv.gz"
     damaged.write_bytes(packed[: len(packed) * 3 // 4])
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     told: list[int] = []
     with pytest.raises(SourceError, match=r"damaged\.csv\.gz cannot be read: "):
         await import_bars(BarFile(damaged), candles, _PAIRS, told.append)

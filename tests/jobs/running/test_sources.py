@@ -187,7 +187,7 @@ async def test_several_sources_stand_in_for_each_other_after_the_silence_of_the_
 )
 def test_an_invented_source_before_a_real_one_is_a_wrong_setting(names: str, first: str, fx_data: Path) -> None:
     settings = load_settings(source=names, replay_files=(fx_data / "truefx" / "usdjpy-ticks.csv",))
-    with pytest.raises(ConfigurationError, match=f"^SOURCE: {first} has to be alone or come last"):
+    with pytest.raises(ConfigurationError, match=f"^SOURCE: {first} must be alone or come last"):
         open_source(settings)
 
 

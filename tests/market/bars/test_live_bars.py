@@ -14,6 +14,7 @@ from app.market.clock import parse_time
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.providers.replay.recording import Recording
+from app.sources import SOURCES
 
 _EUR_USD = CurrencyPair("EUR", "USD")
 _START = parse_time("2026-01-14T09:00:10Z")
@@ -36,7 +37,7 @@ def _live(
     quotes: Sequence[Quote], sizes: Sequence[int], bars: LiveBars | None = None
 ) -> dict[tuple[Granularity, datetime], Candle]:
     """The last state of every bar, the quotes coming in batches of these sizes."""
-    bars = bars or LiveBars(_EUR_USD)
+    bars = bars or LiveBars(_EUR_USD, SOURCES)
     states: _States = {}
     rest, number = list(quotes), 0
     while rest:
@@ -73,7 +74,7 @@ def test_real_days_make_the_bars_that_their_quotes_make(fx_data: Path) -> None:
 
 def test_they_go_on_where_others_left_off() -> None:
     quotes = [_quote(_START + timedelta(seconds=40 * number), number % 7) for number in range(400)]
-    first, second = LiveBars(_EUR_USD), LiveBars(_EUR_USD)
+    first, second = LiveBars(_EUR_USD, SOURCES), LiveBars(_EUR_USD, SOURCES)
     states = _live(quotes[:173], [10], first)
     unfinished = {bar.granularity: bar for bar in states.values() if not bar.complete}
     second.resume(unfinished.values())
@@ -82,7 +83,7 @@ def test_they_go_on_where_others_left_off() -> None:
 
 
 def test_time_closes_bars_in_silence() -> None:
-    bars = LiveBars(_EUR_USD)
+    bars = LiveBars(_EUR_USD, SOURCES)
     bars.add([_quote(_START)])
     assert {bar.complete for bar in bars.changes()} == {False}
     bars.advance(_START + timedelta(seconds=49))
@@ -95,7 +96,7 @@ def test_time_closes_bars_in_silence() -> None:
 
 
 def test_a_quote_that_comes_late_is_counted_and_in_no_bar() -> None:
-    bars = LiveBars(_EUR_USD)
+    bars = LiveBars(_EUR_USD, SOURCES)
     bars.add([_quote(_START), _quote(_START - timedelta(milliseconds=1), 99), _quote(_START)])
     assert bars.late == 1
     assert {(bar.volume, bar.bid.high) for bar in bars.changes()} == {(2, Decimal("1.10000"))}
@@ -111,7 +112,7 @@ def _hours(source: str = "oanda") -> list[Candle]:
 
 
 def test_bars_longer_than_an_hour_hold_the_hours_that_are_known() -> None:
-    bars = LiveBars(_EUR_USD)
+    bars = LiveBars(_EUR_USD, SOURCES)
     bars.rebase(_hours())
     bars.add([_quote(_START, -5)])
     today = {bar.granularity: bar for bar in bars.changes()}
@@ -124,7 +125,7 @@ def test_bars_longer_than_an_hour_hold_the_hours_that_are_known() -> None:
 
 
 def test_hours_that_come_to_be_known_later_count_too() -> None:
-    bars = LiveBars(_EUR_USD)
+    bars = LiveBars(_EUR_USD, SOURCES)
     bars.add([_quote(_START, -5)])
     bars.changes()
     bars.rebase(_hours())
@@ -137,7 +138,7 @@ def test_hours_that_come_to_be_known_later_count_too() -> None:
 
 
 def test_real_and_invented_quotes_are_in_no_bar_together() -> None:
-    bars = LiveBars(_EUR_USD)
+    bars = LiveBars(_EUR_USD, SOURCES)
     bars.rebase(_hours("simulated"))
     bars.add([_quote(_START, source="simulated")])
     assert {bar.source for bar in bars.changes()} == {"simulated"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.market.clock import parse_time
 from app.market.hours.calendar import is_business_day, is_open, is_quoting, is_stale, stale_from, trading_day, trading_hours
-from app.market.source import ALWAYS_OPEN
+from app.sources import SOURCES
 
 _MICROSECOND = timedelta(microseconds=1)
 _MOMENTS = st.datetimes(datetime(2007, 1, 1), datetime(2037, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive
@@ -91,33 +91,33 @@ def test_a_sunday_s_ticks_begin_at_the_open(fx_data: Path) -> None:
 @pytest.mark.parametrize("source", ["oanda", "replay"])
 def test_while_open_a_price_is_stale_by_its_age(age: float, stale: bool, source: str) -> None:
     now = parse_time("2026-01-14T12:00:00Z")
-    assert is_stale(now - timedelta(seconds=age), source, now, 60) is stale
+    assert is_stale(now - timedelta(seconds=age), SOURCES.of(source), now, 60) is stale
 
 
 @pytest.mark.parametrize("now", ["2026-01-16T22:00:00Z", "2026-01-17T12:00:00Z", "2026-01-18T21:59:59Z"])
 def test_over_the_weekend_a_price_is_as_old_as_it_was_at_the_close(now: str) -> None:
     close = parse_time("2026-01-16T22:00:00Z")
-    assert not is_stale(close - timedelta(seconds=59), "ecb", parse_time(now), 60)
-    assert is_stale(close - timedelta(seconds=61), "ecb", parse_time(now), 60)
+    assert not is_stale(close - timedelta(seconds=59), SOURCES.of("ecb"), parse_time(now), 60)
+    assert is_stale(close - timedelta(seconds=61), SOURCES.of("ecb"), parse_time(now), 60)
 
 
 def test_a_price_from_before_the_weekend_has_its_time_anew_once_the_market_opens() -> None:
     close, open_ = parse_time("2026-01-16T22:00:00Z"), parse_time("2026-01-18T22:00:00Z")
-    assert not is_stale(close, "ecb", open_ - _MICROSECOND, 60)
-    assert not is_stale(close, "ecb", open_ + timedelta(seconds=59), 60)
-    assert is_stale(close, "ecb", open_ + timedelta(seconds=61), 60)
-    assert is_stale(close - timedelta(days=14), "ecb", open_, 60)
+    assert not is_stale(close, SOURCES.of("ecb"), open_ - _MICROSECOND, 60)
+    assert not is_stale(close, SOURCES.of("ecb"), open_ + timedelta(seconds=59), 60)
+    assert is_stale(close, SOURCES.of("ecb"), open_ + timedelta(seconds=61), 60)
+    assert is_stale(close - timedelta(days=14), SOURCES.of("ecb"), open_, 60)
     # From 1 January, 17:00 in New York, eleven trading days of open market to the close of 16 January.
     new_year = parse_time("2026-01-01T22:00:00Z")
-    assert not is_stale(new_year, "ecb", open_, 11 * 86_400 + 1)
-    assert is_stale(new_year, "ecb", open_, 11 * 86_400 - 1)
+    assert not is_stale(new_year, SOURCES.of("ecb"), open_, 11 * 86_400 + 1)
+    assert is_stale(new_year, SOURCES.of("ecb"), open_, 11 * 86_400 - 1)
 
 
-@pytest.mark.parametrize("source", sorted(ALWAYS_OPEN))
+@pytest.mark.parametrize("source", [name for name in SOURCES.names if SOURCES.of(name).always_open])
 def test_a_source_that_never_closes_is_judged_by_the_clock(source: str) -> None:
     saturday = parse_time("2026-01-17T12:00:00Z")
-    assert not is_stale(saturday - timedelta(seconds=60), source, saturday, 60)
-    assert is_stale(saturday - timedelta(seconds=61), source, saturday, 60)
+    assert not is_stale(saturday - timedelta(seconds=60), SOURCES.of(source), saturday, 60)
+    assert is_stale(saturday - timedelta(seconds=61), SOURCES.of(source), saturday, 60)
 
 
 @pytest.mark.parametrize(
@@ -135,23 +135,23 @@ def test_a_source_that_never_closes_is_judged_by_the_clock(source: str) -> None:
     ],
 )
 def test_oanda_pauses_about_the_turn_of_the_trading_day(moment: str, quotes: bool) -> None:
-    assert is_quoting("oanda", parse_time(moment)) is quotes
-    assert is_quoting("kraken", parse_time(moment))
+    assert is_quoting(SOURCES.of("oanda"), parse_time(moment)) is quotes
+    assert is_quoting(SOURCES.of("kraken"), parse_time(moment))
 
 
 def test_the_pause_of_a_source_does_not_make_its_prices_stale() -> None:
     last, again = parse_time("2026-01-14T21:57:50Z"), parse_time("2026-01-14T22:03:00Z")
-    assert stale_from(last, "oanda", 60) == again + timedelta(seconds=50)
-    assert stale_from(last, "ecb", 60) == last + timedelta(seconds=60)
-    assert not is_stale(last, "oanda", again, 60)
-    assert is_stale(last, "oanda", again + timedelta(seconds=51), 60)
+    assert stale_from(last, SOURCES.of("oanda"), 60) == again + timedelta(seconds=50)
+    assert stale_from(last, SOURCES.of("ecb"), 60) == last + timedelta(seconds=60)
+    assert not is_stale(last, SOURCES.of("oanda"), again, 60)
+    assert is_stale(last, SOURCES.of("oanda"), again + timedelta(seconds=51), 60)
 
 
 @given(_MOMENTS, st.sampled_from(["oanda", "ecb", "kraken"]), st.floats(1, 86_400 * 9))
 @settings(deadline=None)
 def test_a_price_is_fresh_for_so_long_while_its_source_quotes(moment: datetime, source: str, stale_after: float) -> None:
-    end = stale_from(moment, source, stale_after)
+    end = stale_from(moment, SOURCES.of(source), stale_after)
     assert end - moment >= timedelta(seconds=stale_after) - _MICROSECOND
-    assert is_quoting(source, end)
+    assert is_quoting(SOURCES.of(source), end)
     if source == "ecb" and is_open(moment) and trading_day(end) == trading_day(moment):
         assert end == moment + timedelta(seconds=stale_after)

@@ -12,6 +12,7 @@ import talib
 from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.measures.measures import MEASURE_BARS, Measures, measure
 from app.market.pair import CurrencyPair
+from app.sources import SOURCES
 
 _EUR_USD, _NZD_USD = CurrencyPair("EUR", "USD"), CurrencyPair("NZD", "USD")
 _FIGURES = [field.name for field in fields(Measures) if field.name not in ("pair", "granularity", "start", "end", "bars")]
@@ -132,7 +133,8 @@ def test_a_year_of_other_bars_scales_the_volatilities_alone() -> None:
 def test_one_invented_bar_makes_the_measures_simulated(source: str) -> None:
     candles = _bars(30)
     candles[7] = replace(candles[7], source=source)
-    assert measure(candles).simulated
+    assert measure(candles, sources=SOURCES).simulated
+    assert not measure(candles).simulated
 
 
 # How many bars each figure needs.

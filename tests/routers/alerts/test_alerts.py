@@ -9,6 +9,7 @@ import orjson
 
 from app.market.clock import rfc3339
 from app.routers.alerts.alerts import PastAlerts
+from app.sources import SOURCES
 from app.storage.recording import Batch, Recording, StoredAlert
 from tests.routers.running import FIRST, Query, Rest, assert_problem, assert_refused, rest, without_database
 
@@ -43,7 +44,7 @@ ALERTS = [
 
 async def keep(api: Rest, alerts: Sequence[StoredAlert] = ALERTS) -> None:
     """Have alerts in the database, as a recorder would."""
-    await Recording(api.database).write(Batch(cursor(10), 10, alerts=alerts))
+    await Recording(api.database, SOURCES).write(Batch(cursor(10), 10, alerts=alerts))
 
 
 def numbers(response: httpx.Response) -> list[int]:

@@ -11,6 +11,7 @@ from app.realtime.contract.event import heartbeat
 from app.realtime.hub.hub import Hub
 from app.realtime.log.log import EventLog, open_redis
 from app.realtime.monitoring.view import PriceView
+from app.sources import SOURCES
 from tests.private_valkey import PrivateValkey
 from tests.realtime.listening import TRACKED, tick
 from tests.routers.running import Rest, application, client, rest
@@ -38,7 +39,7 @@ async def test_a_healthy_gateway_tells_what_the_document_shows(api: Rest) -> Non
 async def test_the_state_of_the_feed_follows_the_prices(api: Rest) -> None:
     await api.on.publish(tick())
     assert (await api.get("/health")).json()["services"]["feed"] == "live"
-    old = replace(api.gateway, prices=PriceView(api.on.hub, stale_after=0))
+    old = replace(api.gateway, prices=PriceView(api.on.hub, stale_after=0, sources=SOURCES))
     async with client(application(old)) as http:
         assert (await http.get("/health")).json()["services"]["feed"] == "stale"
 

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from app.errors import InvalidCursor
+from app.sources import SOURCES
 from app.storage.alerts.alerts import Alerts
 from app.storage.database.database import Database, open_database
 from app.storage.recording import Batch, Recording, StoredAlert
@@ -39,7 +40,7 @@ _LAST = replace(
 
 @pytest.fixture
 async def alerts(database: Database) -> Alerts:
-    await Recording(database).write(Batch("11-0", 4, alerts=[_OTHER, _ONE, _LAST, _CORRELATION]))
+    await Recording(database, SOURCES).write(Batch("11-0", 4, alerts=[_OTHER, _ONE, _LAST, _CORRELATION]))
     return Alerts(database)
 
 
@@ -77,7 +78,7 @@ async def test_a_cursor_or_a_limit_that_is_none_is_refused(alerts: Alerts) -> No
 
 async def test_a_message_of_anybody_is_kept(database: Database) -> None:
     message = "\0 \ud800 '; DROP TABLE alerts; -- 😀"
-    await Recording(database).write(Batch("11-0", 1, alerts=[replace(_ONE, message=message, pairs=("A\0B",))]))
+    await Recording(database, SOURCES).write(Batch("11-0", 1, alerts=[replace(_ONE, message=message, pairs=("A\0B",))]))
     (found,) = await Alerts(database).page(limit=1)
     assert found == replace(_ONE, message="\ufffd \ufffd '; DROP TABLE alerts; -- 😀", pairs=("A\ufffdB",))
 

@@ -10,6 +10,7 @@ import pytest
 from app.market.bars.candle import Candle, Granularity, aggregate
 from app.market.hours.day import TradingDay
 from app.market.pair import CurrencyPair
+from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
 from app.storage.market.candles import Candles
 from tests.storage.bars import EUR_USD, GBP_USD, USD_JPY, bar, hours
@@ -19,7 +20,7 @@ _H1, _D = Granularity.H1, Granularity.D
 
 @pytest.fixture
 def candles(database: Database) -> Candles:
-    return Candles(database)
+    return Candles(database, SOURCES)
 
 
 async def stored(candles: Candles, pair: CurrencyPair = EUR_USD, granularity: Granularity = _H1) -> list[Candle]:
@@ -86,7 +87,7 @@ async def test_of_two_bars_of_a_time_the_better_stays(candles: Candles) -> None:
 
 
 async def test_the_best_bar_stays_in_whatever_order_they_come(database: Database) -> None:
-    candles = Candles(database)
+    candles = Candles(database, SOURCES)
     for number, order in enumerate(permutations([_UNFINISHED, _COMPLETE, _INVENTED, _INVENTED_UNFINISHED])):
         hour = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(hours=number)
         for one in order:
@@ -99,9 +100,9 @@ async def test_several_writers_at_once_leave_the_bars_whole(database: Database, 
     bars = hours(fx_data, count=300)
     async with open_database(database_url) as other:
         orders = (bars, bars[::-1], bars[150:] + bars[:150])
-        changed = await asyncio.gather(*(Candles(each).write(order) for order in orders for each in (database, other)))
+        changed = await asyncio.gather(*(Candles(each, SOURCES).write(order) for order in orders for each in (database, other)))
     assert sum(changed) == 300
-    assert await stored(Candles(database)) == bars
+    assert await stored(Candles(database, SOURCES)) == bars
 
 
 # --------------------------------------------------------------------- reading
