@@ -120,11 +120,6 @@ class PreferredSources:
         self._begin()
 
     @property
-    def active(self) -> str:
-        """The name of the source whose quotes pass."""
-        return self.name
-
-    @property
     def states(self) -> Mapping[str, str]:
         """What each source is, by its name: ``active``, ``standby``, ``silent`` or ``refused``."""
         return {candidate.source.name: self._state(candidate) for candidate in self._candidates}

@@ -243,7 +243,7 @@ def test_the_program_plays_a_damaged_file_up_to_the_damage_and_ends_with_one_lin
         ),
         (
             {"REDIS_URL": "redis://localhost", "TRACKED_PAIRS": "XAU_USD"},
-            "feed: Prices of XAU cannot be simulated: the ECB lists no recent rates of it\n",
+            "feed: Prices of XAU cannot be simulated: the ECB lists too few recent rates\n",
         ),
     ],
     ids=["no Redis", "wrong setting", "no file", "no rates"],

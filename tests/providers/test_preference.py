@@ -69,7 +69,7 @@ async def test_quotes_of_the_preferred_source_pass_and_those_of_others_for_what_
         kraken.quote("USD_JPY", "5", 3)
         kraken.quote("GBP_USD", "6", 3)
         await read.until("oanda EUR_USD 1", "kraken USD_JPY 3", "oanda USD_JPY 4", "kraken GBP_USD 6")
-        assert read.preferred.active == read.preferred.name == "oanda"
+        assert read.preferred.name == "oanda"
         assert read.preferred.states == {"oanda": "active", "kraken": "standby"}
     assert [(switch.previous, switch.source, switch.reason) for switch in read.switches] == [(None, "oanda", "oanda quotes")]
 
@@ -83,11 +83,11 @@ async def test_a_preferred_source_is_waited_for_during_the_time_of_grace(oanda: 
         await read.pass_time(0.9)
         assert read.said == []
         assert read.preferred.states == {"oanda": "standby", "kraken": "standby"}
-        assert read.preferred.active == "oanda"
+        assert read.preferred.name == "oanda"
         read.clock.now += 0.2
         await read.until("kraken EUR_USD 2", "kraken USD_JPY 3")
         assert read.preferred.states == {"oanda": "silent", "kraken": "active"}
-        assert read.preferred.active == "kraken"
+        assert read.preferred.name == "kraken"
         kraken.quote("EUR_USD", "4", 2)
         await read.until("kraken EUR_USD 2", "kraken USD_JPY 3", "kraken EUR_USD 4")
     [switch] = read.switches
@@ -281,7 +281,7 @@ async def test_invented_quotes_pass_for_no_pair_while_a_real_source_is_alive(oan
         await read.until(*read.said[:2], "simulated EUR_USD 5", "simulated GBP_JPY 6")
         simulated.quote("USD_JPY", "7", 3)
         await read.until(*read.said[:4], "simulated USD_JPY 7")
-        assert (read.preferred.active, read.preferred.simulated) == ("simulated", True)
+        assert (read.preferred.name, read.preferred.simulated) == ("simulated", True)
         # One real quote of one pair, and nothing is invented any more.
         kraken.quote("USD_JPY", "8", 4)
         await read.until(*read.said[:5], "kraken USD_JPY 8")

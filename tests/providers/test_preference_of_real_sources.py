@@ -35,7 +35,7 @@ async def test_daily_rates_stand_in_for_what_an_exchange_has_not_and_for_the_exc
             await wait_until(lambda: "kraken EUR_USD 1.0841" in read.said, "Kraken's price passes")
             read.clock.now += 2
             await wait_until(lambda: len({quote.pair for quote in read.quotes}) == len(_PAIRS), "a price of every pair")
-            assert read.preferred.active == "kraken"
+            assert read.preferred.name == "kraken"
             of_ecb = {quote.pair.name for quote in read.quotes if quote.source == "ecb"}
             assert of_ecb == set(_PAIRS.names) - {"EUR_USD"}
             await kraken.quote("GBP/USD", "1.3000", "1.3002")
@@ -58,10 +58,10 @@ async def test_an_exchange_that_goes_away_is_stood_in_for_and_takes_over_again()
             assert [quote.source for quote in read.quotes] == ["kraken"]
             await read.pass_time(3.1)
             await wait_until(lambda: len(read.quotes) > 5, "invented prices stand in")
-            assert (read.preferred.active, read.preferred.simulated) == ("simulated", True)
+            assert (read.preferred.name, read.preferred.simulated) == ("simulated", True)
             await kraken.come_up()
             await wait_until(lambda: kraken.is_subscribed("EUR/USD"), "Kraken is subscribed to")
             await kraken.quote("EUR/USD", "1.0843", "1.0844", time=None)
             await wait_until(lambda: read.quotes[-1].bid == Decimal("1.0843"), "Kraken takes over again")
-            assert (read.preferred.active, read.preferred.simulated) == ("kraken", False)
+            assert (read.preferred.name, read.preferred.simulated) == ("kraken", False)
     assert [switch.source for switch in read.switches] == ["kraken", "simulated", "kraken"]

@@ -1,7 +1,7 @@
-"""The euro reference rates of the European Central Bank, asked from Frankfurter or read from the table at hand.
+"""The euro reference rates of the European Central Bank, from Frankfurter or from the table that comes with the program.
 
 Frankfurter is an open service that answers with these rates and needs no key. Source: its version 1, frankfurter.dev, which
-averages the days of a week where more than a year is asked for.
+averages the days of a week when more than a year is asked for.
 
 The bank fixes the rates about 14:15 in Frankfurt and publishes them about 16:00, for information only.
 """
@@ -16,25 +16,22 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
+from app.errors import SourceError
 from app.market.pair import CurrencyPair
 from app.providers.exact_json import read_object, read_price
+from app.providers.http import Interrupted, interruptions, open_client, presentable, read_body
 from app.providers.reference_rates import ReferenceRates, listed, reference_rates, unlisted
 
 FIRST_FIXING = date(1999, 1, 4)
 
 MOST_DAYS = timedelta(days=350)
-"""For how many days rates can be asked at once and, with the week before them, still come day by day."""
+"""The longest range that, with the week before it, Frankfurter still answers day by day."""
 
 _FIXED_AT = time(14, 15, tzinfo=ZoneInfo("Europe/Berlin"))
 _WEEK = timedelta(days=7)
 _ANSWERS_WITHIN = 10.0
 _ENDS_WITHIN = 30.0
 _LARGEST_ANSWER = 2_000_000
-_LONGEST_REASON = 200
-
-
-class Unavailable(Exception):
-    """Frankfurter does not answer, or not with rates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,85 +43,83 @@ class Fixing:
 
     @property
     def time(self) -> datetime:
-        """When they were fixed, in UTC."""
+        """The time of the fixing, in UTC."""
         return datetime.combine(self.date, _FIXED_AT).astimezone(UTC)
 
     def price(self, pair: CurrencyPair) -> Decimal | None:
-        """What one of the base currency costs, at the precision of the pair; None where a rate is missing.
+        """Return the price of one unit of the base currency, at the precision of the pair; None if a rate is missing.
 
-        Offshore renminbi, which the bank has no rate of, is taken as onshore.
+        The bank has no rate for offshore renminbi; the onshore rate is used instead.
         """
         base, quote = (Decimal(1) if code == "EUR" else self.rates.get(code) for code in codes_of(pair))
         return None if base is None or quote is None else pair.round(quote / base)
 
 
 def codes_of(pair: CurrencyPair) -> tuple[str, str]:
-    """The currencies whose rates make the price of a pair."""
+    """Return the currencies whose rates make the price of a pair."""
     return listed(pair.base), listed(pair.quote)
 
 
 class Frankfurter:
-    """The service at a URL like ``https://api.frankfurter.dev/v1``."""
+    """The service at a URL such as ``https://api.frankfurter.dev/v1``."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
 
     async def latest(self, codes: Sequence[str]) -> Fixing:
-        """The newest rates, of those of the currencies that there are. Raises Unavailable."""
+        """Return the newest rates, for those of the currencies that have one. Raises Interrupted."""
         answer = await self._ask("latest", codes)
         try:
             return _read_fixing(answer.get("date"), answer.get("rates"))
         except ValueError as error:
-            raise Unavailable(f"its answer cannot be read: {error}") from error
+            raise Interrupted(f"the answer cannot be read: {error}") from error
 
     async def between(self, codes: Sequence[str], first: date, last: date) -> list[Fixing]:
-        """The rates of the days from the first to the last, both included and no more than ``MOST_DAYS`` apart, by time.
+        """Return the rates of the days from ``first`` to ``last``, both included, in order of time.
 
-        Raises Unavailable.
+        The two are at most ``MOST_DAYS`` apart. Raises Interrupted.
         """
-        # With the week before, since nothing is found where there was no fixing at all.
+        # With the week before, since Frankfurter finds nothing in a range without any fixing.
         answer = await self._ask(f"{first - _WEEK}..{last}", codes)
         rates = answer.get("rates")
         if not isinstance(rates, dict):
-            raise Unavailable("its answer has no rates")
+            raise Interrupted("the answer has no rates")
         try:
             fixings = [_read_fixing(day, of_day) for day, of_day in rates.items()]
         except ValueError as error:
-            raise Unavailable(f"its answer cannot be read: {error}") from error
+            raise Interrupted(f"the answer cannot be read: {error}") from error
         return sorted((fixing for fixing in fixings if first <= fixing.date <= last), key=attrgetter("date"))
 
     async def _ask(self, what: str, codes: Sequence[str]) -> dict[str, object]:
         parameters = {"base": "EUR", "symbols": ",".join(code for code in codes if code != "EUR")}
-        body = bytearray()
         try:
-            async with (
-                asyncio.timeout(_ENDS_WITHIN),
-                httpx.AsyncClient(timeout=_ANSWERS_WITHIN, headers={"User-Agent": "fx-gateway"}, follow_redirects=True) as client,
-                client.stream("GET", f"{self._url}/{what}", params=parameters) as response,
-            ):
-                if response.status_code != httpx.codes.OK:
-                    raise Unavailable(f"status {response.status_code}")
-                async for piece in response.aiter_bytes():
-                    body += piece
-                    if len(body) > _LARGEST_ANSWER:
-                        raise Unavailable(f"its answer is longer than {_LARGEST_ANSWER} bytes")
-        except TimeoutError:
-            raise Unavailable(f"no answer within {_ENDS_WITHIN:g} s") from None
-        except httpx.HTTPError as error:
-            raise Unavailable(" ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__) from error
-        except (ValueError, ImportError, OSError, httpx.InvalidURL):
+            client = open_client(_ANSWERS_WITHIN, follow_redirects=True)
+            with interruptions(presentable):
+                async with (
+                    asyncio.timeout(_ENDS_WITHIN),
+                    client,
+                    client.stream("GET", f"{self._url}/{what}", params=parameters) as response,
+                ):
+                    if response.status_code != httpx.codes.OK:
+                        raise Interrupted(f"status {response.status_code}")
+                    body = await read_body(response, _LARGEST_ANSWER)
+        except SourceError as error:
+            raise Interrupted(str(error)) from None
+        except (ValueError, OSError, httpx.InvalidURL):
             # Without the cause, which may hold the password of a proxy.
-            raise Unavailable("its address, the proxies or the certificates cannot be used") from None
+            raise Interrupted("the address cannot be used") from None
+        if len(body) > _LARGEST_ANSWER:
+            raise Interrupted(f"the answer is longer than {_LARGEST_ANSWER} bytes")
         try:
-            return read_object(bytes(body))
+            return read_object(body)
         except ValueError as error:
-            raise Unavailable(f"its answer cannot be read: {error}") from error
+            raise Interrupted(f"the answer cannot be read: {error}") from error
 
 
 def table_at_hand(codes: Sequence[str], since: date | None = None) -> list[Fixing]:
-    """The rates that came with the program, by time: those since a day, or those of the newest day only.
+    """Return the rates that came with the program, in order of time: those since a day, or those of the newest day only.
 
-    They are of the days on which there was one of every currency; for the newest day, currencies without are left out.
+    Only days with a rate for every currency count; for the newest day, currencies without a rate are left out.
     """
     if since is None:
         missing = unlisted(codes)

@@ -11,7 +11,8 @@ from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
 from app.providers.ecb import TRAITS
-from app.providers.ecb.rates import FIRST_FIXING, MOST_DAYS, Fixing, Frankfurter, Unavailable, codes_of, table_at_hand
+from app.providers.ecb.rates import FIRST_FIXING, MOST_DAYS, Fixing, Frankfurter, codes_of, table_at_hand
+from app.providers.http import Interrupted
 
 _RETRY = 300.0
 _DAY = timedelta(days=1)
@@ -42,8 +43,7 @@ class EcbSource:
         self._codes = sorted({code for pair in self._pairs for code in codes_of(pair)})
         self._frankfurter = Frankfurter(url)
         self._refresh = refresh
-        self.covers: frozenset[CurrencyPair] = frozenset()
-        self.not_offered: frozenset[CurrencyPair] = frozenset()
+        self._served: frozenset[CurrencyPair] = frozenset()
 
     async def quotes(self) -> AsyncGenerator[Quote]:
         """The newest rate of every pair, and again of every pair whenever there are newer ones, without end.
@@ -56,7 +56,7 @@ class EcbSource:
             try:
                 fixing = await self._frankfurter.latest(self._codes)
                 failing, pause = False, self._refresh
-            except Unavailable as error:
+            except Interrupted as error:
                 fixing = newest or await self._fixing_at_hand()
                 if not failing:
                     _logger.warning("the ECB's rates cannot be asked for: %s; those of %s are used", error, fixing.date)
@@ -84,7 +84,7 @@ class EcbSource:
             until = min(since + MOST_DAYS, last)
             try:
                 fixings = await self._frankfurter.between(codes, since, until)
-            except Unavailable as error:
+            except Interrupted as error:
                 # All that is left of the rates then, since the next part would fare no better.
                 fixings, until = await self._fixings_at_hand(pair, since, error), last
             bars = [bar for fixing in fixings if (bar := _bar(pair, fixing, now)) is not None]
@@ -98,13 +98,13 @@ class EcbSource:
     def _quotes_of(self, fixing: Fixing) -> list[Quote]:
         """The prices of a fixing, and note of the pairs that it has none of. Raises SourceError where that is all."""
         prices = {pair: price for pair in self._pairs if (price := fixing.price(pair)) is not None}
-        covers = frozenset(prices)
-        if covers != self.covers or not covers:
-            self.covers, self.not_offered = covers, frozenset(self._pairs) - covers
-            left_out = ", ".join(pair.name for pair in self._pairs if pair not in covers)
-            if not covers:
+        served = frozenset(prices)
+        if served != self._served or not served:
+            self._served = served
+            left_out = ", ".join(pair.name for pair in self._pairs if pair not in served)
+            if not served:
                 raise SourceError(f"The ECB has rates of none of the pairs: {left_out}")
-            _logger.info("the ECB serves %d pairs; not served: %s", len(covers), left_out or "none")
+            _logger.info("the ECB serves %d pairs; not served: %s", len(served), left_out or "none")
         return [Quote(pair, price, price, fixing.time, TRAITS.name, QuoteKind.DAILY) for pair, price in prices.items()]
 
     async def _fixing_at_hand(self) -> Fixing:
@@ -113,7 +113,7 @@ class EcbSource:
             raise SourceError(f"The ECB has rates of none of the pairs: {', '.join(pair.name for pair in self._pairs)}")
         return fixings[-1]
 
-    async def _fixings_at_hand(self, pair: CurrencyPair, since: date, reason: Unavailable) -> list[Fixing]:
+    async def _fixings_at_hand(self, pair: CurrencyPair, since: date, reason: Interrupted) -> list[Fixing]:
         """The fixings since a day in the table at hand. Raises NotOffered where it has none of the pair at all."""
         fixings = await asyncio.to_thread(table_at_hand, codes_of(pair), FIRST_FIXING)
         if not fixings:

@@ -5,23 +5,21 @@ unfinished, and one for every stretch of time, also where nothing was traded. Pu
 """
 
 import asyncio
-import logging
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 
 import httpx
 
-from app.backoff import Backoff
 from app.errors import NotOffered, SourceError
 from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.providers.exact_json import read_object, read_price
+from app.providers.http import Interrupted, ask_persistently, interruptions, open_client, presentable, read_body
 from app.providers.kraken import TRAITS
-from app.providers.kraken.stream import Interrupted, presentable
-from app.providers.pace import until
+from app.providers.pace import Spacing
 
 _MINUTES = MappingProxyType({Granularity.M1: 1, Granularity.M5: 5, Granularity.M15: 15, Granularity.H1: 60})
 
@@ -29,7 +27,6 @@ GRANULARITIES = frozenset(_MINUTES)
 """The lengths of bars that begin where ours do: Kraken's H4 and D begin at midnight UTC."""
 
 _BETWEEN_REQUESTS = 1.0
-_MOST_ATTEMPTS = 5
 _ANSWERS_WITHIN = 10.0
 _ENDS_WITHIN = 30.0
 _LARGEST_ANSWER = 1_000_000
@@ -42,15 +39,13 @@ _MAY_PASS = ("EService:", "EGeneral:Internal error", "EGeneral:Temporary lockout
 
 _NOT_LISTED = "EQuery:Unknown asset pair"
 
-_logger = logging.getLogger(__name__)
-
 
 class KrakenHistory:
     """Bars of the recent past. ``url`` is the host of the API."""
 
     def __init__(self, url: str) -> None:
         self._url = f"{url.rstrip('/')}/0/public/OHLC"
-        self._next_request = 0.0
+        self._requests = Spacing(_BETWEEN_REQUESTS)
 
     async def fetch(self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime) -> list[Candle]:
         """The bars that start in ``[start, end)``, by time. Raises SourceError, and NotOffered for what Kraken has not."""
@@ -64,7 +59,7 @@ class KrakenHistory:
             # Bars later than this, and ours may begin with one at the very start.
             "since": str((start - _EPOCH) // timedelta(seconds=1) - 1),
         }
-        result = await self._ask(parameters, pair)
+        result = await ask_persistently("Kraken", partial(self._ask, parameters, pair))
         try:
             candles = _read_bars(result, pair, granularity)
         except ValueError as error:
@@ -72,53 +67,23 @@ class KrakenHistory:
         return [candle for candle in candles if start <= candle.time < end]
 
     async def _ask(self, parameters: Mapping[str, str], pair: CurrencyPair) -> Mapping[str, object]:
-        """The result, asked for a few times where that may help. Raises SourceError."""
-        backoff = Backoff()
-        for attempts_left in reversed(range(_MOST_ATTEMPTS)):
-            try:
-                answer = await self._ask_once(parameters)
-                return _result(answer, pair)
-            except Interrupted as interruption:
-                if not attempts_left:
-                    raise SourceError(f"Kraken does not answer in {_MOST_ATTEMPTS} attempts: {interruption}") from interruption
-                pause = backoff.pause_after(0)
-                _logger.warning("Kraken does not answer: %s; asked again in %.1f s", interruption, pause)
-            await asyncio.sleep(pause)
-        raise AssertionError("the last attempt answers or raises")
-
-    async def _ask_once(self, parameters: Mapping[str, str]) -> dict[str, object]:
-        due = max(self._next_request, time.monotonic())
-        self._next_request = due + _BETWEEN_REQUESTS
-        await until(due)
-        body = bytearray()
-        try:
+        """Return the result of one request. Raises Interrupted, NotOffered or SourceError."""
+        await self._requests.turn()
+        with interruptions(presentable):
             async with (
                 asyncio.timeout(_ENDS_WITHIN),
-                _open_client() as client,
+                open_client(_ANSWERS_WITHIN) as client,
                 client.stream("GET", self._url, params=parameters) as response,
             ):
-                async for piece in response.aiter_bytes():
-                    body += piece
-                    if len(body) > _LARGEST_ANSWER:
-                        raise SourceError(f"Kraken answers with more than {_LARGEST_ANSWER} bytes")
-        except TimeoutError:
-            raise Interrupted(f"no answer within {_ENDS_WITHIN:g} s") from None
-        except httpx.HTTPError as error:
-            raise Interrupted(presentable(error) or type(error).__name__) from error
+                body = await read_body(response, _LARGEST_ANSWER)
+        if len(body) > _LARGEST_ANSWER:
+            raise SourceError(f"Kraken answers with more than {_LARGEST_ANSWER} bytes")
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
             raise Interrupted(f"status {response.status_code}")
         try:
-            return read_object(bytes(body))
+            return _result(read_object(body), pair)
         except ValueError:
-            raise Interrupted(f"status {response.status_code}, and what answers is not Kraken's API") from None
-
-
-def _open_client() -> httpx.AsyncClient:
-    try:
-        return httpx.AsyncClient(timeout=_ANSWERS_WITHIN, headers={"User-Agent": "fx-gateway"})
-    except (ValueError, ImportError, OSError, httpx.InvalidURL):
-        # Without the cause, which may hold the password of a proxy.
-        raise SourceError("The proxies or certificates that the environment names cannot be used") from None
+            raise Interrupted(f"status {response.status_code}, with an answer that is not from Kraken's API") from None
 
 
 def _result(answer: Mapping[str, object], pair: CurrencyPair) -> Mapping[str, object]:

@@ -4,7 +4,6 @@ Source: the channels ``instrument``, ``ticker``, ``status`` and ``heartbeat`` in
 are JSON numbers there, read exactly as written.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import TypeAlias
 
 from app.market.clock import parse_time
 from app.providers.exact_json import read_object, read_objects, read_price
+from app.providers.passed_over import MALFORMED, PassedOver
 
 _DELISTED = frozenset({"delisted", "work_in_progress"})
 _DEALT = frozenset({"online", "limit_only"})
@@ -75,7 +75,7 @@ class SignOfLife:
 Message: TypeAlias = Listings | Tickers | Subscribed | ExchangeStatus | SignOfLife
 
 
-def read_message(text: str | bytes, passed_over: Counter[str]) -> Message | None:
+def read_message(text: str | bytes, passed_over: PassedOver) -> Message | None:
     """The message in a text, None where it cannot be read.
 
     ``passed_over`` counts what is not taken in: as ``malformed`` messages and single tickers, as ``unknown channel`` what no
@@ -95,20 +95,20 @@ def read_message(text: str | bytes, passed_over: Counter[str]) -> Message | None
             case ("heartbeat", _) | (_, "pong"):
                 return SignOfLife()
     except ValueError:
-        passed_over["malformed"] += 1
+        passed_over.note(MALFORMED)
         return None
-    passed_over["unknown channel"] += 1
+    passed_over.note("unknown channel")
     return SignOfLife()
 
 
-def _read_tickers(body: Mapping[str, object], passed_over: Counter[str]) -> Tickers:
+def _read_tickers(body: Mapping[str, object], passed_over: PassedOver) -> Tickers:
     tickers = []
     for row in read_objects(body.get("data")):
         try:
             tickers.append(_read_ticker(row))
         # A time at either end of the calendar overflows when it is put into UTC.
         except (ValueError, OverflowError):
-            passed_over["malformed"] += 1
+            passed_over.note(MALFORMED)
     return Tickers(tuple(tickers))
 
 

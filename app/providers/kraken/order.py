@@ -1,12 +1,12 @@
 """The order in which quotes of Kraken may be passed on."""
 
-from collections import Counter
 from datetime import datetime
 from enum import StrEnum
 
 from app.market.check import MOST_AHEAD
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
+from app.providers.passed_over import PassedOver
 
 
 class Verdict(StrEnum):
@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 class QuoteOrder:
     """Tells quotes that are new from those that are not to be passed on; ``passed_over`` counts these by the reason."""
 
-    def __init__(self, passed_over: Counter[str]) -> None:
+    def __init__(self, passed_over: PassedOver) -> None:
         self._newest: dict[CurrencyPair, Quote] = {}
         self._passed_over = passed_over
 
@@ -33,7 +33,7 @@ class QuoteOrder:
         if verdict is Verdict.NEW:
             self._newest[quote.pair] = quote
         else:
-            self._passed_over[verdict.value] += 1
+            self._passed_over.note(verdict.value)
         return verdict
 
     def _verdict(self, quote: Quote, now: datetime) -> Verdict:

@@ -7,7 +7,6 @@ banks, prices may differ from theirs, and it is open around the clock, at weeken
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -20,11 +19,13 @@ from app.market.bars.candle import Candle, Granularity
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
+from app.providers.http import Interrupted, presentable
 from app.providers.kraken import TRAITS
 from app.providers.kraken.candles import GRANULARITIES, KrakenHistory
 from app.providers.kraken.messages import ExchangeStatus, Listings, Message, Subscribed, Ticker, Tickers
 from app.providers.kraken.order import QuoteOrder, Verdict
-from app.providers.kraken.stream import Interrupted, KrakenStream, open_stream, presentable
+from app.providers.kraken.stream import KrakenStream, open_stream
+from app.providers.passed_over import PassedOver
 from app.providers.synthetic import Cross, CrossRates, find_cross
 
 _LISTS_WITHIN = 10.0
@@ -89,10 +90,8 @@ class KrakenSource:
         self._silence = silence
         self._heard_at: float | None = None
         self._history = KrakenHistory(rest_url)
-        self.covers: frozenset[CurrencyPair] = frozenset()
-        self.not_offered: frozenset[CurrencyPair] = frozenset()
-        self.passed_over: Counter[str] = Counter()
-        self.reconnects = 0
+        self._served: frozenset[CurrencyPair] | None = None
+        self.passed_over = PassedOver("Kraken")
 
     @property
     def silent(self) -> bool:
@@ -107,17 +106,16 @@ class KrakenSource:
         """
         backoff, clock = Backoff(), asyncio.get_running_loop().time
         order = QuoteOrder(self.passed_over)
-        connected = False
         self._heard_at = time.monotonic()
         while True:
             started = clock()
             try:
-                async with open_stream(self._url, self._silence, self.passed_over) as stream:
-                    self.reconnects += connected
-                    connected = True
-                    async with aclosing(self._quotes_of(stream, order)) as quotes:
-                        async for quote in quotes:
-                            yield quote
+                async with (
+                    open_stream(self._url, self._silence, self.passed_over) as stream,
+                    aclosing(self._quotes_of(stream, order)) as quotes,
+                ):
+                    async for quote in quotes:
+                        yield quote
             except Interrupted as interruption:
                 pause = backoff.pause_after(clock() - started)
                 _logger.warning("no prices from Kraken: %s; next attempt in %.1f s", interruption, pause)
@@ -143,13 +141,13 @@ class KrakenSource:
             message = await stream.receive()
             self._heard_at = time.monotonic()
             if not isinstance(message, Tickers):
-                self._take_note(message, session)
+                self._update(message, session)
                 continue
             now = utc_now()
             for ticker in message.tickers:
                 quote = session.quote(ticker, now)
                 if quote is None:
-                    self.passed_over["other instrument"] += 1
+                    self.passed_over.note("other instrument")
                     continue
                 verdict = order.judge(quote, now)
                 if verdict is Verdict.NEW and quote.pair in tracked:
@@ -179,7 +177,7 @@ class KrakenSource:
             {symbol: listed[symbol].dealt for symbol in subscribed},
             exchange_deals=exchange_deals,
         )
-        self._cover(session)
+        self._log_served(session)
         if not subscribed:
             raise SourceError(f"Kraken has none of the pairs: {', '.join(pair.name for pair in self._pairs)}")
         names = list(subscribed)
@@ -188,7 +186,7 @@ class KrakenSource:
             await stream.subscribe({"channel": "ticker", "symbol": some, "event_trigger": "bbo", "snapshot": True})
         return session
 
-    def _take_note(self, message: Message, session: _Session) -> None:
+    def _update(self, message: Message, session: _Session) -> None:
         """Take in what is no price. Raises SourceError where Kraken refuses everything."""
         match message:
             case ExchangeStatus():
@@ -197,27 +195,25 @@ class KrakenSource:
                 changed = (listing for listing in message.listings if listing.symbol in session.subscribed)
                 session.dealt.update({listing.symbol: listing.dealt for listing in changed})
             case Subscribed(symbol=str(symbol), error=str(error)) if symbol in session.subscribed:
-                self.passed_over["refused subscription"] += 1
                 _logger.warning("Kraken refuses the prices of %s: %s", symbol, presentable(error))
                 session.refused.add(symbol)
                 if len(session.refused) == len(session.subscribed):
                     raise SourceError(f"Kraken refuses the prices of every pair: {presentable(error)}")
-                self._cover(session)
+                self._log_served(session)
 
-    def _cover(self, session: _Session) -> None:
+    def _log_served(self, session: _Session) -> None:
         """Say which pairs this session serves, where they are others than before."""
         quoted = {pair for symbol, pair in session.subscribed.items() if symbol not in session.refused}
         computed = {cross.pair for cross in session.crosses if quoted.issuperset(cross.legs)}
-        covers = frozenset(pair for pair in self._pairs if pair in quoted or pair in computed)
-        not_offered = frozenset(self._pairs) - covers
-        if (covers, not_offered) == (self.covers, self.not_offered):
+        served = frozenset(pair for pair in self._pairs if pair in quoted or pair in computed)
+        if served == self._served:
             return
-        self.covers, self.not_offered = covers, not_offered
+        self._served = served
         _logger.info(
             "Kraken serves %d pairs, %d of them computed from two others; not served: %s",
-            len(covers),
+            len(served),
             len(computed),
-            ", ".join(pair.name for pair in self._pairs if pair in not_offered) or "none",
+            ", ".join(pair.name for pair in self._pairs if pair not in served) or "none",
         )
 
 

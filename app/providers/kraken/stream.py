@@ -1,12 +1,11 @@
 """A connection to Kraken's WebSocket API, version 2, which needs no key.
 
-Source: the guide to the WebSocket API in Kraken's documentation, docs.kraken.com. Where nothing else is to be said a heartbeat
-comes about once a second, as soon as anything is subscribed to.
+Source: the guide to the WebSocket API in Kraken's documentation, docs.kraken.com. Once anything is subscribed to, a heartbeat
+comes about every second in which there is no other message.
 """
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
@@ -14,42 +13,38 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidProxy, WebSocketException
 
 from app.errors import SourceError
+from app.providers.http import Interrupted, presentable
 from app.providers.kraken.messages import Message, read_message
+from app.providers.passed_over import PassedOver
 
 _CONNECTS_WITHIN = 10.0
 _CLOSES_WITHIN = 1.0
 _LARGEST_MESSAGE = 8_000_000
-"""In bytes. The list of all that Kraken trades is the largest, and has about a tenth of it."""
-
-_LONGEST_REASON = 200
-
-
-class Interrupted(Exception):
-    """A connection that could not be made, broke off or fell silent: another may fare better."""
+"""In bytes. The largest message, the list of everything Kraken trades, has about a tenth of this."""
 
 
 class KrakenStream:
-    """A connection that is open. ``passed_over`` counts what came and could not be used, by the reason."""
+    """An open connection."""
 
-    def __init__(self, socket: ClientConnection, silence: float, passed_over: Counter[str]) -> None:
+    def __init__(self, socket: ClientConnection, silence: float, passed_over: PassedOver) -> None:
         self._socket = socket
         self._silence = silence
         self._passed_over = passed_over
 
     async def subscribe(self, parameters: Mapping[str, object]) -> None:
-        """Ask for a channel. The answer comes as a message. Raises Interrupted."""
+        """Send a subscription; the answer arrives as a message. Raises Interrupted."""
         try:
             async with asyncio.timeout(self._silence):
                 await self._socket.send(json.dumps({"method": "subscribe", "params": parameters}))
         except TimeoutError:
-            raise Interrupted(f"nothing can be said for {self._silence:g} s") from None
+            raise Interrupted(f"nothing could be sent for {self._silence:g} s") from None
         except ConnectionClosed as error:
             raise Interrupted(f"the connection broke off: {presentable(error)}") from error
 
     async def receive(self) -> Message:
-        """The next message that can be read. Raises Interrupted where none comes for the seconds of silence.
+        """Return the next readable message. Raises Interrupted when none comes within the time allowed for silence.
 
-        Only the time spent in here is silence, not that between two calls.
+        Only time spent in this call counts as silence, not the time between calls.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._silence
@@ -64,14 +59,14 @@ class KrakenStream:
             message = read_message(text, self._passed_over)
             if message is not None:
                 return message
-            # What is there already is received without waiting, so that no timeout would end a flood of it.
+            # A buffered message is received without waiting, so a flood of unreadable ones would never reach the timeout.
             if clock() >= deadline:
-                raise Interrupted(f"no message that can be read for {self._silence:g} s")
+                raise Interrupted(f"no readable message for {self._silence:g} s")
 
 
 @asynccontextmanager
-async def open_stream(url: str, silence: float, passed_over: Counter[str]) -> AsyncGenerator[KrakenStream]:
-    """A connection, closed at the end. Raises Interrupted where it cannot be made, SourceError where it never can."""
+async def open_stream(url: str, silence: float, passed_over: PassedOver) -> AsyncGenerator[KrakenStream]:
+    """Open a connection and close it on leaving. Raises Interrupted when that fails, SourceError when it can never succeed."""
     socket = connect(
         url,
         open_timeout=_CONNECTS_WITHIN,
@@ -88,8 +83,3 @@ async def open_stream(url: str, silence: float, passed_over: Counter[str]) -> As
         raise Interrupted(f"cannot connect: {presentable(error)}") from error
     async with connection:
         yield KrakenStream(connection, silence, passed_over)
-
-
-def presentable(reason: object) -> str:
-    """What others said, on one line and not too long."""
-    return " ".join(str(reason).split())[:_LONGEST_REASON]

@@ -3,7 +3,6 @@
 Source: the definition of ``ClientPrice`` and the endpoints of pricing in OANDA's v20 documentation, developer.oanda.com.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ from app.market.quote import Quote, QuoteKind
 from app.providers.exact_json import read_objects
 from app.providers.oanda import TRAITS
 from app.providers.oanda.json import moment, read_price, read_time
+from app.providers.passed_over import PassedOver
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class PriceOrder:
     is new by this alone. ``passed_over`` counts the others by the reason.
     """
 
-    def __init__(self, passed_over: Counter[str]) -> None:
+    def __init__(self, passed_over: PassedOver) -> None:
         self._newest: dict[CurrencyPair, int] = {}
         self._passed_over = passed_over
 
@@ -57,7 +57,7 @@ class PriceOrder:
         """True for a price to pass on. ``now`` is the present moment, aware."""
         reason = self._fault(price, now)
         if reason is not None:
-            self._passed_over[reason] += 1
+            self._passed_over.note(reason)
             return False
         self._newest[price.quote.pair] = price.nanoseconds
         return True

@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,11 +18,13 @@ from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.providers.exact_json import read_objects
+from app.providers.http import Interrupted
 from app.providers.oanda import TRAITS
-from app.providers.oanda.api import Interrupted, OandaApi
+from app.providers.oanda.api import OandaApi
 from app.providers.oanda.candles import candle_pages
 from app.providers.oanda.prices import OandaPrice, PriceOrder, read_client_price
-from app.providers.oanda.stream import MessageType, count_malformed, stream_messages
+from app.providers.oanda.stream import MessageType, stream_messages
+from app.providers.passed_over import MALFORMED, PassedOver
 
 _REST_URLS = MappingProxyType({"practice": "https://api-fxpractice.oanda.com", "live": "https://api-fxtrade.oanda.com"})
 _STREAM_URLS = MappingProxyType({"practice": "https://stream-fxpractice.oanda.com", "live": "https://stream-fxtrade.oanda.com"})
@@ -86,14 +87,10 @@ class OandaSource:
         self._silence = silence
         self._on_hole = on_hole
         self._api = OandaApi(token, rest_url or _REST_URLS[environment], stream_url or _STREAM_URLS[environment])
-        self._offer: _Offer | None = None
         self._last_heard: datetime | None = None
         self._heard_at: float | None = None
         self._in_hole = False
-        self.covers: frozenset[CurrencyPair] = frozenset()
-        self.not_offered: frozenset[CurrencyPair] = frozenset()
-        self.passed_over: Counter[str] = Counter()
-        self.reconnects = 0
+        self.passed_over = PassedOver("OANDA")
 
     async def __aenter__(self) -> Self:
         await self._api.__aenter__()
@@ -123,7 +120,7 @@ class OandaSource:
             try:
                 if offer is None:
                     async with self._api:
-                        offer = await self._ask_for_offer(self._api.get_once)
+                        offer = await self._ask_for_offer()
                 async with aclosing(self._prices(offer)) as prices:
                     async for price in prices:
                         if order.admits(price, utc_now()):
@@ -132,20 +129,6 @@ class OandaSource:
                 pause = max(backoff.pause_after(clock() - started), interruption.wait)
                 _logger.warning("no prices from OANDA: %s; next attempt in %.1f s", interruption, pause)
                 await asyncio.sleep(pause)
-
-    async def fetch_prices(self) -> list[Quote]:
-        """The last quote of every pair that the account offers. Raises SourceError, SourceRefused."""
-        async with self._api:
-            offer, self._offer = self._offer or await self._ask_for_offer(self._api.get), None
-            path = f"/v3/accounts/{quote(offer.account, safe='')}/pricing"
-            answer = await self._api.get(path, {"instruments": ",".join(offer.pairs)})
-        # Known until it turns out wrong: an answer like this one says that it still holds.
-        self._offer = offer
-        try:
-            prices = [self._read_price(body, offer) for body in read_objects(answer.get("prices"))]
-        except ValueError as error:
-            raise SourceError(f"OANDA answers with prices that cannot be read: {error}") from error
-        return [price.quote for price in prices if price is not None]
 
     async def fetch_candles(
         self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime
@@ -174,7 +157,7 @@ class OandaSource:
                 try:
                     price = self._read_price(message.body, offer)
                 except ValueError:
-                    count_malformed(self.passed_over)
+                    self.passed_over.note(MALFORMED)
                     continue
                 if price is not None:
                     yield price
@@ -185,7 +168,6 @@ class OandaSource:
         self._last_heard, self._heard_at = now, time.monotonic()
         if self._in_hole and since is not None:
             self._in_hole = False
-            self.reconnects += 1
             _logger.info("the stream of OANDA is back, after %.1f s", (now - since).total_seconds())
             if self._on_hole is not None:
                 self._on_hole(since, now)
@@ -194,22 +176,20 @@ class OandaSource:
         """The price in a message, None where it is of no pair of ours. Raises ValueError."""
         pair = offer.pairs.get(str(body.get("instrument")))
         if pair is None:
-            self.passed_over["other instrument"] += 1
+            self.passed_over.note("other instrument")
             return None
         return read_client_price(body, pair)
 
-    async def _ask_for_offer(self, get: Callable[[str], Awaitable[dict[str, object]]]) -> _Offer:
-        """The account, and what it offers of our pairs. Raises SourceError, SourceRefused, or what ``get`` raises beside."""
+    async def _ask_for_offer(self) -> _Offer:
+        """Ask for the account and for those of the pairs it offers. Raises SourceError, SourceRefused, Interrupted."""
         try:
-            account = self._account or _only_account(await get("/v3/accounts"))
-            answer = await get(f"/v3/accounts/{quote(account, safe='')}/instruments")
+            account = self._account or _only_account(await self._api.get_once("/v3/accounts"))
+            answer = await self._api.get_once(f"/v3/accounts/{quote(account, safe='')}/instruments")
             decimals = {row.get("name"): row.get("displayPrecision") for row in read_objects(answer.get("instruments"))}
         except ValueError as error:
             raise SourceError(f"OANDA answers with an account that cannot be read: {error}") from error
         offer = _Offer(account, {pair.name: pair for pair in self._pairs if pair.name in decimals})
-        self.covers = frozenset(offer.pairs.values())
-        self.not_offered = frozenset(self._pairs) - self.covers
-        left_out = ", ".join(pair.name for pair in self._pairs if pair in self.not_offered)
+        left_out = ", ".join(pair.name for pair in self._pairs if pair.name not in offer.pairs)
         if not offer.pairs:
             raise SourceError(f"OANDA offers none of the pairs to this account: {left_out}")
         if left_out:
@@ -217,7 +197,6 @@ class OandaSource:
         for name, pair in offer.pairs.items():
             if decimals[name] != pair.precision:
                 _logger.info("OANDA quotes %s with %s decimals, not with %d", name, decimals[name], pair.precision)
-        self._offer = offer
         return offer
 
 

@@ -5,19 +5,17 @@ after ten seconds without either.
 """
 
 import asyncio
-import logging
-from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import quote
 
 from app.providers.exact_json import read_object
-from app.providers.oanda.api import Interrupted, OandaApi
+from app.providers.http import Interrupted
+from app.providers.oanda.api import OandaApi
+from app.providers.passed_over import MALFORMED, PassedOver
 
 _LONGEST_LINE = 1_000_000
-
-_logger = logging.getLogger(__name__)
 
 
 class MessageType(StrEnum):
@@ -37,8 +35,8 @@ class Message(NamedTuple):
 class Lines:
     """The lines of a stream of bytes, wherever its pieces were cut. ``oversized`` counts those too long to keep."""
 
-    def __init__(self) -> None:
-        self.oversized = 0
+    def __init__(self, passed_over: PassedOver) -> None:
+        self._passed_over = passed_over
         self._rest = bytearray()
         self._too_long = False
 
@@ -57,7 +55,7 @@ class Lines:
 
     def _append(self, part: bytes) -> None:
         if not self._too_long and len(self._rest) + len(part) > _LONGEST_LINE:
-            self.oversized += 1
+            self._passed_over.note(MALFORMED)
             self._too_long = True
             self._rest.clear()
         if not self._too_long:
@@ -65,7 +63,7 @@ class Lines:
 
 
 async def stream_messages(
-    api: OandaApi, account: str, names: Iterable[str], silence: float, passed_over: Counter[str]
+    api: OandaApi, account: str, names: Iterable[str], silence: float, passed_over: PassedOver
 ) -> AsyncGenerator[Message]:
     """The prices and heartbeats of these instruments over one connection, the last price of each first.
 
@@ -74,7 +72,7 @@ async def stream_messages(
     """
     path = f"/v3/accounts/{quote(account, safe='')}/pricing/stream"
     parameters = {"instruments": ",".join(names), "snapshot": "true"}
-    clock, lines = asyncio.get_running_loop().time, Lines()
+    clock, lines = asyncio.get_running_loop().time, Lines(passed_over)
     async with api.stream(path, parameters, silence) as response:
         pieces = response.aiter_bytes()
         patience = silence
@@ -88,33 +86,21 @@ async def stream_messages(
             except TimeoutError:
                 raise Interrupted(f"neither price nor heartbeat for {silence:g} s") from None
             patience -= clock() - started
-            oversized = lines.oversized
             for line in lines.feed(piece):
                 message = _read_message(line, passed_over)
                 if message is not None:
                     patience = silence
                     yield message
-            if lines.oversized > oversized:
-                passed_over["malformed"] += lines.oversized - oversized
-                _logger.warning("a line of OANDA's stream is longer than %d bytes and passed over", _LONGEST_LINE)
 
 
-def _read_message(line: bytes, passed_over: Counter[str]) -> Message | None:
+def _read_message(line: bytes, passed_over: PassedOver) -> Message | None:
     try:
         body = read_object(line)
     except ValueError:
-        count_malformed(passed_over)
+        passed_over.note(MALFORMED)
         return None
     try:
         return Message(MessageType(str(body.get("type"))), body)
     except ValueError:
-        passed_over["unknown type"] += 1
+        passed_over.note("unknown type")
         return None
-
-
-def count_malformed(passed_over: Counter[str]) -> None:
-    """Count a line that cannot be read, and log that there was one: the first, the tenth, the hundredth and so on."""
-    passed_over["malformed"] += 1
-    # Its text stays out of the log: what is not OANDA's is anybody's, and may hold anything.
-    if str(passed_over["malformed"]).strip("0") == "1":
-        _logger.warning("%d lines of OANDA's stream could not be read so far", passed_over["malformed"])

@@ -1,5 +1,6 @@
 """Files of recorded quotes, read row by row: OANDA ticks and bars, TrueFX ticks, plain or packed."""
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ _NUMBER = r"(\d+(?:\.\d+)?)"
 _BAR = rf"[\d.]+,[\d.]+,[\d.]+,{_NUMBER},\d+"
 _HEADER = "timestamp,bid,ask"
 _ROWS_TO_RECOGNISE_BY = 10
+
+_logger = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
@@ -55,23 +58,23 @@ class Recording:
         self._path = path
         self._pair = _pair_of(path)
         self._midnight = day_in_name(path)
-        self.malformed = 0
         self._layout, self.first = self._recognise(head)
 
     def rows(self) -> Iterator[Row]:
         """Every quote in the order of the file. Raises SourceError where the file cannot be read to its end."""
         # The first is known already: a file of a long series is opened when its turn comes, not before.
         yield self.first
-        self.malformed = 0
-        seen = 0
+        malformed = seen = 0
         for line in read_lines(self._path):
             row = self._parse(self._layout, line)
             if row is None:
-                self.malformed += line.strip() != _HEADER
+                malformed += line.strip() != _HEADER
                 continue
             seen += 1
             if seen > 1:
                 yield row
+        if malformed:
+            _logger.warning("%s: %d rows could not be read and were passed over", self._path, malformed)
 
     def _recognise(self, lines: list[str]) -> tuple[_Layout, Row]:
         layouts = (_TICK, _MINUTE, _HOUR, _TRUEFX) if self._midnight is not None else (_HOUR, _TRUEFX)

@@ -37,11 +37,6 @@ class ReplaySource:
         if not self._recordings:
             raise SourceError("A replay needs at least one file")
 
-    @property
-    def malformed(self) -> int:
-        """Rows that could not be read and were passed over, in the current run."""
-        return sum(recording.malformed for recording in self._recordings)
-
     async def quotes(self) -> AsyncGenerator[Quote]:
         """The recorded quotes, in the order they were made.
 

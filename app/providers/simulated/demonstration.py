@@ -8,21 +8,18 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import SourceError
 from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.hours.calendar import is_open
 from app.market.pair import CurrencyPair
-from app.providers.reference_rates import listed, reference_rates, unlisted
+from app.providers.reference_rates import listed
 from app.providers.simulated import TRAITS
+from app.providers.simulated.covariance import Floats, checked_seed, daily_moves
 from app.providers.simulated.walk import usual_spread
 
 _HOUR = timedelta(hours=1)
 _STEPS_AN_HOUR = 12
 _STEPS_A_DAY = 24 * _STEPS_AN_HOUR
-_DAYS_OF_COVARIANCE = 260
-_FEWEST_DAYS = 60
 
-_Floats: TypeAlias = NDArray[np.float64]
 _Points: TypeAlias = NDArray[np.int64]
 
 
@@ -39,13 +36,11 @@ def demonstration_candles(
 
     Raises SourceError for a currency of which the ECB has too few recent rates, and for a negative seed.
     """
-    if seed < 0:
-        raise SourceError(f"The seed of simulated prices is a whole number from 0 up, not {seed}")
     pairs, hours = tuple(pairs), _open_hours(now, days)
     if not pairs or not hours:
         return {pair: [] for pair in pairs}
     codes = list(dict.fromkeys(listed(code) for pair in pairs for code in (pair.base, pair.quote)))
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(checked_seed(seed))
     path = _path(codes, len(hours) * _STEPS_AN_HOUR, random)
     candles = {}
     # A bar was made by a quote at least. Its own generator leaves the prices as they are.
@@ -67,25 +62,17 @@ def _open_hours(now: datetime, days: int) -> list[datetime]:
     return [hour for hour in hours if is_open(hour)]
 
 
-def _path(codes: Sequence[str], points: int, random: np.random.Generator) -> _Floats:
+def _path(codes: Sequence[str], points: int, random: np.random.Generator) -> Floats:
     """Logarithms of the rates for one euro, as points × currencies, that end at the last reference rates."""
     days = -(-(points - 1) // _STEPS_A_DAY)
-    rows = reference_rates(codes, max(_DAYS_OF_COVARIANCE, days + 1), at_least=0).rows
-    if len(rows) < max(_FEWEST_DAYS, days + 1):
-        raise SourceError(
-            f"Prices of {', '.join(unlisted(codes) or codes)} cannot be simulated: the ECB lists too few recent rates"
-        )
-    rates = np.log(np.array(rows, dtype=np.float64))
-    moves = np.diff(rates, axis=0)
-    # R of a QR decomposition is the Cholesky factor of the covariance, also where that is singular: the euro stands still.
-    factor: _Floats = np.linalg.qr(moves - moves.mean(axis=0), mode="r") / np.sqrt(len(moves) - 1)
-    steps = random.standard_normal((days, _STEPS_A_DAY, len(codes))) @ factor / np.sqrt(_STEPS_A_DAY)
+    moves = daily_moves(codes, days + 1)
+    steps = random.standard_normal((days, _STEPS_A_DAY, len(codes))) @ moves.factor / np.sqrt(_STEPS_A_DAY)
     walks = np.cumsum(steps, axis=1)
-    fixings = rates[-days - 1 :]
+    fixings = moves.logarithms[-days - 1 :]
     elapsed = np.arange(1, _STEPS_A_DAY + 1)[:, np.newaxis] / _STEPS_A_DAY
     # What a walk lacks to the next fixing is spread evenly over its day.
     bridges = fixings[:-1, np.newaxis] + walks + elapsed * (fixings[1:] - fixings[:-1] - walks[:, -1])[:, np.newaxis]
-    path: _Floats = np.concatenate([fixings[:1], bridges.reshape(-1, len(codes))])
+    path: Floats = np.concatenate([fixings[:1], bridges.reshape(-1, len(codes))])
     return path[-points:]
 
 

@@ -3,17 +3,14 @@
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.errors import SourceError
 from app.market.pair import CurrencyPair
-from app.providers.reference_rates import listed, reference_rates, unlisted
+from app.providers.reference_rates import listed
+from app.providers.simulated.covariance import checked_seed, daily_moves
 
-_DAYS = 260
-_FEWEST_DAYS = 60
 _SECONDS_A_DAY = 86_400.0
 _TICKS_AT_ONCE = 256
 
@@ -28,8 +25,6 @@ _SPREADS = MappingProxyType(
 
 _OTHER_SPREAD = 0.0002
 """The spread of every other pair, as a part of its price."""
-
-_Floats: TypeAlias = NDArray[np.float64]
 
 
 class Tick(NamedTuple):
@@ -51,18 +46,12 @@ class Walk:
 
     def __init__(self, pairs: Iterable[CurrencyPair], seed: int, rate: float) -> None:
         """``pairs`` are one at least. Raises SourceError for a currency without reference rates, or a negative seed."""
-        if seed < 0:
-            raise SourceError(f"The seed of simulated prices is a whole number from 0 up, not {seed}")
-        self._seed = seed
+        self._seed = checked_seed(seed)
         self._rate = rate
         self._pairs = tuple(pairs)
         codes = list(dict.fromkeys(listed(code) for pair in self._pairs for code in (pair.base, pair.quote)))
-        rates = _reference_rates(codes)
-        moves = np.diff(np.log(rates), axis=0)
-        # R of a QR decomposition is the Cholesky factor of the covariance, also where that is singular: the euro does
-        # not move against itself.
-        self._factor: _Floats = np.linalg.qr(moves - moves.mean(axis=0), mode="r") / np.sqrt(len(moves) - 1)
-        self._start: _Floats = np.log(rates[-1])
+        moves = daily_moves(codes)
+        self._factor, self._start = moves.factor, moves.logarithms[-1]
         self._bases = np.array([codes.index(listed(pair.base)) for pair in self._pairs])
         self._quotes = np.array([codes.index(listed(pair.quote)) for pair in self._pairs])
         self._points = np.array([10.0**pair.precision for pair in self._pairs])
@@ -100,12 +89,3 @@ def usual_spread(pair: CurrencyPair, mid: float) -> float:
     """The spread that the pair usually has, in price units, at about this price."""
     pips = _SPREADS.get(pair.name)
     return pips * float(pair.pip) if pips is not None else mid * _OTHER_SPREAD
-
-
-def _reference_rates(codes: list[str]) -> _Floats:
-    """The rates of the last days, oldest first, as days × currencies for one euro. Raises SourceError where there are too few."""
-    rows = reference_rates(codes, _DAYS, at_least=0).rows
-    if len(rows) < _FEWEST_DAYS:
-        names = ", ".join(unlisted(codes) or codes)
-        raise SourceError(f"Prices of {names} cannot be simulated: the ECB lists no recent rates of it")
-    return np.array(rows, dtype=np.float64)

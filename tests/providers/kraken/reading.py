@@ -30,7 +30,7 @@ class KrakenReading:
 
     async def passed_over(self, reason: str, count: int = 1) -> None:
         """Wait until that many were passed over for this reason."""
-        await wait_until(lambda: self.source.passed_over[reason] >= count, f"{count} passed over as {reason}")
+        await wait_until(lambda: self.source.passed_over.counts[reason] >= count, f"{count} passed over as {reason}")
 
     async def until(self, count: int) -> None:
         """Wait until so many quotes have come."""
@@ -45,7 +45,7 @@ async def kraken_reading(
     reading = KrakenReading(KrakenSource(TrackedPairs(names), url=stub.url, rest_url=stub.rest_url, silence=silence))
     running = asyncio.create_task(reading.run())
     try:
-        await wait_until(lambda: running.done() or bool(reading.source.covers), "what Kraken lists is known")
+        await wait_until(lambda: running.done() or stub.opened > 0, "a connection")
         symbols = [name.replace("_", "/") for name in names]
         listed = [symbol for symbol in symbols if symbol in stub.listed and symbol not in stub.refused]
         await wait_until(lambda: running.done() or stub.is_subscribed(*listed), "the pairs are subscribed to")

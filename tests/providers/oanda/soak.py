@@ -20,7 +20,6 @@ from itertools import cycle
 from rich.console import Console
 from rich.table import Table
 
-from app.providers.oanda.source import OandaSource
 from tests.providers.oanda.stub import OandaStub
 from tests.providers.oanda.stub_running import PROXY_VARIABLES, Reading, reading, source_at
 from tests.providers.oanda.stub_stream import Ending, Failure
@@ -120,7 +119,9 @@ FAULTS = (
 )
 
 
-async def soak(seconds: float, hold: float, silence: float, stub: OandaStub, patience: float) -> tuple[list[Result], OandaSource]:
+async def soak(
+    seconds: float, hold: float, silence: float, stub: OandaStub, patience: float
+) -> tuple[list[Result], Counter[str]]:
     """Every fault in turn, each for ``hold`` seconds, again and again until the time is up, but once at least.
 
     Raises AssertionError where something does not hold; ``patience`` is how long prices may take to be back.
@@ -134,14 +135,13 @@ async def soak(seconds: float, hold: float, silence: float, stub: OandaStub, pat
         for number, fault in enumerate(cycle(FAULTS)):
             if number >= len(FAULTS) and time.monotonic() - begun >= seconds:
                 break
-            result, reconnects, quotes = results[fault.name], source.reconnects, len(got.quotes)
+            result, reconnects, quotes = results[fault.name], len(holes), len(got.quotes)
             await _go_through(fault, stub, got, result, hold, patience)
-            result.reconnects += source.reconnects - reconnects
+            result.reconnects += len(holes) - reconnects
             result.quotes += len(got.quotes) - quotes
             assert not got.faults, got.faults
-    assert len(holes) == source.reconnects
     assert all(start < end for start, end in holes)
-    return list(results.values()), source
+    return list(results.values()), source.passed_over.counts
 
 
 async def _go_through(fault: Fault, stub: OandaStub, got: Reading, result: Result, hold: float, patience: float) -> None:
@@ -170,7 +170,7 @@ def _without_proxies() -> Iterator[None]:
 async def _main(minutes: float) -> None:
     silence, started = 10.0, time.monotonic()
     async with OandaStub() as stub:
-        results, source = await soak(minutes * 60, hold=8, silence=silence, stub=stub, patience=90)
+        results, passed_over = await soak(minutes * 60, hold=8, silence=silence, stub=stub, patience=90)
     table = Table("fault", "times", "left after, s (longest)", "back after, s (longest)", "reconnects", "quotes")
     for result in results:
         left, back = (f"{max(times):.2f}" if times else "–" for times in (result.left_after, result.back_after))
@@ -180,8 +180,9 @@ async def _main(minutes: float) -> None:
     rate = max(sum(at <= other < at + 1 for other in stub.connections) for at in stub.connections)
     quotes = sum(result.quotes for result in results)
     console.print(f"{time.monotonic() - started:.0f} s, {quotes} quotes, none twice or out of order")
-    console.print(f"{source.reconnects} reconnects, {len(stub.connections)} connections, {rate} of them in one second at most")
-    console.print(f"passed over: {dict(Counter(source.passed_over))}")
+    reconnects = sum(result.reconnects for result in results)
+    console.print(f"{reconnects} reconnects, {len(stub.connections)} connections, {rate} of them in one second at most")
+    console.print(f"passed over: {dict(passed_over)}")
     noticed = max(results[0].left_after)
     assert noticed < silence + 1, f"silence was noticed after {noticed:.1f} s"
     assert rate <= 2, f"{rate} connections in one second"

@@ -2,17 +2,18 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
 from app.errors import SourceError
-from app.market.quote import QuoteKind
+from app.market.bars.candle import Candle, Granularity
+from app.market.pair import CurrencyPair
 from app.providers.oanda import api as oanda_api
 from app.providers.oanda.api import OandaApi
+from app.providers.oanda.source import OandaSource
 from tests.providers.oanda.stub import TOKEN, OandaStub
-from tests.providers.oanda.stub_market import INSTRUMENTS
 from tests.providers.oanda.stub_running import hurry, source_at
 from tests.providers.oanda.stub_stream import ACCOUNT, Failure
 
@@ -24,68 +25,51 @@ async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OandaStub]:
         yield running
 
 
-async def test_the_last_prices_can_be_asked_for(stub: OandaStub) -> None:
-    stub.knobs.not_offered = {"GBP_USD"}
-    source = source_at(stub)
-    quotes = await source.fetch_prices()
-    assert [quote.pair.name for quote in quotes] == [name for name in INSTRUMENTS if name != "GBP_USD"]
-    for quote in quotes:
-        bids = stub.market.last[quote.pair.name]["bids"]
-        assert isinstance(bids, list)
-        assert quote.bid == Decimal(bids[0]["price"])
-        assert (quote.source, quote.kind) == ("oanda", QuoteKind.QUOTED)
-    asked = len(stub.requests)
-    await source.fetch_prices()
-    assert [request.path for request in stub.requests[asked:]] == [f"/v3/accounts/{ACCOUNT}/pricing"]
-
-
-async def test_an_offer_that_has_changed_is_asked_for_again(stub: OandaStub) -> None:
-    source = source_at(stub)
-    await source.fetch_prices()
-    stub.knobs.not_offered = {"GBP_USD"}
-    with pytest.raises(SourceError, match="Invalid value specified for 'instruments'"):
-        await source.fetch_prices()
-    assert len(await source.fetch_prices()) == len(INSTRUMENTS) - 1
+async def _bars(source: OandaSource) -> list[Candle]:
+    """Bars of some hours, asked for in one request."""
+    start = datetime(2024, 3, 4, tzinfo=UTC)
+    pages = source.fetch_candles(CurrencyPair("EUR", "USD"), Granularity.H1, start, start + timedelta(hours=3))
+    return [bar async for page in pages for bar in page]
 
 
 @pytest.mark.parametrize("failure", [Failure(502), Failure(503, b""), Failure(504, b"[]"), Failure(429, b""), Failure(200)])
 async def test_a_failure_that_passes_is_not_told(stub: OandaStub, failure: Failure) -> None:
     stub.knobs.rest_failures.extend([failure] * (1 if failure.status == 429 else 4))
-    assert await source_at(stub).fetch_prices()
+    assert await _bars(source_at(stub))
 
 
 async def test_a_failure_that_lasts_is_told_after_five_attempts(stub: OandaStub) -> None:
     stub.knobs.rest_failures.extend([Failure(502)] * 10)
     with pytest.raises(SourceError, match=r"^OANDA does not answer in 5 attempts: status 502 \(RequestID 0+5\)$"):
-        await source_at(stub).fetch_prices()
+        await _bars(source_at(stub))
     assert len(stub.requests) == 5
 
 
 async def test_an_answer_that_breaks_off_is_asked_for_again(stub: OandaStub) -> None:
     stub.knobs.cut_answers = True
     with pytest.raises(SourceError, match="in 5 attempts: the connection broke off: peer closed connection"):
-        await source_at(stub).fetch_prices()
+        await _bars(source_at(stub))
     stub.knobs.cut_answers = False
-    assert await source_at(stub).fetch_prices()
+    assert await _bars(source_at(stub))
 
 
 async def test_nobody_there_is_told(stub: OandaStub) -> None:
     await stub.go_down()
     with pytest.raises(SourceError, match=r"in 5 attempts: cannot connect: .*Connect call failed"):
-        await source_at(stub).fetch_prices()
+        await _bars(source_at(stub))
 
 
 async def test_an_api_that_says_nothing_is_left(stub: OandaStub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oanda_api, "_ANSWERS_WITHIN", 0.5)
     stub.knobs.mute = True
-    with pytest.raises(SourceError, match=r"in 5 attempts: nothing heard in time$"):
-        await source_at(stub).fetch_prices()
+    with pytest.raises(SourceError, match=r"in 5 attempts: no answer in time$"):
+        await _bars(source_at(stub))
 
 
 async def test_an_answer_without_end_is_not_read_to_it(stub: OandaStub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oanda_api, "_LARGEST_ANSWER", 100)
     with pytest.raises(SourceError, match=r"^OANDA answers with more than 100 bytes$"):
-        await source_at(stub).fetch_prices()
+        await _bars(source_at(stub))
 
 
 @pytest.mark.parametrize(
@@ -95,17 +79,7 @@ async def test_an_answer_without_end_is_not_read_to_it(stub: OandaStub, monkeypa
 async def test_an_account_that_cannot_be_read_is_told(stub: OandaStub, answers: list[object]) -> None:
     stub.knobs.rest_failures.extend(Failure(200, json.dumps(answer).encode()) for answer in answers)
     with pytest.raises(SourceError, match=r"^OANDA answers with an account that cannot be read"):
-        await source_at(stub).fetch_prices()
-
-
-async def test_prices_that_cannot_be_read_are_told(stub: OandaStub) -> None:
-    source = source_at(stub)
-    await source.fetch_prices()
-    stub.knobs.rest_failures.append(Failure(200, b'{"prices":[{"instrument":"EUR_USD","time":"soon"}]}'))
-    with pytest.raises(SourceError, match=r"^OANDA answers with prices that cannot be read: no time$"):
-        await source.fetch_prices()
-    stub.knobs.rest_failures.append(Failure(200, b'{"prices":[{"instrument":"XAU_USD"}]}'))
-    assert await source.fetch_prices() == []
+        await anext(source_at(stub).quotes())
 
 
 async def test_no_more_than_a_hundred_requests_a_second_are_made(stub: OandaStub) -> None:
@@ -119,15 +93,15 @@ async def test_no_more_than_a_hundred_requests_a_second_are_made(stub: OandaStub
 
 async def test_calls_share_a_connection_inside_async_with(stub: OandaStub) -> None:
     async with source_at(stub) as source:
-        await source.fetch_prices()
-        await source.fetch_prices()
+        await _bars(source)
+        await _bars(source)
         assert len(stub.connections) == 1
-    await source.fetch_prices()
+    await _bars(source)
     assert len(stub.connections) == 2
 
 
 async def test_the_api_is_not_asked_while_it_is_closed(stub: OandaStub) -> None:
-    with pytest.raises(ValueError, match="within `async with` only"):
+    with pytest.raises(ValueError, match="inside `async with` only"):
         await OandaApi(TOKEN, stub.rest_url, stub.stream_url).get("/v3/accounts")
 
 

@@ -9,6 +9,7 @@ from app.market.clock import parse_time
 from app.providers.exact_json import read_object, read_objects
 from app.providers.oanda.json import moment, read_price, read_time
 from app.providers.oanda.stream import Lines
+from app.providers.passed_over import PassedOver
 from tests.providers.oanda.stub_market import nine_digits
 
 
@@ -71,14 +72,16 @@ def test_what_is_no_list_of_objects_is_told(value: object) -> None:
 @given(st.lists(st.binary(max_size=4)), st.integers(1, 5))
 def test_lines_are_the_same_wherever_a_stream_is_cut(parts: list[bytes], size: int) -> None:
     stream = b"\n".join(parts) + b"\n"
-    lines = Lines()
+    passed_over = PassedOver("OANDA")
+    lines = Lines(passed_over)
     got = [line for start in range(0, len(stream), size) for line in lines.feed(stream[start : start + size])]
     assert got == [line.strip() for line in stream.split(b"\n") if line.strip()]
 
 
 @pytest.mark.parametrize("size", [999_999, 1_000_000, 3_000_000])
 def test_a_line_too_long_is_not_kept(size: int) -> None:
-    lines = Lines()
+    passed_over = PassedOver("OANDA")
+    lines = Lines(passed_over)
     assert lines.feed(b"a\nb" + b"x" * size) == [b"a"]
     assert lines.feed(b"y" * size + b"\nc\n") == [b"c"]
-    assert lines.oversized == 1
+    assert passed_over.counts == {"malformed": 1}

@@ -123,14 +123,15 @@ async def test_a_second_run_begins_anew(yen: Path) -> None:
     assert second[0].time > first[0].time
 
 
-async def test_counts_the_malformed_rows_of_all_files(tmp_path: Path) -> None:
+async def test_the_malformed_rows_of_every_file_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     row = "2014-05-05 00:00:00,1.38710,1.38726\n"
     files = [tmp_path / "eurusd.csv", tmp_path / "nzdusd.csv"]
     for number, path in enumerate(files):
         path.write_text(row + "broken\n" * (number + 1) + row)
     source = ReplaySource(files)
     assert len([quote async for quote in source.quotes()]) == 4
-    assert source.malformed == 3
+    for path, count in zip(files, (1, 2), strict=True):
+        assert f"{path}: {count} rows could not be read" in caplog.text
 
 
 async def test_a_file_that_goes_away_ends_the_run(tmp_path: Path) -> None:
