@@ -1,4 +1,4 @@
-"""Waiting longer after each failure, by chance, so that many clients of one source do not all come back at once."""
+"""Exponential backoff with full jitter, so that many clients of one server do not all return at once."""
 
 import random
 
@@ -8,16 +8,16 @@ _HEALTHY_AFTER = 60.0
 
 
 class Backoff:
-    """The pauses between attempts that fail: by chance from 0 to a limit, which is 1 s first and doubles up to 30 s.
+    """Pauses between failing attempts: random from 0 to a limit that starts at 1 s and doubles up to 30 s.
 
-    An attempt that went well for a minute brings the limit down to 1 s again.
+    An attempt that lasted a minute or longer resets the limit to 1 s.
     """
 
     def __init__(self) -> None:
         self.limit = _SHORTEST_LIMIT
 
     def pause_after(self, lasted: float) -> float:
-        """Seconds to wait before the next attempt, after one that failed when it had lasted so many seconds."""
+        """Return the seconds to wait after an attempt that failed after ``lasted`` seconds."""
         if lasted >= _HEALTHY_AFTER:
             self.limit = _SHORTEST_LIMIT
         pause = random.uniform(0, self.limit)

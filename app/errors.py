@@ -1,36 +1,38 @@
-"""The errors of the gateway, and nothing about how a transport words them.
+"""The errors of the gateway. How a transport words them is not known here.
 
 GatewayError
 ├── ConfigurationError            a setting that cannot work
-├── InvalidRequest                a value a client sent that cannot be used
-│   ├── InvalidPair               not a currency pair, or not one that is tracked
+├── InvalidRequest                a value in a request that cannot be used
+│   ├── InvalidPair               not a currency pair, or not a tracked one
 │   └── InvalidCursor             not of the form milliseconds-number
-├── NoPrice                       a tracked pair that has had no price yet
-├── NoData                        history or a figure that is not there (yet)
-├── NotFound                      a thing with a name that nothing has
-├── CursorExpired                 a cursor the log does not hold (any more)
-├── LimitExceeded                 more than the gateway gives
+├── NoPrice                       a tracked pair without a price so far
+├── NoData                        history, or a figure, that does not exist (yet)
+├── NotFound                      an unknown name
+├── CursorExpired                 a cursor that the log does not hold (any more)
+├── LimitExceeded                 a limit of the gateway
 │   ├── TooManyClients
-│   ├── TooManyRequests           carries the seconds to wait
+│   ├── TooManyRequests           with the seconds to wait
 │   └── PayloadTooLarge
-├── Unauthorized                  no token, or one that is not known
-├── Forbidden                     a thing this gateway does not allow
+├── Unauthorized                  a missing or unknown token
+├── Forbidden                     what this gateway does not allow
 ├── NotReady                      the gateway has not caught up with the log yet
 ├── LogUnavailable                Redis does not answer
 ├── DatabaseUnavailable           the database does not answer
-├── WorkersLost                   the processes that serve a port together do not stay alive
+├── WorkersLost                   the workers of a gateway keep dying
 └── SourceError                   a price source that cannot deliver
     ├── NotOffered                a pair or length of bars that a source does not have
-    └── SourceRefused             one that cannot deliver for good: the token or the account is wrong, a file damaged
+    └── SourceRefused             a source that cannot deliver for good: bad token or account, damaged file
+
+The first sentence of a docstring may be sent to clients as the explanation of the error.
 """
 
 
 class GatewayError(Exception):
-    """Any failure the gateway names itself. The text is meant for whoever asked."""
+    """Any failure that the gateway names itself. Its text is meant for the client or operator."""
 
 
 class ConfigurationError(GatewayError):
-    """A setting that cannot work."""
+    """A setting cannot work."""
 
 
 class InvalidRequest(GatewayError):
@@ -42,27 +44,27 @@ class InvalidPair(InvalidRequest):
 
 
 class InvalidCursor(InvalidRequest):
-    """A cursor that is not of the form ``milliseconds-number``."""
+    """Not a cursor of the form ``milliseconds-number``."""
 
 
 class NoPrice(GatewayError):
-    """A tracked pair that has had no price yet."""
+    """The pair is tracked, but has no price yet."""
 
 
 class NoData(GatewayError):
-    """History, or a figure computed from it, that is not there (yet)."""
+    """The history, or a figure computed from it, is not available (yet)."""
 
 
 class NotFound(GatewayError):
-    """A thing asked for by a name that nothing has."""
+    """Nothing has this name."""
 
 
 class CursorExpired(GatewayError):
-    """A well-formed cursor that the log does not hold: trimmed away, lost, or never issued."""
+    """The cursor is well-formed, but the log does not hold it: trimmed away, lost, or never issued."""
 
 
 class LimitExceeded(GatewayError):
-    """More than the gateway gives."""
+    """A limit of the gateway is exceeded."""
 
 
 class TooManyClients(LimitExceeded):
@@ -70,7 +72,7 @@ class TooManyClients(LimitExceeded):
 
 
 class TooManyRequests(LimitExceeded):
-    """One client asked too often; ``retry_after`` is in seconds."""
+    """The client has sent too many requests; ``retry_after`` is in seconds."""
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
@@ -78,15 +80,15 @@ class TooManyRequests(LimitExceeded):
 
 
 class PayloadTooLarge(LimitExceeded):
-    """A body larger than the gateway reads."""
+    """The body is larger than the gateway accepts."""
 
 
 class Unauthorized(GatewayError):
-    """No token, or one that is not known."""
+    """The token is missing or unknown."""
 
 
 class Forbidden(GatewayError):
-    """A thing this gateway does not allow."""
+    """This gateway does not allow the request."""
 
 
 class NotReady(GatewayError):
@@ -102,16 +104,16 @@ class DatabaseUnavailable(GatewayError):
 
 
 class WorkersLost(GatewayError):
-    """The workers of a gateway do not stay alive."""
+    """The workers of a gateway keep dying."""
 
 
 class SourceError(GatewayError):
-    """A price source that cannot deliver what it was asked for."""
+    """A price source cannot deliver what it was asked for."""
 
 
 class NotOffered(SourceError):
-    """A pair or length of bars that a source does not have, while it may have others."""
+    """The source does not have this pair or length of bars, though it may have others."""
 
 
 class SourceRefused(SourceError):
-    """A price source that cannot deliver for good, as the token, the account or a file is bad: asking again would not help."""
+    """The source cannot deliver for good: the token, the account or a file is bad, and retrying would not help."""

@@ -25,7 +25,7 @@ from app.errors import NotOffered, SourceError
 from app.market.bars.candle import Granularity
 from app.market.clock import rfc3339
 from app.market.pair import CurrencyPair, TrackedPairs
-from app.providers.bar_files.files import open_bar_files
+from app.providers.bar_files.opening import open_bar_files
 from app.providers.bar_files.reader import BarReader
 from app.sources import SOURCES
 from app.storage.database.database import open_database

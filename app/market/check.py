@@ -1,4 +1,4 @@
-"""What a quote must be before the gateway passes it on."""
+"""Admission of quotes: what a quote must satisfy before the gateway passes it on."""
 
 from collections import Counter
 from dataclasses import replace
@@ -13,7 +13,7 @@ MOST_AHEAD = timedelta(seconds=60)
 
 
 class QuoteCheck:
-    """Judges quotes one after the other; ``dropped`` counts those that failed, by the reason in words."""
+    """Admits quotes in the order they come. ``dropped`` counts the rejected ones by reason."""
 
     def __init__(self, pairs: TrackedPairs) -> None:
         self._pairs = pairs
@@ -21,10 +21,10 @@ class QuoteCheck:
         self.dropped: Counter[str] = Counter()
 
     def admit(self, quote: Quote) -> Quote | None:
-        """A quote of a tracked pair, with sound prices, no older than the last of its pair that was admitted; else None.
+        """Return the quote if it is of a tracked pair, with valid prices, and no older than the last one of its pair; else None.
 
-        Where the clock of the source is a little ahead, the quote is given the present time: nothing is quoted in the future,
-        and the times of a pair never go back.
+        A quote whose time is slightly ahead gets the present time instead: nothing is quoted in the future, and the times of a
+        pair never go back.
         """
         now = utc_now()
         reason = self._fault(quote, now)

@@ -19,7 +19,7 @@ DEFAULT_PAIRS = (
 class CurrencyPair:
     """A base and a quote currency, as ISO 4217 codes in capitals (CNH for offshore renminbi).
 
-    Prices are units of ``quote`` for one unit of ``base``.
+    Prices are in units of ``quote`` for one unit of ``base``.
     """
 
     base: str
@@ -35,21 +35,21 @@ class CurrencyPair:
 
     @property
     def name(self) -> str:
-        """The one form the gateway answers with: ``EUR_USD``."""
+        """The form used in every answer: ``EUR_USD``."""
         return f"{self.base}_{self.quote}"
 
     @property
     def precision(self) -> int:
-        """Decimals of a quoted price: a tenth of a pip."""
+        """Decimals of a quoted price: down to a tenth of a pip."""
         return 3 if self.quote == "JPY" else 5
 
     @property
     def pip(self) -> Decimal:
-        """The unit dealers count in: 0.0001, or 0.01 where the yen is the quote currency."""
+        """The unit that dealers count in: 0.0001, or 0.01 when the yen is the quote currency."""
         return Decimal("0.01") if self.quote == "JPY" else Decimal("0.0001")
 
     def round(self, price: Decimal) -> Decimal:
-        """The price at this pair's precision, ties to even so that mids are not biased."""
+        """Round a price to the precision of this pair; ties go to even, so that mids are not biased."""
         return price.quantize(Decimal(1).scaleb(-self.precision), ROUND_HALF_EVEN)
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class CurrencyPair:
 
 
 class TrackedPairs:
-    """The pairs a gateway serves, in the order it lists them."""
+    """The pairs that a gateway serves, in the order in which it lists them."""
 
     def __init__(self, names: Iterable[str]) -> None:
         pairs = [CurrencyPair.parse(name) for name in names]
@@ -66,7 +66,7 @@ class TrackedPairs:
         self.names = tuple(self._pairs)
 
     def find(self, text: object) -> CurrencyPair:
-        """The tracked pair a client named, in any accepted spelling. Raises InvalidPair."""
+        """Return the tracked pair that a client named, in any accepted spelling. Raises InvalidPair."""
         if not isinstance(text, str):
             raise InvalidPair(f"Invalid instrument: a name like EUR_USD is needed, not {_kind(text)}")
         pair = self._pairs.get(text) or self._spellings.get(text[:8].upper().replace("/", "_"))
@@ -85,6 +85,6 @@ class TrackedPairs:
 
 
 def _kind(value: object) -> str:
-    """A client's word for a JSON value of the wrong type."""
+    """Name the type of a JSON value in words that a client knows."""
     return {type(None): "null", bool: "a boolean", int: "a number", float: "a number", list: "a list",
             dict: "an object", bytes: "binary data"}.get(type(value), "that")  # fmt: skip

@@ -1,4 +1,4 @@
-"""A price that somebody waits for."""
+"""Price levels: alerts that a user sets for a price."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from app.market.pair import CurrencyPair
 
 
 class Direction(StrEnum):
-    """From which side a level is reached."""
+    """The side on which a level counts as reached: ``above`` means at the level or higher."""
 
     ABOVE = "above"
     BELOW = "below"
@@ -17,11 +17,11 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PriceLevel:
-    """A level that a user wants to be told of, and how far that has come.
+    """A level that a user wants an alert for, and its state.
 
-    It is reached when the mid is at the level or beyond it, in its direction. While ``armed`` it waits for that. One that
-    repeats is armed again later; ``cooldown_seconds`` lie between two alerts of it at least. ``triggered`` counts them. Times are
-    aware UTC.
+    The level is reached when the mid is at the level or beyond it, in its direction. An ``armed`` level is waiting for that; an
+    alert disarms it, and a level with ``repeat`` is armed again later. At least ``cooldown_seconds`` pass between two alerts.
+    ``triggered`` counts the alerts. Times are aware, in UTC.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""A quote: what a source says a pair costs at a moment."""
+"""A quote: the price of a pair at a moment, as a source gives it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from app.market.pair import CurrencyPair
 
 
 class QuoteKind(StrEnum):
-    """What a quote stands for."""
+    """The nature of a quote."""
 
     QUOTED = "quoted"
     """A bid and an ask that the source makes itself."""
@@ -18,12 +18,12 @@ class QuoteKind(StrEnum):
     SYNTHETIC = "synthetic"
     """A cross, computed from quotes of two other pairs."""
     DAILY = "daily"
-    """A reference rate of one fixing a day; bid and ask are the same."""
+    """A reference rate, fixed once a day; bid and ask are the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The best bid and ask of a pair at an aware UTC time, who said so, and of what kind it is."""
+    """The best bid and ask of a pair at an aware UTC time, with the source and the kind."""
 
     pair: CurrencyPair
     bid: Decimal
@@ -34,10 +34,10 @@ class Quote:
 
     @property
     def mid(self) -> Decimal:
-        """Halfway between bid and ask, exact: one digit more than the pair's precision where that is odd."""
+        """Halfway between bid and ask, exact: one digit more than the precision of the pair when their sum is odd."""
         return (self.bid + self.ask) / 2
 
     @property
     def spread(self) -> Decimal:
-        """Ask less bid, in price units."""
+        """Ask minus bid, in price units."""
         return self.ask - self.bid

@@ -1,1 +1,1 @@
-"""The sources of prices. Each satisfies ``app.market.source.PriceSource``."""
+"""The sources of prices, a package each. Each satisfies ``app.market.source.ProviderSource``."""

@@ -1,4 +1,4 @@
-"""JSON from others, with numbers exactly as they are written."""
+"""JSON from outside, with numbers exactly as written."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ _MOST_DIGITS = 24
 
 
 def read_object(text: str | bytes) -> dict[str, object]:
-    """The JSON object in a text, its numbers exact. Raises ValueError where it is none."""
+    """Return the JSON object in a text, its numbers exact. Raises ValueError for anything else."""
     try:
         value = json.loads(text, parse_float=Decimal)
     except (RecursionError, DecimalException):
@@ -19,7 +19,7 @@ def read_object(text: str | bytes) -> dict[str, object]:
 
 
 def read_price(value: object) -> Decimal:
-    """A positive price, from a number or from the text of one. Raises ValueError."""
+    """Return a positive price, given as a number or as the text of one. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         raise ValueError("no price")
     try:
@@ -32,7 +32,7 @@ def read_price(value: object) -> Decimal:
 
 
 def read_objects(value: object) -> list[Mapping[str, object]]:
-    """The objects of a list of objects. Raises ValueError where it is none."""
+    """Return a list of objects. Raises ValueError for anything else."""
     if not isinstance(value, list) or not all(isinstance(element, dict) for element in value):
         raise ValueError("no list of objects")
     return value

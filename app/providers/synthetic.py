@@ -1,7 +1,7 @@
 """Crosses: prices of pairs that a source does not quote, computed from two pairs that it does.
 
-GBP_JPY is GBP_USD times USD_JPY, and GBP_AUD is GBP_USD divided by AUD_USD. The bid is what selling at both legs brings, the
-ask what buying at both costs, so a cross is never better than its legs. Both are rounded away from each other.
+GBP_JPY is GBP_USD times USD_JPY, and GBP_AUD is GBP_USD divided by AUD_USD. The bid is what selling through both legs brings,
+the ask what buying through both costs, so a cross is never better than its legs. Bid and ask are rounded away from each other.
 """
 
 from collections.abc import Collection, Iterable
@@ -15,16 +15,16 @@ from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
 
 _COMMON_CURRENCIES = ("USD", "EUR")
-"""By way of which crosses are computed, the first choice first."""
+"""The currencies through which crosses are computed, preferred first."""
 
 _MOST_APART = timedelta(seconds=60)
 _DIGITS = 60
-"""More than the product of two prices has, so that nothing is rounded but the cross."""
+"""More digits than the product of two prices has, so that only the cross itself is rounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cross:
-    """A pair that is the product of some pairs divided by the product of others: two in all, with one currency in common."""
+    """A pair that is a product of pairs divided by a product of pairs: two in all, with one currency in common."""
 
     pair: CurrencyPair
     multiplied: tuple[CurrencyPair, ...]
@@ -32,12 +32,12 @@ class Cross:
 
     @property
     def legs(self) -> tuple[CurrencyPair, ...]:
-        """The two pairs that it is computed from."""
+        """The two pairs that the cross is computed from."""
         return self.multiplied + self.divided
 
 
 def find_cross(pair: CurrencyPair, quoted: Collection[CurrencyPair]) -> Cross | None:
-    """The cross of a pair by way of the dollar or else the euro, with legs out of ``quoted``; None where there is none."""
+    """Return the cross of a pair through the dollar or else the euro, with legs from ``quoted``; None if there is none."""
     for common in _COMMON_CURRENCIES:
         legs = (CurrencyPair(pair.base, common), CurrencyPair(common, pair.quote))
         multiplied = tuple(leg for leg in legs if leg in quoted)
@@ -49,10 +49,10 @@ def find_cross(pair: CurrencyPair, quoted: Collection[CurrencyPair]) -> Cross | 
 
 
 class CrossRates:
-    """Computes crosses from the quotes of their legs as those come.
+    """Computes crosses from the quotes of their legs, as they come.
 
-    A cross is quoted whenever one of its legs is, if the times of the two are not too far from each other. Its time is the
-    later one: the earlier could go back when the legs take turns.
+    A cross is quoted whenever one of its legs is, provided that the times of the two are close enough. Its time is the later of
+    the two: the earlier one could go back when the legs take turns.
     """
 
     def __init__(self, crosses: Iterable[Cross], most_apart: timedelta = _MOST_APART) -> None:
@@ -64,7 +64,7 @@ class CrossRates:
                 self._crosses.setdefault(leg, []).append(cross)
 
     def take(self, quote: Quote) -> list[Quote]:
-        """The crosses that a quote changes. The quotes of one pair come in the order of time."""
+        """Return the crosses that a quote changes. Quotes of one pair must come in order of time."""
         if quote.pair not in self._crosses:
             return []
         self._newest[quote.pair] = quote

@@ -1,4 +1,4 @@
-"""The runs of jobs: when, how they ended and what they did."""
+"""The runs of jobs: when they ran, how they ended and what they did."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from sqlalchemy import desc, func, insert, select, update
 
 from app.storage.database.database import Database
+from app.storage.database.limit import positive
 from app.storage.database.tables import JobRunRow, table_of
 
 _RUNS = table_of(JobRunRow)
@@ -16,7 +17,7 @@ JobStatus = Literal["running", "success", "partial", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class JobRun:
-    """A run of a job. ``ended`` is None while it runs; ``records`` is how many things it made; ``error`` says what went wrong."""
+    """A run of a job. ``ended`` is None while it runs; ``records`` counts what it produced; ``error`` says what went wrong."""
 
     id: int
     job: str
@@ -34,42 +35,39 @@ class JobRuns:
         self._database = database
 
     async def start(self, job: str, started: datetime) -> int:
-        """Note that a job runs; the id of the run."""
+        """Record that a job has started, and return the id of the run."""
         row = {"job": job, "started": started, "ended": None, "status": "running", "records": 0, "error": None}
         async with self._database.begin() as connection:
             id: int = (await connection.execute(insert(_RUNS).values(row).returning(_RUNS.c.id))).scalar_one()
         return id
 
     async def finish(self, id: int, ended: datetime, status: JobStatus, records: int, error: str | None) -> None:
-        """Note how a run ended. Raises ValueError for a status that is none, or is no end."""
+        """Record how a run ended. Raises ValueError for an unknown status, or one that is no end."""
         if status not in get_args(JobStatus) or status == "running":
-            raise ValueError(f"a run does not end as {status!r}")
+            raise ValueError(f"a run cannot end as {status!r}")
         end = update(_RUNS).where(_RUNS.c.id == id).values(ended=ended, status=status, records=records, error=error)
         async with self._database.begin() as connection:
             await connection.execute(end)
 
     async def newest(self, limit: int, job: str | None = None) -> list[JobRun]:
-        """The last ``limit`` runs, of all jobs or of one, newest first."""
-        if limit < 1:
-            raise ValueError(f"a limit has to be positive: {limit}")
-        query = select(_RUNS).order_by(desc(_RUNS.c.started), desc(_RUNS.c.id)).limit(limit)
+        """Return the last ``limit`` runs, of all jobs or of one, newest first."""
+        query = select(_RUNS).order_by(desc(_RUNS.c.started), desc(_RUNS.c.id)).limit(positive(limit))
         if job is not None:
             query = query.where(_RUNS.c.job == job)
         async with self._database.read() as connection:
-            rows = await connection.execute(query)
-        return [JobRun(row.id, row.job, row.started, row.ended, row.status, row.records, row.error) for row in rows]
+            return [JobRun(**row) for row in (await connection.execute(query)).mappings()]
 
     async def last_success(self, job: str) -> datetime | None:
-        """When the last run began that ended with success or partial success; None where none did."""
+        """Return when the last run started that ended with success or partial success; None if none did."""
         query = select(func.max(_RUNS.c.started)).where(_RUNS.c.job == job, _RUNS.c.status.in_(["success", "partial"]))
         async with self._database.read() as connection:
             started: datetime | None = (await connection.execute(query)).scalar_one()
         return started
 
     async def abandon(self, job: str, now: datetime) -> int:
-        """Mark as failed the runs of a job that a process left running when it died; how many there were.
+        """Mark as failed the runs of a job that a process left running when it died, and return their number.
 
-        For whoever alone runs that job: it has to be certain that none of them runs any more.
+        Only for the one process that runs this job: it must be certain that none of them is running any more.
         """
         left = update(_RUNS).where(_RUNS.c.job == job, _RUNS.c.status == "running")
         end = left.values(ended=now, status="failed", error="The process that ran it ended")

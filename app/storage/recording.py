@@ -1,4 +1,4 @@
-"""What a recorder takes from the log, written so that nothing is missing and nothing twice."""
+"""What a recorder takes from the log, stored without loss or repetition."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _ALERTS = table_of(AlertRow)
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event of the log: its cursor there, its payload as JSON without the id, and the pairs it concerns, none for everyone."""
+    """An event of the log: its cursor, its payload as JSON without the id, and the pairs it concerns (empty: all clients)."""
 
     id: str
     type: str
@@ -48,9 +48,9 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a stretch of the log holds, up to ``cursor`` with the sequence number ``seq``, and the bars that it changed.
+    """A stretch of the log up to ``cursor``, whose sequence number is ``seq``, and the bars that it changed.
 
-    The bars are those that it closed and, of each pair and length that it changed, the unfinished one as it is now.
+    The bars are those that it closed and, for each pair and length that it changed, the unfinished bar as it is now.
     """
 
     cursor: str
@@ -62,33 +62,34 @@ class Batch:
 
 
 class Recording:
-    """What the recorder of this ``name`` has written, and how far in the log it has come."""
+    """What the recorder of this ``name`` has stored, and its position in the log."""
 
     def __init__(self, database: Database, sources: Sources, name: str = "recorder") -> None:
+        """``sources`` tells which sources are invented."""
         self._database = database
         self._sources = sources
         self._name = name
 
     async def position(self) -> tuple[str, int] | None:
-        """The cursor and sequence number of the last batch; None before the first. Raises DatabaseUnavailable."""
+        """Return the cursor and sequence number of the last batch; None before the first. Raises DatabaseUnavailable."""
         async with self._database.read() as connection:
             row = (await connection.execute(select(_CURSORS).where(_CURSORS.c.recorder == self._name))).one_or_none()
         return None if row is None else (id_of(row.milliseconds, row.number), row.seq)
 
     async def unfinished(self) -> list[Candle]:
-        """The bars that this recorder was building at its position, one of each pair and length. Raises DatabaseUnavailable.
+        """Return the bars under construction at the recorder's position, one per pair and length. Raises DatabaseUnavailable.
 
-        They are as the recorder made them, whatever has become of them among the bars that everyone reads.
+        They are as the recorder built them, whatever has since happened to the public bars.
         """
         query = select(_BARS).where(_BARS.c.recorder == self._name).order_by(_BARS.c.pair, _BARS.c.granularity)
         async with self._database.read() as connection:
             return candles_of(await connection.execute(query))
 
     async def write(self, batch: Batch) -> None:
-        """Write all of a batch and its position, or nothing. Raises DatabaseUnavailable, and InvalidCursor for a malformed id.
+        """Store a whole batch with its position, or nothing. Raises DatabaseUnavailable, and InvalidCursor for a malformed id.
 
-        A batch that does not lie behind the remembered position was written already and changes nothing. So whoever does not
-        know whether a batch was written writes it again.
+        A batch that is not beyond the stored position was written before and changes nothing. A caller that does not know
+        whether a batch was written can therefore write it again.
         """
         cursors = [self._cursor_row(batch)]
         ticks = _by_id(_tick_row(tick) for tick in batch.ticks)
@@ -127,17 +128,17 @@ class Recording:
 
 
 def _lies_behind(stored: Columns, new: Columns) -> ColumnElement[bool]:
-    """True where the log came to the new position after the stored one."""
+    """True if the new position comes after the stored one in the log."""
     return tuple_(stored.milliseconds, stored.number) < tuple_(new.milliseconds, new.number)
 
 
 def _progress(candle: Candle) -> tuple[datetime, bool]:
-    """By this the bars of a pair and length come in the order in which they are built."""
+    """Return the sort key by which the bars of a pair and length are in the order in which they were built."""
     return candle.time, candle.complete
 
 
 def _by_id(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
-    """One row of each id."""
+    """Keep one row per id."""
     return list({(row["milliseconds"], row["number"]): row for row in rows}.values())
 
 

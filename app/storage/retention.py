@@ -1,4 +1,4 @@
-"""Forgetting what has been kept long enough."""
+"""Deletion of rows that have been kept long enough."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ _DAY, _YEAR = timedelta(days=1), timedelta(days=365)
 
 
 class Retention:
-    """Deletes what is older than each kind of row is kept. Candles are kept for good."""
+    """Deletes what is older than its kind of row is kept. Candles are kept for good."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Retention:
         metrics: timedelta = _YEAR,
         correlations: timedelta = _YEAR,
     ) -> None:
-        """Each of these is for how long that kind is kept; the best pairs stay as long as the correlations."""
+        """Each argument is how long that kind is kept; the best pairs are kept as long as the correlations."""
         self._database = database
         self._log = {table_of(TickRow): ticks, table_of(EventRow): events, table_of(AlertRow): alerts}
         runs, figures = table_of(JobRunRow), table_of(MetricsRow)
@@ -39,9 +39,9 @@ class Retention:
         }
 
     async def run(self, now: datetime) -> dict[str, int]:
-        """Delete what is too old at ``now``; how many rows that were, by table. Raises DatabaseUnavailable.
+        """Delete what is too old at ``now``, and return the number of deleted rows by table. Raises DatabaseUnavailable.
 
-        What comes from the log is as old as its id says. Rows go a few thousand at a time, so that nobody waits long.
+        Rows from the log are as old as their ids say. Rows are deleted a few thousand at a time, so that no writer waits long.
         """
         deleted = {}
         for table, kept in self._log.items():

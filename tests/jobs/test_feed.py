@@ -220,7 +220,7 @@ def test_the_program_plays_a_damaged_file_up_to_the_damage_and_ends_with_one_lin
     assert run_job("feed", run) == 2
     [line] = [line for line in capfd.readouterr().err.splitlines() if line.startswith("feed: ")]
     assert line.startswith("feed: eurusd.csv.gz cannot be read: ")
-    assert line.endswith("; the replay ends there, since asking again would not help")
+    assert line.endswith("; the replay ends there, since starting over would not help")
 
     async def logged() -> list[Event]:
         async with open_redis(valkey_url) as redis:

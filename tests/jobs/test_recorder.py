@@ -14,7 +14,7 @@ from app.market.bars.candle import Candle, CandleBuilder, Granularity
 from app.market.clock import parse_time, utc_now
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote, QuoteKind
-from app.providers.bar_files.files import open_bar_files
+from app.providers.bar_files.opening import open_bar_files
 from app.providers.replay.recording import Recording as RecordedQuotes
 from app.realtime.contract.event import Draft, heartbeat, price_update
 from app.realtime.contract.publication import publication

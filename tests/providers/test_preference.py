@@ -42,7 +42,7 @@ def test_is_a_source_like_its_first_until_one_has_quoted(oanda: ToldSource) -> N
 
 
 def test_sources_are_told_apart_by_their_names(oanda: ToldSource) -> None:
-    with pytest.raises(ValueError, match="one source at least"):
+    with pytest.raises(ValueError, match="at least one source"):
         PreferredSources([])
     with pytest.raises(ValueError, match="a name of its own"):
         PreferredSources([oanda, ToldSource("oanda")])
@@ -50,7 +50,7 @@ def test_sources_are_told_apart_by_their_names(oanda: ToldSource) -> None:
 
 @pytest.mark.parametrize("names", [["simulated", "oanda"], ["oanda", "replay", "kraken"], ["replay", "simulated", "ecb"]])
 def test_an_invented_source_comes_after_every_real_one(names: list[str]) -> None:
-    with pytest.raises(ValueError, match="an invented source has to come after every real one"):
+    with pytest.raises(ValueError, match="an invented source must come after every real one"):
         PreferredSources([ToldSource(name) for name in names])
 
 

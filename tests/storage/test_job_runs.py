@@ -59,5 +59,5 @@ async def test_the_runs_that_a_dead_process_left_are_marked_failed(runs: JobRuns
 @pytest.mark.parametrize("status", ["running", "fine"])
 async def test_a_run_cannot_end_as_anything_else(runs: JobRuns, status: str) -> None:
     id = await runs.start("hourly", _NOON)
-    with pytest.raises(ValueError, match="does not end as"):
+    with pytest.raises(ValueError, match="cannot end as"):
         await runs.finish(id, _NOON, status, 0, None)  # type: ignore[arg-type]

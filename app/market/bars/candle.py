@@ -1,7 +1,7 @@
-"""Bars of quotes: how long they last, how quotes make them and how small ones make large ones.
+"""Bars of quotes: their lengths, how quotes build them, and how short bars add up to longer ones.
 
-The bars are aligned as OANDA aligns its own, so that bars built here and bars fetched there are the same bars: minutes and
-H1 by the clock, H4 and D by 17:00 in New York, W by Friday 17:00 in New York, M by the trading day of the first, which
+Bars are aligned as OANDA aligns its own, so that bars built here equal bars fetched there: minutes and H1 by the clock,
+H4 and D from 17:00 in New York, W from Friday 17:00 in New York, and M from the trading day of the first of the month, which
 begins at 17:00 in New York on the day before.
 """
 
@@ -23,10 +23,10 @@ _DAY, _WEEK = timedelta(days=1), timedelta(weeks=1)
 
 
 class Granularity(StrEnum):
-    """How long a bar lasts, by OANDA's names, the shortest first.
+    """The length of a bar, by OANDA's names, shortest first.
 
-    A bar runs from its start, included, to its end, excluded. Days are trading days, from 17:00 to 17:00 in New York: the one
-    on which its clocks change has 23 or 25 hours, and the H4 bar from 01:00 to 05:00 of that day 3 or 5.
+    A bar runs from its start, included, to its end, excluded. A day is a trading day, from 17:00 to 17:00 in New York: the day on
+    which its clocks change has 23 or 25 hours, and the H4 bar from 01:00 to 05:00 of that day has 3 or 5.
     """
 
     M1 = "M1"
@@ -39,13 +39,13 @@ class Granularity(StrEnum):
     M = "M"
 
     def start(self, moment: datetime) -> datetime:
-        """The start in UTC of the bar that holds ``moment``, which is aware."""
+        """Return the start, in UTC, of the bar that contains ``moment``, an aware time."""
         if self in _BY_THE_CLOCK:
             return moment.astimezone(UTC) - (moment - _EPOCH) % _BY_THE_CLOCK[self]
         return _moment(self._first(_trading_time(moment)))
 
     def end(self, moment: datetime) -> datetime:
-        """The end in UTC of the bar that holds ``moment``, which is aware; the next bar starts there."""
+        """Return the end, in UTC, of the bar that contains ``moment``, an aware time. The next bar starts there."""
         if self in _BY_THE_CLOCK:
             return self.start(moment) + _BY_THE_CLOCK[self]
         first = self._first(_trading_time(moment))
@@ -54,11 +54,11 @@ class Granularity(StrEnum):
         return _moment(first + _BY_THE_TRADING_DAY[self])
 
     def divides(self, larger: "Granularity") -> bool:
-        """True where bars of this length add up to bars of the ``larger``: every shorter one does, but weeks to no month."""
+        """Return True if bars of this length add up to ``larger`` ones: every shorter one does, except weeks to months."""
         return _PLACES[self] < _PLACES[larger] and self is not Granularity.W
 
     def _first(self, time: datetime) -> datetime:
-        """The start of a bar, where both are in trading time."""
+        """Return the start of the bar that contains ``time``; both are in trading time."""
         if self is Granularity.H4:
             return time.replace(hour=time.hour // 4 * 4, minute=0, second=0, microsecond=0)
         day = time.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -81,18 +81,18 @@ _BY_THE_TRADING_DAY = {Granularity.H4: timedelta(hours=4), Granularity.D: _DAY, 
 
 
 def _trading_time(moment: datetime) -> datetime:
-    """What a clock in New York shows that is seven hours fast, naive: trading days begin at its midnight."""
+    """Return the naive time that a New York clock shows when set seven hours ahead: trading days begin at its midnight."""
     return moment.astimezone(_NEW_YORK).replace(tzinfo=None) + _FROM_TURN_TO_MIDNIGHT
 
 
 def _moment(trading_time: datetime) -> datetime:
-    """The moment in UTC of a bound of a bar. Of the two with that time when clocks go back, it is the first."""
+    """Return the UTC time of a bar's bound in trading time. When clocks go back and the time occurs twice, it is the first."""
     return (trading_time - _FROM_TURN_TO_MIDNIGHT).replace(tzinfo=_NEW_YORK).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Ohlc:
-    """The first, highest, lowest and last of some prices."""
+    """The first, highest, lowest and last of a series of prices."""
 
     open: Decimal
     high: Decimal
@@ -101,21 +101,21 @@ class Ohlc:
 
     @classmethod
     def of(cls, price: Decimal) -> "Ohlc":
-        """Those of one price alone."""
+        """Return the Ohlc of a single price."""
         return cls(price, price, price, price)
 
     def then(self, later: "Ohlc") -> "Ohlc":
-        """Those of these prices and of later ones together."""
+        """Return the Ohlc of this series followed by a later one."""
         return Ohlc(self.open, max(self.high, later.high), min(self.low, later.low), later.close)
 
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """A bar of one pair: the bids, mids and asks of all quotes from ``time``, its start in UTC, to its end.
+    """A bar of one pair: bids, mids and asks of all quotes from ``time``, its start in UTC, to its end.
 
-    The mids are those of the quotes, one by one, so the highest mid is not always halfway between the highest bid and the
-    highest ask. ``volume`` is the number of quotes; there is no bar without any. ``complete`` is true once no more can come.
-    ``source`` is the source of the newest quote, but an invented one stands for the whole bar once there is any of it.
+    Mids are those of the single quotes, so the highest mid is not always halfway between the highest bid and the highest ask.
+    ``volume`` is the number of quotes; a bar without quotes does not exist. ``complete`` is True once no quote can be added.
+    ``source`` is that of the newest quote, except that an invented source, once it is in a bar, names the whole bar.
     """
 
     pair: CurrencyPair
@@ -136,10 +136,10 @@ class Candle:
 
 
 class CandleBuilder:
-    """Makes bars of one pair and length from quotes in the order of time."""
+    """Builds the bars of one pair and length from quotes in order of time."""
 
     def __init__(self, pair: CurrencyPair, granularity: Granularity, sources: Sources = UNKNOWN_SOURCES) -> None:
-        """``sources`` says which of the sources are invented."""
+        """``sources`` tells which sources are invented."""
         self._pair = pair
         self._sources = sources
         self._granularity = granularity
@@ -149,13 +149,13 @@ class CandleBuilder:
 
     @property
     def unfinished(self) -> Candle | None:
-        """The bar of the quotes so far that are in no closed bar; not complete. None where there are none."""
+        """The bar under construction, not complete; None when there is none."""
         return self._unfinished
 
     def add(self, quote: Quote) -> Candle | None:
-        """Take the next quote; the bar that it closes, complete, if it does.
+        """Add the next quote. Return the bar that it closes, complete, or None.
 
-        Raises ValueError for another pair, and for a time before one that was added or advanced to.
+        Raises ValueError for another pair, and for a time before one already added or advanced to.
         """
         if quote.pair != self._pair:
             raise ValueError(f"bars of {self._pair} cannot take a quote of {quote.pair}")
@@ -169,10 +169,10 @@ class CandleBuilder:
         return closed
 
     def advance(self, moment: datetime) -> Candle | None:
-        """Take note that no quote from before ``moment``, which is aware, is still to come; the bar that this closes, if any.
+        """Declare that no quote before ``moment``, an aware time, will follow. Return the bar that this closes, or None.
 
-        Without it the last bar before a silence stays unfinished until the silence ends. Raises ValueError for a moment before
-        one that was added or advanced to.
+        Without it, the last bar before a silence stays open until the silence ends. Raises ValueError for a time before one
+        already added or advanced to.
         """
         if self._reached is not None and moment < self._reached:
             raise ValueError(f"bars of {self._pair} are past {moment.isoformat()}: they have reached {self._reached.isoformat()}")
@@ -183,7 +183,7 @@ class CandleBuilder:
         return closed
 
     def _bar(self, start: datetime, quote: Quote) -> Candle:
-        """A bar of a single quote."""
+        """Return a bar of a single quote."""
         bid, mid, ask = Ohlc.of(quote.bid), Ohlc.of(quote.mid), Ohlc.of(quote.ask)
         return Candle(self._pair, self._granularity, start, bid, mid, ask, volume=1, complete=False, source=quote.source)
 
@@ -194,13 +194,14 @@ def aggregate(
     until: datetime | None = None,
     sources: Sources = UNKNOWN_SOURCES,
 ) -> list[Candle]:
-    """The larger bars that the bars of one pair, in the order of time, add up to.
+    """Combine bars of one pair, in order of time, into longer bars.
 
-    They are what the quotes themselves would have made, given that ``candles`` starts where a larger bar does. A larger bar is
-    complete where all its parts are and nothing can be missing at its end: its last part reaches there, a later bar follows,
-    or ``until``, the moment up to which ``candles`` holds every bar there is, is not before it.
+    The result equals bars built from the quotes themselves, provided that ``candles`` starts where a longer bar does. A longer
+    bar is complete when all its parts are and nothing can be missing at its end: its last part reaches the end, a later bar
+    follows, or the end is not after ``until``, the time up to which ``candles`` has every bar. ``sources`` tells which sources
+    are invented.
 
-    Raises ValueError for bars of more than one pair, not in order, or of a length that does not divide the larger one.
+    Raises ValueError for bars of several pairs, out of order, or of a length that does not divide the longer one.
     """
     larger: list[Candle] = []
     end = last = last_end = None
@@ -208,7 +209,7 @@ def aggregate(
         if not candle.granularity.divides(granularity):
             raise ValueError(f"{candle.granularity} bars do not add up to {granularity} bars")
         if last is not None and last_end is not None and (candle.pair != last.pair or candle.time < last_end):
-            raise ValueError(f"bars of one pair in the order of time are needed: {_title(candle)} cannot follow {_title(last)}")
+            raise ValueError(f"bars must be of one pair and in order of time: {_title(candle)} cannot follow {_title(last)}")
         if end is None or candle.time >= end:
             start = granularity.start(candle.time)
             end = granularity.end(start)
@@ -222,7 +223,7 @@ def aggregate(
 
 
 def join(bar: Candle, part: Candle, sources: Sources) -> Candle:
-    """A bar with a later part added, complete where both are."""
+    """Return the bar with a later part added; it is complete when both are. ``sources`` tells which sources are invented."""
     return Candle(
         bar.pair,
         bar.granularity,

@@ -1,4 +1,4 @@
-"""What a source of prices that also has history offers."""
+"""What a source with history offers."""
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from app.market.pair import CurrencyPair
 
 @runtime_checkable
 class CandleSource(Protocol):
-    """A place bars of the past come from. ``granularities`` are the lengths it has."""
+    """A source of bars of the past. ``granularities`` are the lengths it has."""
 
     name: str
     granularities: frozenset[Granularity]
@@ -18,9 +18,9 @@ class CandleSource(Protocol):
     def fetch_candles(
         self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime
     ) -> AsyncGenerator[Sequence[Candle]]:
-        """Bars that start in ``[start, end)``, page by page as the limits of the source allow, in the order of time.
+        """Yield the bars that start in ``[start, end)``, page by page as the limits of the source allow, in order of time.
 
-        There is no bar where nobody quoted. The last may be unfinished. Raises SourceError, and NotOffered for a pair or a
-        length that the source does not have.
+        Where there were no quotes there is no bar. The last bar may be unfinished. Raises SourceError, and NotOffered for a
+        pair or a length that the source does not have.
         """
         ...

@@ -1,4 +1,4 @@
-"""The bars of a pair as they grow: every length at once, from the quotes as they come."""
+"""The growing bars of a pair: every length at once, from live quotes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,14 +14,14 @@ _OF_HOURS = (Granularity.H4, Granularity.D, Granularity.W, Granularity.M)
 
 
 class LiveBars:
-    """The unfinished bars of one pair. ``late`` counts quotes that came too late for theirs and are in none.
+    """The unfinished bars of one pair. ``late`` counts quotes that came too late to be in any bar.
 
-    Bars longer than an hour are made of whole hours and of the running one, so that hours fetched from elsewhere meanwhile
-    count in them: see ``rebase``. A bar holds real quotes only or invented ones only.
+    Bars longer than an hour are made of the complete hours and the current one, so that hours fetched from elsewhere in the
+    meantime count in them: see ``rebase``. A bar holds either real quotes or invented ones, never both.
     """
 
     def __init__(self, pair: CurrencyPair, sources: Sources) -> None:
-        """``sources`` says which of the sources are invented."""
+        """``sources`` tells which sources are invented."""
         self._pair = pair
         self._sources = sources
         self._bars: dict[Granularity, Candle] = {}
@@ -33,15 +33,15 @@ class LiveBars:
         self.late = 0
 
     def resume(self, unfinished: Iterable[Candle]) -> None:
-        """Go on with bars that were left unfinished, one of a length at most."""
+        """Continue bars that were left unfinished, at most one per length."""
         for bar in unfinished:
             self._put(bar)
             self._newest = bar.time if self._newest is None else max(self._newest, bar.time)
 
     def rebase(self, hours: Sequence[Candle]) -> None:
-        """Build the bars longer than an hour on these complete hours, in the order of time, those of the running month at least.
+        """Rebuild the bars longer than an hour on these complete hours, in order of time, at least those of the current month.
 
-        The hour that is running is not among them: it is here.
+        The current hour is not among them: it is under construction here.
         """
         self._hours = hours
         running = self._bars.get(Granularity.H1)
@@ -55,7 +55,7 @@ class LiveBars:
                     self._changed.add(granularity)
 
     def add(self, quotes: Iterable[Quote]) -> None:
-        """Take quotes of the pair, as they came. One that is older than the one before it is left out, and counted."""
+        """Add quotes of the pair in the order they came. One that is older than its predecessor is left out and counted."""
         in_order = []
         for quote in quotes:
             if self._newest is not None and quote.time < self._newest:
@@ -69,7 +69,7 @@ class LiveBars:
             self._take(_bar(self._pair, start, list(minute)))
 
     def advance(self, moment: datetime) -> None:
-        """Take note that no quote from before ``moment``, which is aware, is still to come: the bars that end by then close."""
+        """Declare that no quote before ``moment``, an aware time, will follow, and close the bars that end by then."""
         if self._newest is None or moment > self._newest:
             self._newest = moment
             for granularity in list(self._bars):
@@ -77,7 +77,7 @@ class LiveBars:
                     self._close(granularity)
 
     def changes(self) -> list[Candle]:
-        """The bars that closed since this was last asked for, complete, and those that changed and are unfinished."""
+        """Return the bars that closed since the last call, complete, and those that changed and are unfinished."""
         changed = [*self._closed, *(self._bars[granularity] for granularity in self._changed if granularity in self._bars)]
         self._closed, self._changed = [], set()
         return changed
@@ -102,7 +102,7 @@ class LiveBars:
             self._changed.add(granularity)
 
     def _whole_hours(self, granularity: Granularity, start: datetime, end: datetime, like: Candle) -> Candle | None:
-        """What the complete hours from ``start`` to before ``end`` add up to, real or invented ``like`` another bar."""
+        """Combine the complete hours from ``start`` up to ``end``, those that are real or invented ``like`` another bar."""
         if granularity not in _OF_HOURS:
             return None
         invented = self._sources.is_invented(like.source)
@@ -121,7 +121,7 @@ class LiveBars:
 
 
 def _bar(pair: CurrencyPair, start: datetime, quotes: Sequence[Quote]) -> Candle:
-    """An unfinished bar of quotes of one minute."""
+    """Return an unfinished bar of quotes within one minute."""
     sides = ([quote.bid for quote in quotes], [quote.mid for quote in quotes], [quote.ask for quote in quotes])
     bid, mid, ask = (Ohlc(side[0], max(side), min(side), side[-1]) for side in sides)
     return Candle(pair, Granularity.M1, start, bid, mid, ask, len(quotes), complete=False, source=quotes[-1].source)

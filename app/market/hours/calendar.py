@@ -1,8 +1,8 @@
-"""When FX is traded: Sunday 17:00 to Friday 17:00 in New York but for holidays, and what that means for a price's age.
+"""The trading calendar: Sunday 17:00 to Friday 17:00 in New York, without holidays, and what it means for the age of a price.
 
-25 December and 1 January are closed as trading days are counted, from 17:00 in New York on the day before to 17:00 on
-the day itself. In OANDA's hourly prices no such day has any since 2010. The days before them are taken as whole, though
-some brokers end them early.
+25 December and 1 January are closed as trading days, from 17:00 in New York on the day before to 17:00 on the day itself;
+OANDA's hourly prices have had no such day since 2010. The days before them count as whole, although some brokers end them
+early.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from app.market.source import SourceTraits
 
 NEW_YORK = ZoneInfo("America/New_York")
-"""The zone whose clocks the trading day goes by."""
+"""The time zone of the trading day."""
 
 _TURN = time(17)
 _DAY = timedelta(days=1)
@@ -22,7 +22,7 @@ _HOLIDAYS = frozenset({(12, 25), (1, 1)})
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """A stretch of time in UTC, its opening included and its closing not."""
+    """A period in UTC; the opening is included, the closing is not."""
 
     opens_at: datetime
     closes_at: datetime
@@ -32,17 +32,17 @@ class Hours:
 
 
 def is_open(moment: datetime) -> bool:
-    """True in the trading week but for holidays: from the open, included, to the close, excluded. ``moment`` is aware."""
+    """Return True within the trading week, without holidays. ``moment`` is aware."""
     return moment in trading_hours(trading_day(moment))
 
 
 def is_quoting(source: SourceTraits, moment: datetime) -> bool:
-    """Return True if the market of the source is open at an aware time; a source that is always open never pauses."""
+    """Return True if the market of the source is open at ``moment``, an aware time."""
     return source.always_open or moment in _quoting_hours(source, moment)
 
 
 def trading_day(moment: datetime) -> date:
-    """The date on which the current trading day ends or, while the market is closed, the next. ``moment`` is aware."""
+    """Return the date on which the current trading day ends or, while the market is closed, the next. ``moment`` is aware."""
     local = moment.astimezone(NEW_YORK)
     day = local.date() if local.time() < _TURN else local.date() + _DAY
     while not is_business_day(day):
@@ -51,20 +51,20 @@ def trading_day(moment: datetime) -> date:
 
 
 def trading_hours(day: date) -> Hours:
-    """From 17:00 in New York on the day before to 17:00 on the day."""
+    """Return the hours of a trading day: from 17:00 in New York on the day before to 17:00 on the day."""
     return Hours(_turn(day - _DAY), _turn(day))
 
 
 def is_business_day(day: date) -> bool:
-    """Monday to Friday, but for holidays."""
+    """Return True from Monday to Friday, without holidays."""
     return day.weekday() < _SATURDAY and (day.month, day.day) not in _HOLIDAYS
 
 
 def stale_from(price_time: datetime, source: SourceTraits, stale_after: float) -> datetime:
-    """The moment up to which a price is fresh, in UTC: ``stale_after`` seconds of open market later. The time is aware.
+    """Return the time, in UTC, up to which a price is fresh: ``stale_after`` seconds of open market after ``price_time``, aware.
 
-    For a source that is always open that is all. For every other one, closed hours do not count: a price from
-    just before the close stays good over the weekend, and has its time anew once the market opens.
+    For a source that is always open that is the clock. For the others closed hours do not count: a price from just before the
+    close stays fresh over the weekend, and has its full time again once the market opens.
     """
     moment, left = price_time.astimezone(UTC), timedelta(seconds=stale_after)
     if source.always_open:
@@ -79,12 +79,12 @@ def stale_from(price_time: datetime, source: SourceTraits, stale_after: float) -
 
 
 def is_stale(price_time: datetime, source: SourceTraits, now: datetime, stale_after: float) -> bool:
-    """True where a price is past the moment that ``stale_from`` gives. The times are aware."""
+    """Return True if a price is past the time that ``stale_from`` gives. Times are aware."""
     return now > stale_from(price_time, source, stale_after)
 
 
 def _quoting_hours(source: SourceTraits, moment: datetime) -> Hours:
-    """The stretch, within one trading day, in which the source quotes now or next."""
+    """Return the hours, within one trading day, in which the source is quoting or will quote next."""
     before, after = source.pause_before_turn, source.pause_after_turn
     # A moment in the break before the turn belongs to the next trading day already.
     hours = trading_hours(trading_day(moment + before))

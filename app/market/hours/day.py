@@ -1,4 +1,4 @@
-"""How a price stands in its trading day: against the close before it, and between the day's high and low."""
+"""A price within its trading day: against the previous close, and between the day's high and low."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ from app.market.pair import CurrencyPair
 
 @dataclass(frozen=True, slots=True)
 class DayFigures:
-    """The change since the close of the day before, and the open, high and low of the day; None where that is not known.
+    """The change since the previous close, and the open, high and low of the day; None where unknown.
 
     Prices are mids. ``change_pct`` is in percent, ``change_pips`` in pips.
     """
@@ -32,7 +32,7 @@ UNKNOWN = DayFigures()
 class TradingDay:
     """The newest daily bar of a pair, finished or not, and the close of the one before it.
 
-    Days close at 17:00 in New York, so the change is that of the day and not of the last 24 hours.
+    Days close at 17:00 in New York, so the change is that of the day, not of the last 24 hours.
     """
 
     pair: CurrencyPair
@@ -42,18 +42,18 @@ class TradingDay:
 
     @classmethod
     def of(cls, bar: Candle, before: Candle | None) -> "TradingDay":
-        """The day of a daily bar, with the daily bar before it."""
+        """Return the trading day of a daily bar, given the daily bar before it."""
         return cls(bar.pair, bar.end, bar.mid, None if before is None else before.mid.close)
 
     def figures(self, mid: Decimal, time: datetime) -> DayFigures:
-        """How a mid of an aware time stands. After the end of this day its close is what the mid is compared with."""
+        """Return the figures for a mid at an aware time. After the end of this day, the mid is compared with this day's close."""
         if time >= self.ends:
             return self._against(self.mid.close, mid, DayFigures())
         high, low = max(self.mid.high, mid), min(self.mid.low, mid)
         return self._against(self.previous_close, mid, DayFigures(day_open=self.mid.open, day_high=high, day_low=low))
 
     def _against(self, close: Decimal | None, mid: Decimal, day: DayFigures) -> DayFigures:
-        """The figures of the day, completed by the change since a close."""
+        """Return the figures of the day with the change since a close added."""
         if close is None:
             return day
         change = mid - close

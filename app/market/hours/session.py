@@ -1,10 +1,9 @@
-"""The sessions of a trading day: business hours in Sydney, Tokyo, London and New York, and where they overlap.
+"""The sessions of a trading day: business hours in Sydney, Tokyo, London and New York, and their overlaps.
 
-Hours are local, so that they move in UTC whenever a zone changes its clocks. A session takes place on the business days
-of its own zone, and only while the market is open: on a Sunday in January Sydney opens with the market, two hours after
-business does.
+Hours are local, so they move in UTC when a zone changes its clocks. A session takes place on the business days of its own
+zone, and only while the market is open: on a Sunday in January Sydney opens with the market, two hours after business does.
 
-On 25 December and 1 January, by its own date, no session takes place.
+There are no sessions on 25 December and 1 January, by their local dates.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A centre of the market and its business hours, which begin and end on the same local day."""
+    """A market centre and its business hours, which begin and end on the same local day."""
 
     name: str
     zone: ZoneInfo
@@ -46,17 +45,17 @@ class Overlap:
 
 
 def session_hours(session: Session, moment: datetime) -> Hours:
-    """The hours that the session is in or, while it is closed, its next. ``moment`` is aware."""
+    """Return the current hours of the session or, while it is closed, the next. ``moment`` is aware."""
     today = moment.astimezone(session.zone).date()
     from_today_on = (today + days * _DAY for days in count())
     return next(hours for hours in _hours_on(session, from_today_on) if moment < hours.closes_at)
 
 
 def overlaps(moment: datetime, sessions: Iterable[Session] = SESSIONS) -> list[Overlap]:
-    """What any two sessions share of the trading day or, while the market is closed, of the next, by time."""
+    """Return what any two sessions share of the current trading day or, while the market is closed, of the next, by time."""
     day = trading_day(moment)
     trading = trading_hours(day)
-    # Hours of three local dates may fall in a trading day: in the east the next begin in it, in the west the last end in it.
+    # A trading day may contain hours of three local dates: in the east the next date begins in it, in the west the last ends.
     dates = (day - _DAY, day, day + _DAY)
     hours = [(session, hours) for session in sessions for hours in _hours_on(session, dates)]
     found = [
@@ -68,7 +67,7 @@ def overlaps(moment: datetime, sessions: Iterable[Session] = SESSIONS) -> list[O
 
 
 def _hours_on(session: Session, dates: Iterable[date]) -> Iterator[Hours]:
-    """The session's hours on these local dates, as far as the market is open in them."""
+    """Yield the hours of the session on these local dates, as far as the market is open."""
     for day in dates:
         if is_business_day(day):
             opening = datetime.combine(day, session.opening, session.zone).astimezone(UTC)
@@ -79,7 +78,7 @@ def _hours_on(session: Session, dates: Iterable[date]) -> Iterator[Hours]:
 
 
 def _open_market_from(moment: datetime) -> Hours:
-    """From the start of the current or next trading day to the end of the last before a weekend or holiday."""
+    """Return the period from the start of the current or next trading day to the end of the last before a weekend or holiday."""
     first = last = trading_day(moment)
     while is_business_day(last + _DAY):
         last += _DAY
@@ -87,7 +86,7 @@ def _open_market_from(moment: datetime) -> Hours:
 
 
 def _shared(*stretches: Hours) -> Hours | None:
-    """What is common to all of these; None where nothing is."""
+    """Return the intersection of the periods; None if it is empty."""
     opens_at = max(hours.opens_at for hours in stretches)
     closes_at = min(hours.closes_at for hours in stretches)
     return Hours(opens_at, closes_at) if opens_at < closes_at else None

@@ -1,7 +1,7 @@
-"""How pairs move together: correlations of log returns, the matrix of them, and the pairs of pairs worth a look.
+"""Correlations of log returns between pairs, the matrix of them, and the ranking of pairs by use.
 
-Closes are compared at the bar times that both series have, and a return runs from one such time to the next. A bar that one
-series lacks so lengthens a return of both, and never sets one hour of the one against another hour of the other.
+Closes are compared at the bar times that both series have, and a return runs from one such time to the next. A bar missing
+in one series therefore lengthens a return of both, and never compares different hours.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,50 +21,50 @@ Closes = Mapping[datetime, float]
 """A close for each bar time, in any order. The times of all series are the starts of bars of the same length."""
 
 MINIMUM_OBSERVATIONS = 60
-"""Of the 100 or so in a window. Below it a correlation says more about chance than about the pairs."""
+"""Out of the 100 or so in a window. With fewer, a correlation says more about chance than about the pairs."""
 
 
 class Correlation(NamedTuple):
-    """ρ from −1 to 1, None where it is not known, and how many returns of both series there were to tell it from."""
+    """ρ from −1 to 1, None when unknown, and the number of returns of both series that it was computed from."""
 
     value: float | None
     observations: int
 
 
 _ROUNDING = 1e-24
-"""The variance, for each bar, of returns that differ by no more than the rounding of their prices."""
+"""The variance per bar of returns that differ by no more than the rounding of their prices."""
 
 Measure = Callable[[Closes, Closes], Correlation]
 Matrix = Mapping[CurrencyPair, Mapping[CurrencyPair, Correlation]]
 
 
 def pearson(first: Closes, second: Closes, minimum: int = MINIMUM_OBSERVATIONS) -> Correlation:
-    """ρ = Σ(x − x̄)(y − ȳ) / √(Σ(x − x̄)² · Σ(y − ȳ)²), where x and y are the log returns of the two.
+    """Return Pearson's ρ = Σ(x − x̄)(y − ȳ) / √(Σ(x − x̄)² · Σ(y − ȳ)²), where x and y are the log returns of the two series.
 
-    The value is None with fewer than ``minimum`` returns, and where the returns of one of the two are all the same. Raises
+    The value is None with fewer than ``minimum`` returns, and when the returns of one series are all the same. Raises
     ValueError for closes that are not positive and finite, and for a ``minimum`` below 20.
     """
     return _correlation(first, second, minimum, _pearson)
 
 
 def ewma(first: Closes, second: Closes, minimum: int = MINIMUM_OBSERVATIONS, decay: float = RISKMETRICS_DECAY) -> Correlation:
-    """ρ = c / √(v_x · v_y), the exponential means of xy, x² and y² at the last return: recent returns weigh more.
+    """Return ρ = c / √(v_x · v_y), the exponential means of xy, x² and y² at the last return: recent returns weigh more.
 
-    The mean returns are taken as zero, and the means begin and decay as those of ``volatility.ewma`` do. The value is None with
-    fewer than ``minimum`` returns, and where one of the two does not move. Errors as for ``pearson``; also ValueError for a
-    ``decay`` that is not between 0 and 1.
+    Mean returns are taken as zero, and the means start and decay as in ``volatility.ewma``. The value is None with fewer than
+    ``minimum`` returns, and when one series does not move. Raises as ``pearson`` does; also ValueError for a ``decay`` outside
+    0 to 1.
     Source: RiskMetrics Technical Document, 1996.
     """
     return _correlation(first, second, minimum, partial(_exponential, decay=decay))
 
 
 def matrix(closes: Mapping[CurrencyPair, Closes], measure: Measure = pearson) -> Matrix:
-    """The correlation of every pair with every other and itself, in the order of ``closes``, the same both ways.
+    """Return the correlation of every pair with every other and itself, in the order of ``closes``; the matrix is symmetric.
 
-    Each cell uses all bar times that its own two pairs share, so the numbers of observations may differ.
+    Each cell uses all bar times that its two pairs share, so the numbers of observations may differ.
     """
     cells: dict[CurrencyPair, dict[CurrencyPair, Correlation]] = {pair: {} for pair in closes}
-    # Row by row, so that every row has the order of the pairs too.
+    # Filled row by row, so that every row is in the order of the pairs too.
     pairs = list(closes)
     for number, row in enumerate(pairs):
         for column in pairs[number:]:
@@ -82,7 +82,7 @@ class Category(StrEnum):
 
     @classmethod
     def of(cls, correlation: float) -> "Category":
-        """Hedging below −0.4, diversification from there to below 0.4, moderate to below 0.7, then high correlation."""
+        """Return the category: hedging below −0.4, then diversification below 0.4, moderate below 0.7, then high correlation."""
         if correlation < -0.4:
             return cls.HEDGING
         if correlation < 0.4:
@@ -100,7 +100,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class RankedPair:
-    """Two pairs, their correlation, and their ``rank`` in its category, 1 for the best example."""
+    """Two pairs, their correlation, and their ``rank`` within its category; rank 1 is the best example."""
 
     first: CurrencyPair
     second: CurrencyPair
@@ -111,15 +111,15 @@ class RankedPair:
 
     @property
     def reason(self) -> str:
-        """What the category means for whoever holds both, in a sentence."""
+        """What the category means for a trader who holds both pairs, in a sentence."""
         return _REASONS[self.category]
 
 
 def rank(correlations: Matrix) -> list[RankedPair]:
-    """Every two pairs with a known correlation, category by category and in the order of their rank.
+    """Return every two pairs with a known correlation, category by category and in the order of their rank.
 
-    The best for diversification is the correlation nearest to zero, in the other categories the one farthest from it. Equal
-    ones keep the order of the matrix.
+    The best for diversification is the correlation nearest to zero, in the other categories the one farthest from it. Ties
+    keep the order of the matrix.
     """
     found: dict[Category, list[tuple[CurrencyPair, CurrencyPair, float, int]]] = {category: [] for category in Category}
     for first, second in combinations(correlations, 2):
@@ -134,7 +134,7 @@ def rank(correlations: Matrix) -> list[RankedPair]:
 
 
 def _order(category: Category, entry: tuple[CurrencyPair, CurrencyPair, float, int]) -> float:
-    """By what the best of a category comes first."""
+    """Return the sort key by which the best of a category comes first."""
     strength = abs(entry[2])
     return strength if category is Category.DIVERSIFICATION else -strength
 
@@ -164,7 +164,7 @@ def _exponential(x: FloatArray, y: FloatArray, decay: float) -> float | None:
 
 
 def _ratio(covariance: float, variance_x: float, variance_y: float) -> float | None:
-    """ρ, which rounding may put just beyond 1; None where it is not defined."""
+    """Return ρ, kept within −1 and 1 despite rounding; None when it is not defined."""
     if min(variance_x, variance_y) < _ROUNDING:
         return None
     return max(-1.0, min(1.0, covariance / float(np.sqrt(variance_x * variance_y))))

@@ -1,4 +1,4 @@
-"""The measures of one pair at one moment, from its last bars."""
+"""The measures of one pair at one time, from its last bars."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from app.market.pair import CurrencyPair
 from app.market.source import UNKNOWN_SOURCES, Sources
 
 MEASURE_BARS = 300
-"""How many bars ``measure`` is best given.
+"""The number of bars that ``measure`` works best with.
 
-Two of the measures never quite forget where they began: Wilder's true range and the exponential volatility. After 300 bars the
-beginning weighs (13/14)^285, less than 1e-9, in the one and 0.94^279, less than 4e-8, in the variance of the other. On OANDA's
-hours of EUR_USD since 2010 neither is off by more than 1e-6 of itself.
+Two of the measures never quite forget their start: Wilder's true range and the exponential volatility. After 300 bars the
+start weighs (13/14)^285, less than 1e-9, in the one and 0.94^279, less than 4e-8, in the variance of the other. On OANDA's
+hours of EUR_USD since 2010, neither is off by more than a millionth.
 """
 
 _RANGE_BARS = 20
@@ -33,13 +33,13 @@ _TRUE_RANGES = 14
 class Measures:
     """How a pair moved and where its price stood, as of ``end``; everything is measured on mids.
 
-    ``start`` is the start of the first bar and ``end`` the end of the last, in UTC, and ``bars`` their number. Volatilities are
-    decimals in a year of ``annualization`` bars: 0.0724 is 7.24 %. Averages, bands and the true range are in price units.
-    A figure for which there are too few bars is None. ``simulated`` is true where any of the bars is invented.
+    ``start`` is the start of the first bar and ``end`` the end of the last, in UTC; ``bars`` is their number. Volatilities are
+    decimals per year of ``annualization`` bars: 0.0724 is 7.24 %. Averages, bands and the true range are in price units. A figure
+    that needs more bars is None. ``simulated`` is True if any of the bars is invented.
 
     ``volatility_20`` and ``volatility_50`` are of the last 20 and 50 returns. ``parkinson``, ``garman_klass`` and ``yang_zhang``
-    are of the last 20 bars, the last of them with the close before those. ``ewma``, which decays by ``ewma_decay``, and ``atr``,
-    which is Wilder's of 14 bars, are of all bars. The bands are of 20 bars, two standard deviations wide to either side.
+    are of the last 20 bars; the last one also uses the close before them. ``ewma``, which decays by ``ewma_decay``, and ``atr``,
+    Wilder's of 14 bars, are of all bars. The bands are of 20 bars, two standard deviations wide on either side.
     """
 
     pair: CurrencyPair
@@ -66,19 +66,19 @@ class Measures:
 
 
 def measure(candles: Sequence[Candle], bars_per_year: float | None = None, sources: Sources = UNKNOWN_SOURCES) -> Measures:
-    """The measures of complete bars of one pair and length, the oldest first; ``MEASURE_BARS`` of them are best.
+    """Measure complete bars of one pair and length, oldest first; ``MEASURE_BARS`` of them are best.
 
-    ``bars_per_year`` is ``BARS_PER_YEAR`` of their length where it is not given. A weekend counts as one step, as in
-    ``app.market.measures.volatility``. Raises ValueError for no bars, for bars of several pairs or lengths, for unfinished
-    ones, for bars not in the order of time, and for prices that are not positive.
+    ``bars_per_year`` defaults to ``BARS_PER_YEAR`` of their length. A weekend counts as one step, as in
+    ``app.market.measures.volatility``. ``sources`` tells which sources are invented. Raises ValueError for no bars, for bars of
+    several pairs or lengths, for unfinished ones, for bars out of order, and for prices that are not positive.
     """
     if not candles:
-        raise ValueError("measures need one bar at least")
+        raise ValueError("measures need at least one bar")
     first, last = candles[0], candles[-1]
     if any((candle.pair, candle.granularity) != (first.pair, first.granularity) for candle in candles):
         raise ValueError("measures need bars of one pair and one length")
     if any(before.time >= after.time for before, after in pairwise(candles)) or not all(candle.complete for candle in candles):
-        raise ValueError("measures need complete bars in the order of time")
+        raise ValueError("measures need complete bars in order of time")
     year = BARS_PER_YEAR[first.granularity] if bars_per_year is None else bars_per_year
 
     open_ = _array(candles, lambda candle: candle.mid.open)

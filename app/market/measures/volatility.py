@@ -1,14 +1,13 @@
 """How much a pair moves: returns, volatility, averages, bands and true range.
 
-Pure functions of one-dimensional arrays, the oldest bar first, one element a bar. A volatility is the standard deviation of
-log returns in a year, as a decimal: 0.0724 is 7.24 %. ``bars_per_year``, N in the formulas, is how many bars of that length a
-year has (``BARS_PER_YEAR``). O, H, L and C are a bar's open, high, low and close, and n is the number of terms in a sum.
+Pure functions of one-dimensional arrays, oldest bar first, one element per bar. A volatility is the standard deviation of log
+returns in a year, as a decimal: 0.0724 is 7.24 %. ``bars_per_year``, N in the formulas, is the number of bars of that length in
+a year (``BARS_PER_YEAR``). O, H, L and C are a bar's open, high, low and close; n is the number of terms in a sum.
 
-The time from one bar to the next is not looked at, so a weekend counts as one step. That is meant: its risk is real. Where
-open and close over such gaps differ, Yang–Zhang is the measure that takes both the gaps and the ranges into account; the other
-range measures leave gaps out.
+The time between bars is ignored, so a weekend counts as one step. That is intended: its risk is real. Where open and close
+differ over such gaps, Yang–Zhang accounts for both the gaps and the ranges; the other range measures leave gaps out.
 
-Every function raises ValueError for too few bars, arrays that are not one-dimensional or not equally long, prices that are
+Every function raises ValueError for too few bars, arrays that are not one-dimensional or of unequal length, prices that are
 not positive and finite, and bars whose open or close lies outside their low and high.
 """
 
@@ -40,10 +39,10 @@ BARS_PER_YEAR = MappingProxyType(
 """Bars in a year of 52 weeks of five full trading days. Holidays take 0.7 % of the hours, which is 0.3 % of a volatility."""
 
 RISKMETRICS_DECAY = 0.94
-"""The λ of RiskMetrics for daily bars. On other bars it means another memory: 1 / (1 − λ) is 17 bars, whatever they last."""
+"""The λ of RiskMetrics for daily bars. The memory, 1 / (1 − λ), is 17 bars, whatever their length."""
 
 EWMA_SEED = 20
-"""How many first values the plain mean is taken of that an exponential mean begins with."""
+"""The number of first values whose plain mean starts an exponential mean."""
 
 
 class Bands(NamedTuple):
@@ -55,37 +54,37 @@ class Bands(NamedTuple):
 
 
 def log_returns(prices: FloatArray) -> FloatArray:
-    """r_t = ln(P_t / P_{t−1}), for two prices or more: one element less than ``prices`` has."""
+    """Return r_t = ln(P_t / P_{t−1}), for two prices or more: one element fewer than ``prices``."""
     _check(2, prices)
     return np.diff(np.log(prices))
 
 
 def close_to_close(close: FloatArray, bars_per_year: float) -> float:
-    """Historical volatility: √N · s, where s is the sample standard deviation (ddof 1) of the log returns.
+    """Return the historical volatility √N · s, where s is the sample standard deviation (ddof 1) of the log returns.
 
-    Three closes or more. The definition is ``close`` of the R package TTR, whose n counts closes.
+    Needs three closes or more. The definition is ``close`` of the R package TTR, whose n counts closes.
     """
     _check(3, close)
     return float(np.sqrt(bars_per_year) * np.std(log_returns(close), ddof=1))
 
 
 def ewma(close: FloatArray, bars_per_year: float, decay: float = RISKMETRICS_DECAY) -> FloatArray:
-    """Exponentially weighted volatility: √(N · σ²_t), with σ²_t = λσ²_{t−1} + (1 − λ)r²_t and λ = ``decay``.
+    """Return the exponentially weighted volatility √(N · σ²_t), with σ²_t = λσ²_{t−1} + (1 − λ)r²_t and λ = ``decay``.
 
-    The mean return is taken as zero, and the mean square of the first 20 returns is where σ² begins. One element for each
-    return from the 20th on, so 20 less than ``close`` has, which is 21 or more. Source: RiskMetrics Technical Document, 1996.
+    The mean return is taken as zero, and σ² starts as the mean square of the first 20 returns. One element for each return
+    from the 20th on: 20 fewer than ``close``, which needs 21 or more. Source: RiskMetrics Technical Document, 1996.
     """
     _check(EWMA_SEED + 1, close)
     return np.sqrt(bars_per_year * exponential_mean(log_returns(close) ** 2, decay))
 
 
 def exponential_mean(values: FloatArray, decay: float) -> FloatArray:
-    """m_t = λm_{t−1} + (1 − λ)v_t, begun with the plain mean of the first 20 values; λ = ``decay``, between 0 and 1.
+    """Return m_t = λm_{t−1} + (1 − λ)v_t, started with the plain mean of the first 20 values; λ = ``decay``, between 0 and 1.
 
-    One element for each value from the 20th on, so 19 less than ``values`` has, which may have any sign.
+    One element for each value from the 20th on: 19 fewer than ``values``, which may have any sign.
     """
     if not 0 < decay < 1:
-        raise ValueError(f"a decay lies between 0 and 1, not at {decay}")
+        raise ValueError(f"a decay must lie between 0 and 1: {decay}")
     _check_length(EWMA_SEED, values)
     means = [float(np.mean(values[:EWMA_SEED]))]
     for value in values[EWMA_SEED:].tolist():
@@ -94,7 +93,7 @@ def exponential_mean(values: FloatArray, decay: float) -> FloatArray:
 
 
 def parkinson(high: FloatArray, low: FloatArray, bars_per_year: float) -> float:
-    """√(N / (4n ln 2) · Σ ln(H/L)²), for one bar or more; exact where there is neither drift nor gap.
+    """Return √(N / (4n ln 2) · Σ ln(H/L)²), for one bar or more; exact when there is neither drift nor gap.
 
     Source: Parkinson, The Extreme Value Method for Estimating the Variance of the Rate of Return, 1980.
     """
@@ -103,7 +102,7 @@ def parkinson(high: FloatArray, low: FloatArray, bars_per_year: float) -> float:
 
 
 def garman_klass(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, bars_per_year: float) -> float:
-    """√(N/n · Σ [½ ln(H/L)² − (2 ln 2 − 1) ln(C/O)²]), for one bar or more; exact where there is neither drift nor gap.
+    """Return √(N/n · Σ [½ ln(H/L)² − (2 ln 2 − 1) ln(C/O)²]), for one bar or more; exact when there is neither drift nor gap.
 
     Source: Garman and Klass, On the Estimation of Security Price Volatilities from Historical Data, 1980.
     """
@@ -113,7 +112,7 @@ def garman_klass(open_: FloatArray, high: FloatArray, low: FloatArray, close: Fl
 
 
 def rogers_satchell(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, bars_per_year: float) -> float:
-    """√(N/n · Σ [ln(H/C) ln(H/O) + ln(L/C) ln(L/O)]), for one bar or more; exact with any drift, where there is no gap.
+    """Return √(N/n · Σ [ln(H/C) ln(H/O) + ln(L/C) ln(L/O)]), for one bar or more; exact with any drift, when there is no gap.
 
     Source: Rogers and Satchell, Estimating Variance from High, Low and Closing Prices, 1991.
     """
@@ -122,11 +121,11 @@ def rogers_satchell(open_: FloatArray, high: FloatArray, low: FloatArray, close:
 
 
 def yang_zhang(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, bars_per_year: float) -> float:
-    """√(N · (s²_o + k·s²_c + (1 − k)·σ²_rs)), with k = 0.34 / (1.34 + (n + 1) / (n − 1)); with any drift and gaps.
+    """Return √(N · (s²_o + k·s²_c + (1 − k)·σ²_rs)), with k = 0.34 / (1.34 + (n + 1) / (n − 1)); with any drift and gaps.
 
     s²_o and s²_c are the sample variances (ddof 1) of ln(O_t / C_{t−1}) and of ln(C_t / O_t), and σ²_rs is the variance of
-    Rogers and Satchell. The first bar gives nothing but its close, so n is one less than the number of bars, which is three or
-    more. Bars that are smoothed, each opening at the close before it, have no gaps left to measure: s²_o is then zero.
+    Rogers and Satchell. The first bar contributes only its close, so n is one less than the number of bars, which is three or
+    more. Smoothed bars, each opening at the previous close, have no gaps left to measure: s²_o is then zero.
     Source: Yang and Zhang, Drift-Independent Volatility Estimation, 2000, with the k of the R package TTR.
     """
     _check_bars(3, open_, high, low, close)
@@ -139,12 +138,12 @@ def yang_zhang(open_: FloatArray, high: FloatArray, low: FloatArray, close: Floa
 
 
 def sma(prices: FloatArray, period: int) -> FloatArray:
-    """The mean of every ``period`` prices in a row, in price units: ``period`` − 1 elements less than ``prices`` has."""
+    """Return the mean of every ``period`` prices in a row, in price units: ``period`` − 1 elements fewer than ``prices``."""
     return np.asarray(_windows(prices, period).mean(axis=1))
 
 
 def bollinger(close: FloatArray, period: int = 20, width: float = 2.0) -> Bands:
-    """``sma`` and ``width`` standard deviations to either side, of the population (ddof 0): as long as ``sma``.
+    """Return ``sma`` and ``width`` standard deviations on either side, of the population (ddof 0): as long as ``sma``.
 
     Source: Bollinger on Bollinger Bands, 2001; TA-Lib's BBANDS is the same.
     """
@@ -154,10 +153,10 @@ def bollinger(close: FloatArray, period: int = 20, width: float = 2.0) -> Bands:
 
 
 def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int = 14) -> FloatArray:
-    """Average true range, in price units: A_t = ((p − 1)·A_{t−1} + TR_t) / p, where p is the ``period``.
+    """Return the average true range, in price units: A_t = ((p − 1)·A_{t−1} + TR_t) / p, where p is the ``period``.
 
-    TR_t = max(H_t − L_t, |H_t − C_{t−1}|, |L_t − C_{t−1}|) from the second bar on, and the mean of the first p of them is
-    where A begins. ``period`` elements less than ``close`` has, which is ``period`` + 1 or more.
+    TR_t = max(H_t − L_t, |H_t − C_{t−1}|, |L_t − C_{t−1}|) from the second bar on, and A starts as the mean of the first p of
+    them. ``period`` elements fewer than ``close``, which needs ``period`` + 1 or more.
     Source: Wilder, New Concepts in Technical Trading Systems, 1978; TA-Lib's ATR is the same.
     """
     _check_period(period)
@@ -171,12 +170,12 @@ def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int = 14) 
 
 
 def _rogers_satchell_variance(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray) -> float:
-    """In the units of one bar."""
+    """Return the variance per bar."""
     return float(np.mean(np.log(high / close) * np.log(high / open_) + np.log(low / close) * np.log(low / open_)))
 
 
 def _windows(prices: FloatArray, period: int) -> FloatArray:
-    """Every ``period`` prices in a row, one row each."""
+    """Return every ``period`` prices in a row, one row each."""
     _check_period(period)
     _check(period, prices)
     return sliding_window_view(prices, period)
@@ -184,7 +183,7 @@ def _windows(prices: FloatArray, period: int) -> FloatArray:
 
 def _check_period(period: int) -> None:
     if period < 1:
-        raise ValueError(f"a period is one bar or more, not {period}")
+        raise ValueError(f"a period must be one bar or more: {period}")
 
 
 def _check_bars(least: int, open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray) -> None:
@@ -202,6 +201,6 @@ def _check(least: int, *prices: FloatArray) -> None:
 def _check_length(least: int, *arrays: FloatArray) -> None:
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1 or arrays[0].ndim != 1:
-        raise ValueError(f"one-dimensional arrays of equal length are needed, not {sorted(shapes)}")
+        raise ValueError(f"arrays must be one-dimensional and of equal length: {sorted(shapes)}")
     if arrays[0].size < least:
-        raise ValueError(f"at least {least} are needed, not {arrays[0].size}")
+        raise ValueError(f"at least {least} values are needed, not {arrays[0].size}")

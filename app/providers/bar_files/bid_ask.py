@@ -1,7 +1,7 @@
-"""Bars whose bids are in one file and whose asks are in another, as FXCM has them.
+"""Bars whose bids are in one file and whose asks are in another, as FXCM provides them.
 
-What FXCM stamps its minutes with is their start: in winter its weeks begin with a bar of 22:00 or 22:01 UTC on Sunday and end
-with one of 21:58 or 21:59 on Friday. Its bars open where the one before closed, also after a weekend.
+FXCM stamps minutes with their start: in winter its weeks begin with a bar of 22:00 or 22:01 UTC on Sunday and end with one of
+21:58 or 21:59 on Friday. Its bars open at the previous close, even after a weekend.
 """
 
 from collections import Counter
@@ -19,9 +19,10 @@ _FXCM = ("timestamp", "open", "high", "low", "close")
 
 
 class BidAskFiles:
-    """Bars whose bids are in one file and whose asks are in another, joined on time; a BarReader.
+    """Bars with bids in one file and asks in another, joined on time; a BarReader.
 
-    A bid and an ask of one time count as one row. The line of an example is that in the file its text begins with: bid or ask.
+    A bid and an ask of the same time count as one row. The text of an example starts with bid or ask, the file that its line
+    refers to.
     """
 
     def __init__(
@@ -33,14 +34,14 @@ class BidAskFiles:
         granularity: Granularity | None = None,
         source: str | None = None,
     ) -> None:
-        """Open both files and recognise them. Raises SourceError, naming the file, also where they do not go together."""
+        """Open both files and recognise them. Raises SourceError, naming the file, also when the two do not match."""
         self._bids = BarFile(bids, pair=pair, granularity=granularity, source=source)
         self._asks = BarFile(asks, pair=pair, granularity=granularity, source=source)
         for side in (bids, self._bids), (asks, self._asks):
             path, file = side
             if file.has_sides or file.pair is None or file.granularity is None:
                 raise SourceError(
-                    f"{path} cannot be imported as one side of a pair's prices: it is no table of open, high, low, close"
+                    f"{path} cannot be imported as one side of a pair's prices: it is not a table of open, high, low, close"
                 )
         self.pair, self.granularity = self._bids.pair, self._bids.granularity
         if (self.pair, self.granularity) != (self._asks.pair, self._asks.granularity):
@@ -52,28 +53,28 @@ class BidAskFiles:
 
     @property
     def rows(self) -> int:
-        """Bids and asks read, those of one time counted once."""
+        """Bids and asks read; two of the same time count once."""
         return self._bids.rows + self._asks.rows - self._joined
 
     @property
     def accepted(self) -> int:
-        """Bars given out."""
+        """Bars returned."""
         return self._own.accepted
 
     @property
     def rejected(self) -> Counter[str]:
-        """Rows that are in no bar, by the reason."""
+        """Rows that are in no bar, by reason."""
         return self._bids.rejected + self._asks.rejected + self._own.rejected
 
     @property
     def examples(self) -> list[RejectedRow]:
-        """The first few rows rejected for each reason, in either file."""
+        """The first few rejected rows for each reason, in either file."""
         sides = (("bid", self._bids), ("ask", self._asks))
         single = [example._replace(text=_labelled(side, example.text)) for side, file in sides for example in file.examples]
         return single + self._own.examples
 
     def candles(self) -> Iterator[Candle]:
-        """The bars, complete, in the order of time. Raises SourceError where a file cannot be read to its end."""
+        """Yield the bars, complete, in order of time. Raises SourceError if a file cannot be read to its end."""
         self._joined, self._own = 0, Tally()
         bids, asks = self._bids.candles(), self._asks.candles()
         bid, ask = next(bids, None), next(asks, None)
@@ -103,7 +104,7 @@ class BidAskFiles:
         return Candle(bid.pair, bid.granularity, bid.time, bid.mid, mid, ask.mid, volume, complete=True, source=self.source)
 
     def _reject(self, side: str, file: BarFile, reason: str) -> None:
-        """Reject the row that the file has come to."""
+        """Reject the current row of the file."""
         self._own.reject(file.line, reason, _labelled(side, file.text))
 
 

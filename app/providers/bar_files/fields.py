@@ -1,4 +1,4 @@
-"""The fields of a row of bars or ticks: prices, times and what else there is, each checked."""
+"""The fields of a row of bars or ticks: prices, times and the rest, each validated."""
 
 import csv
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ _LONGEST_VOLUME = 12
 
 
 class UnusableRow(Exception):
-    """A row that cannot be used; the text is the reason, in words that are the same for every such row."""
+    """A row that cannot be used. The text is the reason, in the same words for every such row."""
 
 
 def split_row(line: str, delimiter: str, count: int) -> list[str]:
-    """So many fields. Raises UnusableRow, as everything here does for what it cannot read."""
+    """Split a row into ``count`` fields. Raises UnusableRow, as every function here does for input that it cannot read."""
     try:
         fields = next(csv.reader([line], delimiter=delimiter, strict=True)) if '"' in line else line.split(delimiter)
     except csv.Error as error:
@@ -34,16 +34,16 @@ def split_row(line: str, delimiter: str, count: int) -> list[str]:
 
 
 def read_price(text: str) -> Decimal:
-    """A price as digits and a point, from 0 up."""
+    """Read a price of digits and a point, from 0 up."""
     text = text.strip()
-    # Decimal takes more than prices: exponents, NaN, underscores, the digits of every script.
+    # Decimal accepts more than prices: exponents, NaN, underscores, the digits of every script.
     if len(text) > _LONGEST_PRICE or not text.isascii() or not text.replace(".", "", 1).isdigit():
         raise UnusableRow("not a price")
     return Decimal(text)
 
 
 def read_ohlc(fields: Sequence[str]) -> Ohlc:
-    """Open, high, low and close, above 0."""
+    """Read open, high, low and close, above 0."""
     first, high, low, last = map(read_price, fields)
     if not (low <= first <= high and low <= last <= high):
         raise UnusableRow("a price outside low and high")
@@ -53,7 +53,7 @@ def read_ohlc(fields: Sequence[str]) -> Ohlc:
 
 
 def check_sides(bid: Ohlc, ask: Ohlc) -> None:
-    """Raise UnusableRow for bars that no quotes add up to of which each has its ask at or above its bid."""
+    """Raise UnusableRow for bars that cannot come from quotes whose asks are at or above their bids."""
     if ask.close < bid.close:
         raise UnusableRow("ask below bid at the close")
     if ask.open < bid.open:
@@ -65,12 +65,12 @@ def check_sides(bid: Ohlc, ask: Ohlc) -> None:
 
 
 def halfway(bid: Ohlc, ask: Ohlc) -> Ohlc:
-    """Mids that stand in for those of the quotes, price by price between bid and ask."""
+    """Return mids that stand in for those of the quotes, each price halfway between bid and ask."""
     return Ohlc((bid.open + ask.open) / 2, (bid.high + ask.high) / 2, (bid.low + ask.low) / 2, (bid.close + ask.close) / 2)
 
 
 def read_moment(text: str) -> tuple[datetime, bool]:
-    """The moment in UTC, and whether the text is a date alone, which is taken for its midnight."""
+    """Return the time in UTC, and whether the text is only a date, which stands for its midnight."""
     text = text.strip()
     try:
         if text.isascii() and text.isdigit() and len(text) > 8:
@@ -82,7 +82,7 @@ def read_moment(text: str) -> tuple[datetime, bool]:
 
 
 def read_moment_of_day(midnight: datetime, text: str) -> datetime:
-    """Milliseconds since midnight."""
+    """Read milliseconds since midnight."""
     text = text.strip()
     if not text.isascii() or not text.isdigit() or len(text) > 8 or int(text) >= _DAY_IN_MILLISECONDS:
         raise UnusableRow("not a time")
@@ -90,7 +90,7 @@ def read_moment_of_day(midnight: datetime, text: str) -> datetime:
 
 
 def read_volume(text: str) -> int:
-    """A number of quotes; nothing is 0: not known."""
+    """Read a number of quotes. An empty field is 0, for unknown."""
     text = text.strip()
     whole, _, part = text.partition(".")
     if len(text) > _LONGEST_VOLUME or not text.isascii() or not (whole or "0").isdigit() or part.strip("0"):
@@ -99,7 +99,7 @@ def read_volume(text: str) -> int:
 
 
 def read_pair(text: str) -> CurrencyPair:
-    """A pair in any spelling."""
+    """Read a pair in any spelling."""
     try:
         return CurrencyPair.parse(text.strip())
     except InvalidPair as error:
@@ -107,7 +107,7 @@ def read_pair(text: str) -> CurrencyPair:
 
 
 def read_granularity(text: str) -> Granularity:
-    """A granularity by its name."""
+    """Read a granularity by name."""
     try:
         return Granularity(text.strip().upper())
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""Bars of the past from one file: OANDA's hours, minutes and ticks, TrueFX's ticks, tables with a header.
+"""Historical bars from one file: OANDA's hours, minutes and ticks, TrueFX's ticks, tables with a header.
 
-Every row is checked, and one that cannot be used is counted and shown, with the reason.
+Every row is validated; one that cannot be used is counted and shown with the reason.
 """
 
 from collections import Counter
@@ -16,10 +16,10 @@ from app.market.hours.calendar import trading_hours
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.providers.bar_files.fields import UnusableRow
-from app.providers.bar_files.formats import BarFormat, BarRow, NamedColumns, OandaBars, TickRow, Ticks, recognise
+from app.providers.bar_files.layouts import BarLayout, BarRow, NamedColumns, OandaBars, TickRow, Ticks, recognise
 from app.providers.bar_files.reader import RejectedRow, Tally
 from app.providers.bar_files.steps import DAY, granularity_of, in_words, most_frequent_step
-from app.providers.bar_files.text_file import day_in_name, pair_in_name, read_lines
+from app.providers.bar_files.text import day_in_name, pair_in_name, read_lines
 
 _ROWS_TO_RECOGNISE_BY = 2000
 _LONGEST_BAR = timedelta(days=32)
@@ -30,30 +30,30 @@ _IN_AN_UNFINISHED_BAR = "in the bar that the file ends within"
 
 
 class BarFile:
-    """The bars of one file, whose layout is recognised by its rows, plain or packed by zip or gzip; a BarReader.
+    """The bars of one file, plain or compressed by zip or gzip, whose layout is recognised from its rows; a BarReader.
 
-    ``source`` of the bars is ``oanda`` or ``truefx`` by the layout, ``import`` for a table with a header. The volume is the
-    number of quotes, 0 where the file does not tell (0: not known). Where a file has bids and asks but no mids, they are
-    halfway between them, price by price; where it has one price alone, that is bid, mid and ask.
+    The ``source`` of the bars is ``oanda`` or ``truefx`` by layout, and ``import`` for a table with a header. The volume is the
+    number of quotes, or 0 when the file does not give it. Mids missing beside bids and asks are halfway between them, price by
+    price; a single price serves as bid, mid and ask.
 
-    Ticks become bars of M1, or of another length up to H1; OANDA's file of a day is taken to hold that day to its end, any other
-    to end within its last bar. A date alone as the time of a D, W or M bar is that of its (first) trading day.
+    Ticks become bars of M1, or of another length up to H1. An OANDA file of a day is taken to contain that day to its end; any
+    other file of ticks ends within its last bar. A D, W or M bar dated with a date alone is that of its (first) trading day.
     """
 
     def __init__(
         self, path: Path, *, pair: CurrencyPair | None = None, granularity: Granularity | None = None, source: str | None = None
     ) -> None:
-        """Open the file and recognise it.
+        """Open the file and recognise its layout.
 
-        ``pair`` is for files of which neither the name nor the rows tell it, or to take its rows alone; ``granularity`` is for
-        tables with a header where it is not the most frequent step from row to row. Raises SourceError, naming the file.
+        ``pair`` is needed when neither the name nor the rows give it, and otherwise selects rows. ``granularity`` is for tables
+        with a header, when it differs from the most frequent step between rows. Raises SourceError, naming the file.
         """
         self._path = path
         head = list(islice(read_lines(path), _ROWS_TO_RECOGNISE_BY))
         layout = recognise(head, day_in_name(path))
         if layout is None:
             raise SourceError(f"{path} cannot be imported: its rows are neither bars nor ticks of a known layout")
-        self._layout: BarFormat | Ticks = layout
+        self._layout: BarLayout | Ticks = layout
         self._header = _place_of_header(layout, head)
         self._wanted = granularity
         self.pair = pair if self._has_pairs else pair or pair_in_name(path)
@@ -68,50 +68,50 @@ class BarFile:
 
     @property
     def rows(self) -> int:
-        """Rows read, but for blank lines and the header."""
+        """Rows read, without blank lines and the header."""
         return self._tally.rows
 
     @property
     def accepted(self) -> int:
-        """Rows that are in a bar given out."""
+        """Rows that are in a bar returned."""
         return self._tally.accepted
 
     @property
     def rejected(self) -> Counter[str]:
-        """Rows that are in no bar, by the reason."""
+        """Rows that are in no bar, by reason."""
         return self._tally.rejected
 
     @property
     def examples(self) -> list[RejectedRow]:
-        """The first few rows rejected for each reason."""
+        """The first few rejected rows for each reason."""
         return self._tally.examples
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names in the header, in small letters; none where the layout has no header."""
+        """The names in the header, in lower case; empty for a layout without a header."""
         return self._layout.names if isinstance(self._layout, NamedColumns) else ()
 
     @property
     def has_sides(self) -> bool:
-        """True where bids and asks are told apart."""
+        """True when bids and asks are separate."""
         return not isinstance(self._layout, NamedColumns) or self._layout.has_sides
 
     def candles(self) -> Iterator[Candle]:
-        """The bars, complete, in the order of time. Raises SourceError where the file cannot be read to its end."""
+        """Yield the bars, complete, in order of time. Raises SourceError if the file cannot be read to its end."""
         self._tally = Tally()
         if isinstance(self._layout, Ticks):
             return self._built(self._layout)
         return self._read(self._layout)
 
     def _rows(self) -> Iterator[str]:
-        """The rows, each counted; ``line`` and ``text`` tell which is being read."""
+        """Yield and count the rows; ``line`` and ``text`` are those of the current one."""
         for number, text in enumerate(read_lines(self._path), 1):
             if number != self._header and text.strip():
                 self.line, self.text = number, text
                 self._tally.rows += 1
                 yield text
 
-    def _read(self, layout: BarFormat) -> Iterator[Candle]:
+    def _read(self, layout: BarLayout) -> Iterator[Candle]:
         newest: dict[tuple[CurrencyPair, Granularity], datetime] = {}
         now = utc_now()
         for text in self._rows():
@@ -128,9 +128,9 @@ class BarFile:
             yield candle
 
     def _candle(self, row: BarRow, now: datetime) -> Candle:
-        """The bar of a row. Raises UnusableRow."""
+        """Return the bar of a row. Raises UnusableRow."""
         pair, granularity = row.pair or self.pair, row.granularity or self.granularity
-        # Where the file does not name them, every row does.
+        # If the file does not give them, every row does.
         assert pair is not None
         assert granularity is not None
         if self.pair is not None and pair != self.pair:
@@ -196,7 +196,7 @@ class BarFile:
         return own
 
     def _check_hours(self, layout: OandaBars, head: Sequence[str]) -> None:
-        """Raise SourceError for days in the layout of hours: at midnight each would pass for one."""
+        """Raise SourceError for days in the layout of hours: each would be taken for the hour at midnight."""
         step = most_frequent_step(layout, head)
         if layout.granularity is Granularity.H1 and step is not None and granularity_of(step) is Granularity.D:
             raise SourceError(f"{self._path} cannot be imported: its rows are {in_words(step)} apart, not an hour")
@@ -205,16 +205,18 @@ class BarFile:
         step = most_frequent_step(layout, head)
         if step is None:
             raise SourceError(
-                f"{self._path} cannot be imported: too few rows tell of what granularity they are, which must be given"
+                f"{self._path} cannot be imported: too few rows to recognise their granularity, so it must be given"
             )
         granularity = granularity_of(step)
         if granularity is None:
-            raise SourceError(f"{self._path} cannot be imported: its rows are {in_words(step)} apart, as no bars here are")
+            raise SourceError(
+                f"{self._path} cannot be imported: its rows are {in_words(step)} apart, which is no known granularity"
+            )
         return granularity
 
 
-def _place_of_header(layout: BarFormat | Ticks, head: Sequence[str]) -> int:
-    """The line that is a header; 0 where none is."""
+def _place_of_header(layout: BarLayout | Ticks, head: Sequence[str]) -> int:
+    """Return the line number of the header, 0 if there is none."""
     has_header = layout.has_header if isinstance(layout, Ticks) else isinstance(layout, NamedColumns)
     return next(number for number, line in enumerate(head, 1) if line.strip()) if has_header else 0
 

@@ -1,4 +1,4 @@
-"""What every reader of files of bars offers, and the account it gives of their rows."""
+"""What every reader of bar files offers, and its account of the rows."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from app.market.bars.candle import Candle, Granularity
 from app.market.pair import CurrencyPair
 
 LONGEST_EXAMPLE = 80
-"""Characters shown of a row."""
+"""The number of characters shown of a row."""
 
 _EXAMPLES_OF_A_REASON = 3
 
 
 class RejectedRow(NamedTuple):
-    """A row that gave no bar: its line, counted from 1, why, and how it begins."""
+    """A row that gave no bar: its line, counted from 1, the reason, and the beginning of its text."""
 
     line: int
     reason: str
@@ -24,9 +24,9 @@ class RejectedRow(NamedTuple):
 class BarReader(Protocol):
     """Bars from a file, or from several that belong together.
 
-    ``pair`` and ``granularity`` are those of every bar, None where the rows name them. The counts are those of the reading
-    under way, or of the last: each of the ``rows`` is among the ``accepted`` or the ``rejected``, which are counted by
-    the reason in words; ``examples`` are the first few of each reason.
+    ``pair`` and ``granularity`` are those of every bar, or None when the rows give them. The counts are those of the current
+    pass, or of the last: each of the ``rows`` is either ``accepted`` or ``rejected``, the latter counted by reason; ``examples``
+    are the first few of each reason.
     """
 
     title: str
@@ -43,12 +43,12 @@ class BarReader(Protocol):
     def examples(self) -> list[RejectedRow]: ...
 
     def candles(self) -> Iterator[Candle]:
-        """Complete bars in the order of time, for each pair and granularity; a second call begins anew. Raises SourceError."""
+        """Yield complete bars in order of time, for each pair and granularity; calling again starts over. Raises SourceError."""
         ...
 
 
 class Tally:
-    """Rows of one reading: how many there were, how many of them were of use, and why the others were not."""
+    """The rows of one pass: how many there were, how many were used, and why the others were not."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -57,7 +57,7 @@ class Tally:
         self.examples: list[RejectedRow] = []
 
     def reject(self, line: int, reason: str, text: str, rows: int = 1) -> None:
-        """Take note of so many rows, of which this is the first, that give no bar."""
+        """Note ``rows`` rows, the given one being the first, that give no bar."""
         self.rejected[reason] += rows
         if sum(example.reason == reason for example in self.examples) < _EXAMPLES_OF_A_REASON:
             self.examples.append(RejectedRow(line, reason, text.strip()[:LONGEST_EXAMPLE]))

@@ -1,4 +1,4 @@
-"""How far apart the bars of a file are, and which bars are so far apart."""
+"""The step from bar to bar in a file, and the granularity that it stands for."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from app.market.bars.candle import Granularity
 from app.providers.bar_files.fields import UnusableRow
-from app.providers.bar_files.formats import BarFormat
+from app.providers.bar_files.layouts import BarLayout
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -24,11 +24,11 @@ _APART = MappingProxyType(
         Granularity.M: (28 * DAY - HOUR, 31 * DAY + HOUR),
     }
 )
-"""The least and the most from start to start, as clocks may change between them and months differ."""
+"""The least and the most from start to start, since clocks change and months differ."""
 
 
-def most_frequent_step(layout: BarFormat, head: Sequence[str]) -> timedelta | None:
-    """The step from bar to bar that most rows make, the shorter of two; None where there is none."""
+def most_frequent_step(layout: BarLayout, head: Sequence[str]) -> timedelta | None:
+    """Return the most frequent step from bar to bar, the shorter one in a tie; None if there is none."""
     rows = []
     for line in head:
         try:
@@ -40,7 +40,7 @@ def most_frequent_step(layout: BarFormat, head: Sequence[str]) -> timedelta | No
 
 
 def granularity_of(step: timedelta) -> Granularity | None:
-    """The bars that are so far apart, whether or not clocks change between them."""
+    """Return the granularity with this step, whether or not clocks change; None if there is none."""
     for granularity, (least, most) in _APART.items():
         if least <= step <= most:
             return granularity
@@ -48,5 +48,5 @@ def granularity_of(step: timedelta) -> Granularity | None:
 
 
 def in_words(step: timedelta) -> str:
-    """``1800 s``."""
+    """Format a step as ``1800 s``."""
     return f"{step.total_seconds():.0f} s"

@@ -1,4 +1,4 @@
-"""The European Central Bank as a source of prices and of bars: one rate a day, for information only, and no spread."""
+"""The European Central Bank as a source of prices and bars: one rate a day, for information only, and no spread."""
 
 import asyncio
 import logging
@@ -21,13 +21,11 @@ _logger = logging.getLogger(__name__)
 
 
 class EcbSource:
-    """Reference rates, and the crosses of two of them, as prices of the kind ``daily`` whose bid and ask are the same.
+    """Reference rates, and the crosses of two of them, as prices of the kind ``daily``, whose bid and ask are the same.
 
-    Their time is that of the fixing, 14:15 in Frankfurt. Prices of offshore renminbi (CNH) are those of onshore (CNY), which
-    alone is fixed. Where Frankfurter cannot be asked the rates are those that came with the program, which ends with the day
-    that it was built on; a warning in the log says with which.
-
-    ``covers`` are the pairs that there are rates of, ``not_offered`` the rest; both are empty before the first prices.
+    Their time is that of the fixing, 14:15 in Frankfurt. Prices of offshore renminbi (CNH) are those of onshore (CNY): only that
+    one is fixed. When Frankfurter does not answer, the rates are those that came with the program, which end on the day it was
+    built; a warning in the log gives the date.
     """
 
     traits = TRAITS
@@ -38,7 +36,7 @@ class EcbSource:
     def __init__(
         self, pairs: Iterable[CurrencyPair], *, url: str = "https://api.frankfurter.dev/v1", refresh: float = 3600.0
     ) -> None:
-        """``refresh`` is the seconds between two looks for new rates."""
+        """``refresh`` is the number of seconds between two requests for new rates."""
         self._pairs = tuple(pairs)
         self._codes = sorted({code for pair in self._pairs for code in codes_of(pair)})
         self._frankfurter = Frankfurter(url)
@@ -46,9 +44,9 @@ class EcbSource:
         self._served: frozenset[CurrencyPair] = frozenset()
 
     async def quotes(self) -> AsyncGenerator[Quote]:
-        """The newest rate of every pair, and again of every pair whenever there are newer ones, without end.
+        """Yield the newest rate of every pair, and again whenever there are newer ones, without end.
 
-        Raises SourceError where the bank has a rate of none of the pairs.
+        Raises SourceError when the bank has a rate for none of the pairs.
         """
         newest: Fixing | None = None
         failing = False
@@ -59,7 +57,7 @@ class EcbSource:
             except Interrupted as error:
                 fixing = newest or await self._fixing_at_hand()
                 if not failing:
-                    _logger.warning("the ECB's rates cannot be asked for: %s; those of %s are used", error, fixing.date)
+                    _logger.warning("no answer about the ECB's rates: %s; using those of %s", error, fixing.date)
                 failing, pause = True, min(self._refresh, _RETRY)
             if newest is None or fixing.date > newest.date:
                 newest = fixing
@@ -70,10 +68,10 @@ class EcbSource:
     async def fetch_candles(
         self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime
     ) -> AsyncGenerator[Sequence[Candle]]:
-        """D bars that start in ``[start, end)``, page by page, by time: one for every fixing, with its rate as all of its prices.
+        """Yield D bars that start in ``[start, end)``, page by page, by time: one per fixing, all of its prices being the rate.
 
-        A bar is that of the trading day, from 17:00 to 17:00 in New York, that the fixing falls in. Its volume is 1. Raises
-        NotOffered for a pair that the bank has no rates of, and for bars of another length.
+        The bar is that of the trading day, from 17:00 to 17:00 in New York, that contains the fixing. Its volume is 1. Raises
+        NotOffered for a pair that the bank has no rates for, and for bars of another length.
         """
         if granularity is not Granularity.D:
             raise NotOffered(f"The ECB has no {granularity} bars")
@@ -85,7 +83,7 @@ class EcbSource:
             try:
                 fixings = await self._frankfurter.between(codes, since, until)
             except Interrupted as error:
-                # All that is left of the rates then, since the next part would fare no better.
+                # Use the table for all that remains: the next request would most likely fail as well.
                 fixings, until = await self._fixings_at_hand(pair, since, error), last
             bars = [bar for fixing in fixings if (bar := _bar(pair, fixing, now)) is not None]
             known = known or bool(bars) or not fixings
@@ -93,32 +91,32 @@ class EcbSource:
                 yield page
             since = until + _DAY
         if not known:
-            raise NotOffered(f"The ECB has no rates of {pair}")
+            raise NotOffered(f"The ECB has no rates for {pair}")
 
     def _quotes_of(self, fixing: Fixing) -> list[Quote]:
-        """The prices of a fixing, and note of the pairs that it has none of. Raises SourceError where that is all."""
+        """Return the prices of a fixing, and log the pairs without one. Raises SourceError when all are."""
         prices = {pair: price for pair in self._pairs if (price := fixing.price(pair)) is not None}
         served = frozenset(prices)
         if served != self._served or not served:
             self._served = served
             left_out = ", ".join(pair.name for pair in self._pairs if pair not in served)
             if not served:
-                raise SourceError(f"The ECB has rates of none of the pairs: {left_out}")
+                raise SourceError(f"The ECB has rates for none of the pairs: {left_out}")
             _logger.info("the ECB serves %d pairs; not served: %s", len(served), left_out or "none")
         return [Quote(pair, price, price, fixing.time, TRAITS.name, QuoteKind.DAILY) for pair, price in prices.items()]
 
     async def _fixing_at_hand(self) -> Fixing:
         fixings = await asyncio.to_thread(table_at_hand, self._codes)
         if not fixings:
-            raise SourceError(f"The ECB has rates of none of the pairs: {', '.join(pair.name for pair in self._pairs)}")
+            raise SourceError(f"The ECB has rates for none of the pairs: {', '.join(pair.name for pair in self._pairs)}")
         return fixings[-1]
 
     async def _fixings_at_hand(self, pair: CurrencyPair, since: date, reason: Interrupted) -> list[Fixing]:
-        """The fixings since a day in the table at hand. Raises NotOffered where it has none of the pair at all."""
+        """Return the fixings since a day from the table at hand. Raises NotOffered when it has none of the pair at all."""
         fixings = await asyncio.to_thread(table_at_hand, codes_of(pair), FIRST_FIXING)
         if not fixings:
-            raise NotOffered(f"The ECB has no rates of {pair}: {reason}")
-        _logger.warning("the ECB's rates of %s cannot be asked for: %s; those up to %s are used", pair, reason, fixings[-1].date)
+            raise NotOffered(f"The ECB has no rates for {pair}: {reason}")
+        _logger.warning("no answer about the ECB's rates of %s: %s; using those up to %s", pair, reason, fixings[-1].date)
         return [fixing for fixing in fixings if fixing.date >= since]
 
 

@@ -1,7 +1,7 @@
 """Bars of trades from Kraken's REST API, which needs no key.
 
-Source: the endpoint OHLC in Kraken's documentation, docs.kraken.com: the last 720 bars and no older ones, the last of them
-unfinished, and one for every stretch of time, also where nothing was traded. Public endpoints may be asked about once a second.
+Source: the endpoint OHLC in Kraken's documentation, docs.kraken.com. It returns the last 720 bars and no older ones, the last of
+them unfinished, one for every interval, even without trades. Public endpoints may be asked about once a second.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from app.providers.pace import Spacing
 _MINUTES = MappingProxyType({Granularity.M1: 1, Granularity.M5: 5, Granularity.M15: 15, Granularity.H1: 60})
 
 GRANULARITIES = frozenset(_MINUTES)
-"""The lengths of bars that begin where ours do: Kraken's H4 and D begin at midnight UTC."""
+"""The lengths whose bars start where ours do: Kraken's H4 and D start at midnight UTC."""
 
 _BETWEEN_REQUESTS = 1.0
 _ANSWERS_WITHIN = 10.0
 _ENDS_WITHIN = 30.0
 _LARGEST_ANSWER = 1_000_000
 _LATEST = 2**37
-"""In seconds: later than any bar and early enough to be a date."""
+"""In seconds: later than any bar, and early enough to be a date."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAY_PASS = ("EService:", "EGeneral:Internal error", "EGeneral:Temporary lockout", "EGeneral:Too many", "EAPI:Rate limit")
-"""How Kraken's words for failures that may pass begin."""
+"""The beginnings of Kraken's messages for failures that may pass."""
 
 _NOT_LISTED = "EQuery:Unknown asset pair"
 
@@ -48,15 +48,15 @@ class KrakenHistory:
         self._requests = Spacing(_BETWEEN_REQUESTS)
 
     async def fetch(self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime) -> list[Candle]:
-        """The bars that start in ``[start, end)``, by time. Raises SourceError, and NotOffered for what Kraken has not."""
+        """Return the bars that start in ``[start, end)``, by time. Raises SourceError, and NotOffered for what Kraken lacks."""
         if granularity not in _MINUTES:
-            raise NotOffered(f"Kraken has no {granularity} bars that begin where ours do")
+            raise NotOffered(f"Kraken has no {granularity} bars that start where ours do")
         if start >= min(end, utc_now()):
             return []
         parameters = {
             "pair": pair.base + pair.quote,
             "interval": str(_MINUTES[granularity]),
-            # Bars later than this, and ours may begin with one at the very start.
+            # Exclusive at Kraken, while a bar at the very start is wanted.
             "since": str((start - _EPOCH) // timedelta(seconds=1) - 1),
         }
         result = await ask_persistently("Kraken", partial(self._ask, parameters, pair))
@@ -87,7 +87,7 @@ class KrakenHistory:
 
 
 def _result(answer: Mapping[str, object], pair: CurrencyPair) -> Mapping[str, object]:
-    """The result in an answer. Raises Interrupted, NotOffered or SourceError for the errors in it."""
+    """Return the result in an answer. Raises Interrupted, NotOffered or SourceError for the errors in it."""
     errors, result = answer.get("error"), answer.get("result")
     if isinstance(errors, list) and errors:
         said = presentable(", ".join(str(error) for error in errors))
@@ -101,7 +101,7 @@ def _result(answer: Mapping[str, object], pair: CurrencyPair) -> Mapping[str, ob
 
 
 def _read_bars(result: Mapping[str, object], pair: CurrencyPair, granularity: Granularity) -> list[Candle]:
-    """The bars in a result: it has them under a name of Kraken's own, as ``ZEURZUSD``. Raises ValueError."""
+    """Return the bars in a result, which lists them under Kraken's own name of the pair, like ``ZEURZUSD``. Raises ValueError."""
     names = [name for name in result if name != "last"]
     rows = result[names[0]] if len(names) == 1 else None
     if not isinstance(rows, list):
@@ -110,9 +110,9 @@ def _read_bars(result: Mapping[str, object], pair: CurrencyPair, granularity: Gr
     for number, row in enumerate(rows, 1):
         candle = _read_bar(row, pair, granularity, complete=number < len(rows))
         if candles and candle.time <= candles[-1].time:
-            raise ValueError("they are not in the order of time")
+            raise ValueError("they are not in order of time")
         candles.append(candle)
-    # Where nothing was traded a bar repeats the price before it.
+    # Without trades, a bar only repeats the previous price.
     return [candle for candle in candles if candle.volume]
 
 
@@ -125,5 +125,5 @@ def _read_bar(row: object, pair: CurrencyPair, granularity: Granularity, complet
     start = _EPOCH + timedelta(seconds=seconds)
     ohlc = Ohlc(*(read_price(value) for value in row[1:5]))
     if granularity.start(start) != start or not ohlc.low <= min(ohlc.open, ohlc.close) <= max(ohlc.open, ohlc.close) <= ohlc.high:
-        raise ValueError("a bar that begins where none does, or with a price beyond its highest or lowest")
+        raise ValueError("a bar that starts at a wrong time, or a price outside its low and high")
     return Candle(pair, granularity, start, ohlc, ohlc, ohlc, trades, complete, source=TRAITS.name)

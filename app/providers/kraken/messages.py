@@ -1,7 +1,7 @@
 """Messages of Kraken's WebSocket API, version 2.
 
 Source: the channels ``instrument``, ``ticker``, ``status`` and ``heartbeat`` in Kraken's documentation, docs.kraken.com. Prices
-are JSON numbers there, read exactly as written.
+are JSON numbers there, and are read exactly as written.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _DEALT = frozenset({"online", "limit_only"})
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A pair that Kraken knows, by its symbol: whether it is listed now, and whether it is dealt in."""
+    """A pair known to Kraken, by its symbol: whether it is listed, and whether it can be traded now."""
 
     symbol: str
     listed: bool
@@ -29,7 +29,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Listings:
-    """Pairs that Kraken knows: all of them in a snapshot, else those that have changed."""
+    """Pairs known to Kraken: all of them in a snapshot, otherwise those that have changed."""
 
     listings: tuple[Listing, ...]
     snapshot: bool
@@ -37,7 +37,7 @@ class Listings:
 
 @dataclass(frozen=True, slots=True)
 class Ticker:
-    """The best bid and ask of a symbol. The time is Kraken's, None where it says none."""
+    """The best bid and ask of a symbol. The time is Kraken's, None if it gives none."""
 
     symbol: str
     bid: Decimal
@@ -47,14 +47,17 @@ class Ticker:
 
 @dataclass(frozen=True, slots=True)
 class Tickers:
-    """The best prices of one symbol or several."""
+    """The best prices of one or more symbols."""
 
     tickers: tuple[Ticker, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """Kraken's answer to a subscription: of one symbol, or of none where the channel has none. ``error`` is why it failed."""
+    """Kraken's answer to a subscription.
+
+    ``symbol`` is None for a channel without symbols; ``error`` is why the subscription failed, None if it did not.
+    """
 
     symbol: str | None
     error: str | None
@@ -62,24 +65,24 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeStatus:
-    """Whether the exchange as a whole deals now."""
+    """Whether the exchange as a whole is trading."""
 
     dealing: bool
 
 
 @dataclass(frozen=True, slots=True)
 class SignOfLife:
-    """A message that says nothing but that the connection is alive: a heartbeat, or one of a kind that is not known."""
+    """A message that only shows that the connection is alive: a heartbeat, or a message of an unknown kind."""
 
 
 Message: TypeAlias = Listings | Tickers | Subscribed | ExchangeStatus | SignOfLife
 
 
 def read_message(text: str | bytes, passed_over: PassedOver) -> Message | None:
-    """The message in a text, None where it cannot be read.
+    """Return the message in a text, or None if it cannot be read.
 
-    ``passed_over`` counts what is not taken in: as ``malformed`` messages and single tickers, as ``unknown channel`` what no
-    channel of ours sends.
+    Notes in ``passed_over`` what it leaves out: unreadable messages and tickers, and messages of channels that were not
+    subscribed to.
     """
     try:
         body = read_object(text)
@@ -106,7 +109,7 @@ def _read_tickers(body: Mapping[str, object], passed_over: PassedOver) -> Ticker
     for row in read_objects(body.get("data")):
         try:
             tickers.append(_read_ticker(row))
-        # A time at either end of the calendar overflows when it is put into UTC.
+        # A time at either end of the calendar overflows on conversion to UTC.
         except (ValueError, OverflowError):
             passed_over.note(MALFORMED)
     return Tickers(tuple(tickers))
@@ -133,7 +136,7 @@ def _read_listings(body: Mapping[str, object]) -> Listings:
 
 def _read_answer(body: Mapping[str, object]) -> Subscribed:
     result = body.get("result")
-    # The symbol of a refusal stands beside the result, that of a success in it.
+    # A refusal has the symbol beside the result, a success in it.
     symbol = body.get("symbol") or (result.get("symbol") if isinstance(result, dict) else None)
     error = None if body.get("success") is True else str(body.get("error") or "no reason given")
     return Subscribed(symbol if isinstance(symbol, str) else None, error)

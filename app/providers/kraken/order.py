@@ -1,4 +1,4 @@
-"""The order in which quotes of Kraken may be passed on."""
+"""The order in which Kraken's quotes may be passed on."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,25 +10,25 @@ from app.providers.passed_over import PassedOver
 
 
 class Verdict(StrEnum):
-    """What a quote is, seen beside those of its pair before it."""
+    """What a quote is, compared with earlier ones of its pair."""
 
     NEW = "new"
     REPEATED = "repeated"
-    """The same as the one before, at the same time: what every connection begins with may be known from the last one."""
+    """Equal to the one before, at the same time: a new connection starts with what may be known from the last one."""
     CROSSED = "crossed"
     OUT_OF_ORDER = "out of order"
     FROM_THE_FUTURE = "from the future"
 
 
 class QuoteOrder:
-    """Tells quotes that are new from those that are not to be passed on; ``passed_over`` counts these by the reason."""
+    """Tells new quotes from those that must not be passed on; notes the latter in ``passed_over``."""
 
     def __init__(self, passed_over: PassedOver) -> None:
         self._newest: dict[CurrencyPair, Quote] = {}
         self._passed_over = passed_over
 
     def judge(self, quote: Quote, now: datetime) -> Verdict:
-        """What this quote is, next in the order they came. ``now`` is the present moment, aware."""
+        """Judge the next quote in the order they come. ``now`` is the present time, aware."""
         verdict = self._verdict(quote, now)
         if verdict is Verdict.NEW:
             self._newest[quote.pair] = quote
@@ -39,7 +39,7 @@ class QuoteOrder:
     def _verdict(self, quote: Quote, now: datetime) -> Verdict:
         if quote.bid > quote.ask:
             return Verdict.CROSSED
-        # A single one would keep back all that follow.
+        # A single one would block all that follow.
         if quote.time > now + MOST_AHEAD:
             return Verdict.FROM_THE_FUTURE
         newest = self._newest.get(quote.pair)

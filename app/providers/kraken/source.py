@@ -1,7 +1,7 @@
-"""Kraken as a source of prices and of bars, without a key.
+"""Kraken as a source of prices and bars, without a key.
 
-Kraken is an exchange where currencies change hands beside crypto-assets. Its book is its own: spreads are wider than between
-banks, prices may differ from theirs, and it is open around the clock, at weekends too.
+Kraken is an exchange that trades currencies beside crypto-assets. It has an order book of its own: spreads are wider than
+between banks, prices may differ from theirs, and it is open around the clock, weekends included.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ _LISTS_WITHIN = 10.0
 _MOST_IN_A_REQUEST = 10
 
 _SILENT_AFTER = 0.9
-"""The part of the time allowed for silence after which it is told: Kraken's heartbeats come several times in that time."""
+"""The part of the time allowed for silence after which silence is reported; several of Kraken's heartbeats fall in it."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Session:
-    """What is known of one connection: the pairs subscribed to, by their symbols, and what Kraken says of them."""
+    """The state of one connection: the pairs subscribed to, by symbol, and what Kraken says of them."""
 
     subscribed: Mapping[str, CurrencyPair]
     crosses: tuple[Cross, ...]
@@ -48,7 +48,7 @@ class _Session:
     exchange_deals: bool = True
 
     def quote(self, ticker: Ticker, now: datetime) -> Quote | None:
-        """The quote of a ticker, None where it is of no pair of ours."""
+        """Return the quote of a ticker; None if it is for no pair of ours."""
         pair = self.subscribed.get(ticker.symbol)
         if pair is None:
             return None
@@ -60,13 +60,11 @@ class _Session:
 class KrakenSource:
     """Prices and bars of Kraken.
 
-    Pairs that Kraken does not list are computed from two that it does, by way of the dollar or the euro: their quotes are of
-    the kind ``synthetic``. ``covers`` are the pairs served in one way or the other, ``not_offered`` the rest; both are empty
-    until Kraken was asked for the first time.
+    Pairs that Kraken does not list are computed from two that it does, through the dollar or the euro: their quotes are of the
+    kind ``synthetic``. The log lists the pairs that are not served in either way.
 
-    ``passed_over`` counts what came and was no new price, by the reason: ``malformed``, ``unknown channel``, ``other
-    instrument``, ``refused subscription``, ``repeated``, ``crossed``, ``out of order``, ``from the future``. ``reconnects``
-    counts connections that followed another.
+    ``passed_over`` counts messages that gave no new price by reason: ``malformed``, ``unknown channel``, ``other instrument``,
+    ``repeated``, ``crossed``, ``out of order``, ``from the future``.
     """
 
     traits = TRAITS
@@ -82,7 +80,7 @@ class KrakenSource:
         rest_url: str = "https://api.kraken.com",
         silence: float = 5.0,
     ) -> None:
-        """After ``silence`` seconds without any message the connection is made anew. Raises SourceError for what is no URL."""
+        """After ``silence`` seconds without any message the source reconnects. Raises SourceError for anything but a URL."""
         if not _is_url(url, "ws") or not _is_url(rest_url, "http"):
             raise SourceError("The address of Kraken is not a URL of the form wss://HOST/PATH or https://HOST without a password")
         self._pairs = tuple(pairs)
@@ -95,14 +93,14 @@ class KrakenSource:
 
     @property
     def silent(self) -> bool:
-        """True where no message has come for nearly as long as it takes to connect anew."""
+        """True when no message has come for nearly as long as it takes to reconnect."""
         return self._heard_at is not None and time.monotonic() - self._heard_at > _SILENT_AFTER * self._silence
 
     async def quotes(self) -> AsyncGenerator[Quote]:
-        """The best bid and ask of every pair and all that follow, without end; the times of a pair never go back.
+        """Yield the best bid and ask of every pair and all that follow, without end; the times of a pair never go back.
 
-        A connection that breaks off or falls silent is made anew, sooner or later by chance. Raises SourceError where Kraken
-        has none of the pairs.
+        Reconnects with backoff when the connection breaks off or falls silent. Raises SourceError when Kraken has none of the
+        pairs.
         """
         backoff, clock = Backoff(), asyncio.get_running_loop().time
         order = QuoteOrder(self.passed_over)
@@ -124,17 +122,17 @@ class KrakenSource:
     async def fetch_candles(
         self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime
     ) -> AsyncGenerator[Sequence[Candle]]:
-        """Bars that start in ``[start, end)``, of the last 720 that Kraken keeps: it has no older ones.
+        """Yield the bars that start in ``[start, end)``, out of the last 720; Kraken keeps no older ones.
 
-        They are bars of trades. Bid, mid and ask are all the prices traded at, and the volume is the number of trades. There is
-        no bar where nothing was traded, and that of the present is not complete. Longer bars than H1 are not offered: Kraken's
-        days begin at midnight UTC. Raises SourceError, and NotOffered for pairs that Kraken does not list, crosses among them.
+        They are bars of trades: bid, mid and ask are all the traded prices, and the volume is the number of trades. Without
+        trades there is no bar, and the current one is not complete. Bars longer than H1 are not offered, since Kraken's days
+        start at midnight UTC. Raises SourceError, and NotOffered for pairs that Kraken does not list, crosses included.
         """
         if page := await self._history.fetch(pair, granularity, start, end):
             yield page
 
     async def _quotes_of(self, stream: KrakenStream, order: QuoteOrder) -> AsyncGenerator[Quote]:
-        """The quotes of one connection. Raises Interrupted, SourceError."""
+        """Yield the quotes of one connection. Raises Interrupted, SourceError."""
         session = await self._begin(stream)
         crosses, tracked = CrossRates(session.crosses), set(self._pairs)
         while True:
@@ -152,14 +150,14 @@ class KrakenSource:
                 verdict = order.judge(quote, now)
                 if verdict is Verdict.NEW and quote.pair in tracked:
                     yield quote
-                # What is known from the connection before is all that a cross has to begin with.
+                # A cross starts from these quotes, even when they repeat what the previous connection gave.
                 if verdict in (Verdict.NEW, Verdict.REPEATED):
                     for cross in crosses.take(quote):
                         if order.judge(cross, now) is Verdict.NEW:
                             yield cross
 
     async def _begin(self, stream: KrakenStream) -> _Session:
-        """Find out what Kraken lists, and subscribe to what is of use."""
+        """Ask what Kraken lists, and subscribe to what is needed."""
         await stream.subscribe({"channel": "instrument", "snapshot": True})
         try:
             async with asyncio.timeout(_LISTS_WITHIN):
@@ -187,7 +185,7 @@ class KrakenSource:
         return session
 
     def _update(self, message: Message, session: _Session) -> None:
-        """Take in what is no price. Raises SourceError where Kraken refuses everything."""
+        """Update the session by a message without prices. Raises SourceError when Kraken has refused every pair."""
         match message:
             case ExchangeStatus():
                 session.exchange_deals = message.dealing
@@ -202,7 +200,7 @@ class KrakenSource:
                 self._log_served(session)
 
     def _log_served(self, session: _Session) -> None:
-        """Say which pairs this session serves, where they are others than before."""
+        """Log the pairs that this session serves, if they have changed."""
         quoted = {pair for symbol, pair in session.subscribed.items() if symbol not in session.refused}
         computed = {cross.pair for cross in session.crosses if quoted.issuperset(cross.legs)}
         served = frozenset(pair for pair in self._pairs if pair in quoted or pair in computed)
@@ -218,7 +216,7 @@ class KrakenSource:
 
 
 async def _listings(stream: KrakenStream) -> tuple[Listings, bool]:
-    """The list of all that is traded, and whether the exchange deals at all. Raises Interrupted."""
+    """Return everything that is traded, and whether the exchange is trading at all. Raises Interrupted."""
     exchange_deals = True
     while True:
         match await stream.receive():
@@ -231,7 +229,7 @@ async def _listings(stream: KrakenStream) -> tuple[Listings, bool]:
 
 
 def _pair(symbol: str) -> CurrencyPair | None:
-    """The pair of a symbol like ``EUR/USD``, None for that of a crypto-asset with a name of another length."""
+    """Return the pair of a symbol like ``EUR/USD``; None for a crypto-asset, whose name has another length."""
     try:
         pair = CurrencyPair.parse(symbol)
     except InvalidPair:
@@ -240,7 +238,7 @@ def _pair(symbol: str) -> CurrencyPair | None:
 
 
 def _is_url(url: str, scheme: str) -> bool:
-    """True for a URL of the scheme, or of its encrypted form, that names a host and no user."""
+    """Return True for a URL of the scheme, or of its encrypted form, that names a host and no user."""
     try:
         parts = urlsplit(url)
         return parts.scheme in {scheme, scheme + "s"} and bool(parts.hostname) and parts.port != 0 and parts.username is None

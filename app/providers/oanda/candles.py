@@ -1,6 +1,6 @@
-"""Bars of OANDA's v20 API, page by page.
+"""Bars from OANDA's v20 API, page by page.
 
-Source: the endpoint of candles and its definitions in OANDA's v20 documentation, developer.oanda.com.
+Source: the endpoint for candles and its definitions in OANDA's v20 documentation, developer.oanda.com.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from app.market.pair import CurrencyPair
 from app.providers.exact_json import read_objects
 from app.providers.oanda import TRAITS
 from app.providers.oanda.api import OandaApi
-from app.providers.oanda.json import moment, read_price, read_time
+from app.providers.oanda.values import moment, read_price, read_time
 
 _MOST_IN_A_PAGE = 5000
 
@@ -24,7 +24,7 @@ _SHORTEST = {
     Granularity.M5: timedelta(minutes=5),
     Granularity.M15: timedelta(minutes=15),
     Granularity.H1: timedelta(hours=1),
-    # On the days on which the clocks of New York go forward
+    # On days when New York sets its clocks forward
     Granularity.H4: timedelta(hours=3),
     Granularity.D: timedelta(hours=23),
     Granularity.W: timedelta(days=6, hours=23),
@@ -37,12 +37,12 @@ _ALIGNMENT = {"dailyAlignment": "17", "alignmentTimezone": "America/New_York", "
 async def candle_pages(
     api: OandaApi, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime
 ) -> AsyncGenerator[Sequence[Candle]]:
-    """The bars that start in ``[start, end)``, the times aware, up to 5000 at a time, none of them in the future.
+    """Yield the bars that start in ``[start, end)``, aware times, up to 5000 at a time; none starts in the future.
 
-    The API is open. Raises SourceError, NotOffered, SourceRefused.
+    Call it with an entered API. Raises SourceError, NotOffered, SourceRefused.
     """
-    # Pages are asked for by a first time and a number, never by a last time: that must not be in the future, and by two
-    # times there could be more bars than a page may have.
+    # A page is requested by its first time and a count, never by a last time: OANDA refuses one in the future, and between
+    # two times there could be more bars than fit a page.
     newest: datetime | None = None
     until = min(end, utc_now())
     while (since := newest or start) < until:
@@ -51,19 +51,19 @@ async def candle_pages(
             "granularity": granularity.value,
             "from": rfc3339(since),
             "count": str(min(math.ceil((until - since) / _SHORTEST[granularity]) + 1, _MOST_IN_A_PAGE)),
-            # The bar that holds the first time is the one that the page before ended with.
+            # The bar of the first time is the last one of the previous page.
             "includeFirst": "true" if newest is None else "false",
             **_ALIGNMENT,
         }
         answer = await api.get(f"/v3/instruments/{pair.name}/candles", parameters)
-        # In a thread, since a full page takes long enough to hold up the quotes that come meanwhile.
+        # In a thread: a full page takes long enough to delay the quotes that arrive meanwhile.
         candles = await asyncio.to_thread(_read_page, answer, pair, granularity, newest)
         if not candles:
             return
         newest = candles[-1].time
         if page := [candle for candle in candles if start <= candle.time < end]:
             yield page
-        # Fewer bars than asked for are no sign that there are no more: an empty page is.
+        # Fewer bars than requested do not mean the end; only an empty page does.
         if granularity.end(newest) >= until:
             return
 
@@ -71,14 +71,14 @@ async def candle_pages(
 def _read_page(
     answer: Mapping[str, object], pair: CurrencyPair, granularity: Granularity, after: datetime | None
 ) -> list[Candle]:
-    """The bars of an answer, all of them later than ``after``. Raises SourceError."""
+    """Return the bars of an answer, all later than ``after``. Raises SourceError."""
     try:
         candles = [_read_candle(row, pair, granularity) for row in read_objects(answer.get("candles"))]
     except ValueError as error:
         raise SourceError(f"OANDA answers with {granularity} bars of {pair} that cannot be read: {error}") from error
     for candle in candles:
         if after is not None and candle.time <= after:
-            raise SourceError(f"OANDA answers with {granularity} bars of {pair} that are not in the order of time")
+            raise SourceError(f"OANDA answers with {granularity} bars of {pair} that are not in order of time")
         after = candle.time
     return candles
 

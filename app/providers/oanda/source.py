@@ -1,4 +1,4 @@
-"""OANDA as a source of prices and of bars, through its v20 API with a token of a practice or a live account."""
+"""OANDA as a source of prices and bars, through its v20 API with the token of a practice or a live account."""
 
 import asyncio
 import logging
@@ -30,14 +30,14 @@ _REST_URLS = MappingProxyType({"practice": "https://api-fxpractice.oanda.com", "
 _STREAM_URLS = MappingProxyType({"practice": "https://stream-fxpractice.oanda.com", "live": "https://stream-fxtrade.oanda.com"})
 
 _SILENT_AFTER = 0.9
-"""The part of the time allowed for silence after which it is told: OANDA's heartbeats come twice in that time."""
+"""The part of the time allowed for silence after which silence is reported; two of OANDA's heartbeats fall in it."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """An account, and those of our pairs that it has, by their names."""
+    """An account, and those of our pairs that it offers, by name."""
 
     account: str
     pairs: Mapping[str, CurrencyPair]
@@ -46,15 +46,13 @@ class _Offer:
 class OandaSource:
     """Prices and bars of OANDA.
 
-    Pairs that the account does not offer are left out, with a warning in the log and in ``not_offered``: the others are
-    served all the same. ``covers`` are those served. Both are empty until OANDA was asked for the first time.
+    Pairs that the account does not offer are left out, with a warning in the log; the others are served.
 
-    ``passed_over`` counts what came over the stream and was no new price, by the reason: ``malformed``, ``unknown type``,
-    ``other instrument``, ``repeated``, ``out of order``, ``from the future``. ``reconnects`` counts streams that followed
-    another.
+    ``passed_over`` counts messages of the stream that gave no new price by reason: ``malformed``, ``unknown type``, ``other
+    instrument``, ``repeated``, ``out of order``, ``from the future``.
 
-    Each call opens connections of its own and closes them. Inside ``async with`` the calls share those for answers, which
-    spares OANDA and the caller the opening of new ones: it allows two a second, to everything at one IP address together.
+    Each call opens connections of its own and closes them. Inside ``async with`` the calls for bars share theirs, which saves
+    OANDA and the caller from opening new ones: it allows two a second for everything at one IP address.
     """
 
     traits = TRAITS
@@ -74,11 +72,11 @@ class OandaSource:
         silence: float = 10.0,
         on_hole: Callable[[datetime, datetime], None] | None = None,
     ) -> None:
-        """``account`` may be left out where the token has one only. After ``silence`` seconds without a sign of life the
-        stream is connected anew. The URLs stand in for those of the environment.
+        """``account`` may be omitted when the token has only one. After ``silence`` seconds without a sign of life the source
+        reconnects to the stream. The URLs replace those of the environment.
 
-        ``on_hole`` is told of every hole in the stream once that is over, by the moments, on our clock, of the last sign of
-        life before it and of the first after it, so that bars can be fetched for it. It must not block.
+        ``on_hole`` is called after each hole in the stream, with the times, by our clock, of the last sign of life before it and
+        the first after it, so that bars can be fetched for it. It must not block.
 
         Raises SourceError for a token that cannot be one.
         """
@@ -101,14 +99,14 @@ class OandaSource:
 
     @property
     def silent(self) -> bool:
-        """True where neither a price nor a heartbeat has come for nearly as long as it takes to connect anew."""
+        """True when neither a price nor a heartbeat has come for nearly as long as it takes to reconnect."""
         return self._heard_at is not None and time.monotonic() - self._heard_at > _SILENT_AFTER * self._silence
 
     async def quotes(self) -> AsyncGenerator[Quote]:
-        """The last quote of every pair and all that follow, each newer than those of its pair before, without end.
+        """Yield the last quote of every pair and all that follow, each newer than earlier ones of its pair, without end.
 
-        A stream that breaks off or falls silent is connected anew, sooner or later by chance. Raises SourceRefused where
-        OANDA does not know the token or the account, and SourceError where it offers none of the pairs.
+        Reconnects with backoff when the stream breaks off or falls silent. Raises SourceRefused when OANDA does not know the
+        token or the account, and SourceError when it offers none of the pairs.
         """
         backoff, clock = Backoff(), asyncio.get_running_loop().time
         order = PriceOrder(self.passed_over)
@@ -133,17 +131,17 @@ class OandaSource:
     async def fetch_candles(
         self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime
     ) -> AsyncGenerator[Sequence[Candle]]:
-        """Bars that start in ``[start, end)``, as OANDA has them, up to 5000 at a time, in the order of time.
+        """Yield the bars that start in ``[start, end)``, as OANDA has them, up to 5000 at a time, in order of time.
 
-        There is no bar where nobody quoted, and none of the future; the one of the present is not complete. What is being
-        asked for a few times in vain raises SourceError, and a pair that OANDA does not have NotOffered.
+        There is no bar without quotes, and none in the future; the current one is not complete. Raises SourceError after a few
+        failed attempts, and NotOffered for a pair that OANDA does not have.
         """
         async with self._api, aclosing(candle_pages(self._api, pair, granularity, start, end)) as pages:
             async for page in pages:
                 yield page
 
     async def _prices(self, offer: _Offer) -> AsyncGenerator[OandaPrice]:
-        """The prices of one connection, in the order they come. Raises as ``stream_messages`` does."""
+        """Yield the prices of one connection, in the order they come. Raises as ``stream_messages`` does."""
         messages = stream_messages(self._api, offer.account, offer.pairs, self._silence, self.passed_over)
         heard = False
         async with aclosing(messages):
@@ -163,17 +161,17 @@ class OandaSource:
                     yield price
 
     def _hear(self) -> None:
-        """Take note of a sign of life, and tell of the hole that it ends."""
+        """Note a sign of life, and report the hole that it ends."""
         now, since = utc_now(), self._last_heard
         self._last_heard, self._heard_at = now, time.monotonic()
         if self._in_hole and since is not None:
             self._in_hole = False
-            _logger.info("the stream of OANDA is back, after %.1f s", (now - since).total_seconds())
+            _logger.info("the stream of OANDA is back after %.1f s", (now - since).total_seconds())
             if self._on_hole is not None:
                 self._on_hole(since, now)
 
     def _read_price(self, body: Mapping[str, object], offer: _Offer) -> OandaPrice | None:
-        """The price in a message, None where it is of no pair of ours. Raises ValueError."""
+        """Return the price in a message; None if it is for no pair of ours. Raises ValueError."""
         pair = offer.pairs.get(str(body.get("instrument")))
         if pair is None:
             self.passed_over.note("other instrument")
@@ -193,15 +191,15 @@ class OandaSource:
         if not offer.pairs:
             raise SourceError(f"OANDA offers none of the pairs to this account: {left_out}")
         if left_out:
-            _logger.warning("left out, since OANDA does not offer them to this account: %s", left_out)
+            _logger.warning("OANDA does not offer these pairs to this account: %s", left_out)
         for name, pair in offer.pairs.items():
             if decimals[name] != pair.precision:
-                _logger.info("OANDA quotes %s with %s decimals, not with %d", name, decimals[name], pair.precision)
+                _logger.info("OANDA quotes %s with %s decimals instead of %d", name, decimals[name], pair.precision)
         return offer
 
 
 def _only_account(answer: Mapping[str, object]) -> str:
-    """The account of a token that has one. Raises SourceError where it has none or several, and ValueError."""
+    """Return the account of a token that has exactly one. Raises SourceError if it has none or several, and ValueError."""
     accounts = [str(row.get("id")) for row in read_objects(answer.get("accounts"))]
     if len(accounts) != 1:
         raise SourceError(

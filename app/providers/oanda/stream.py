@@ -1,7 +1,7 @@
-"""OANDA's stream of prices: JSON objects line by line, with a heartbeat every five seconds where there is no price.
+"""OANDA's stream of prices: a JSON object per line, with a heartbeat every five seconds without a price.
 
-Source: the endpoint of the pricing stream in OANDA's v20 documentation, developer.oanda.com, and its advice to connect anew
-after ten seconds without either.
+Source: the endpoint for the pricing stream in OANDA's v20 documentation, developer.oanda.com, and its advice to reconnect after
+ten seconds without either.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _LONGEST_LINE = 1_000_000
 
 
 class MessageType(StrEnum):
-    """What a line of the stream says, by OANDA's names."""
+    """The kind of a line in the stream, by OANDA's names."""
 
     PRICE = "PRICE"
     HEARTBEAT = "HEARTBEAT"
@@ -33,7 +33,7 @@ class Message(NamedTuple):
 
 
 class Lines:
-    """The lines of a stream of bytes, wherever its pieces were cut. ``oversized`` counts those too long to keep."""
+    """Splits a stream of bytes into lines, wherever its pieces were cut. Notes lines that are too long as malformed."""
 
     def __init__(self, passed_over: PassedOver) -> None:
         self._passed_over = passed_over
@@ -41,7 +41,7 @@ class Lines:
         self._too_long = False
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """The lines that are complete with this piece, without their ends and without those that are empty."""
+        """Return the lines completed by this piece, without line ends and empty lines."""
         lines = []
         *ends, rest = piece.split(b"\n")
         for end in ends:
@@ -65,10 +65,10 @@ class Lines:
 async def stream_messages(
     api: OandaApi, account: str, names: Iterable[str], silence: float, passed_over: PassedOver
 ) -> AsyncGenerator[Message]:
-    """The prices and heartbeats of these instruments over one connection, the last price of each first.
+    """Yield the prices and heartbeats of these instruments over one connection, the last price of each first.
 
-    What is neither is passed over, and counted. Raises Interrupted where the stream ends, or says nothing for ``silence``
-    seconds, and SourceError or SourceRefused. The time that the reader takes between two messages is not silence.
+    Notes anything else in ``passed_over``. Raises Interrupted when the stream ends, or is silent for ``silence`` seconds, and
+    SourceError or SourceRefused. The time that the reader takes between two messages does not count as silence.
     """
     path = f"/v3/accounts/{quote(account, safe='')}/pricing/stream"
     parameters = {"instruments": ",".join(names), "snapshot": "true"}

@@ -1,4 +1,4 @@
-"""Files of recorded quotes, read row by row: OANDA ticks and bars, TrueFX ticks, plain or packed."""
+"""Files of recorded quotes, read row by row: OANDA ticks and bars, TrueFX ticks, plain or compressed."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from app.errors import SourceError
 from app.market.pair import CurrencyPair
-from app.providers.bar_files.text_file import day_in_name, pair_in_name, read_lines
+from app.providers.bar_files.text import day_in_name, pair_in_name, read_lines
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _BAR = rf"[\d.]+,[\d.]+,[\d.]+,{_NUMBER},\d+"
@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
-    """A recorded quote: when it was made (aware UTC), and its prices as written."""
+    """A recorded quote: its time (aware, UTC), and its prices as written."""
 
     time: datetime
     pair: CurrencyPair
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """The form of a row, which gives time, bid and ask, and how long after that time the quote was made."""
+    """The pattern of a row, which yields time, bid and ask, and how long after that time the quote was made."""
 
     row: re.Pattern[str]
     lasts: timedelta
@@ -46,14 +46,14 @@ _TRUEFX = _Layout(re.compile(rf"(\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d[^,]*),{_NUMBER
 
 
 class Recording:
-    """A file of quotes of one pair. ``first`` is its first quote, ``malformed`` counts the rows passed over so far.
+    """A file of quotes of one pair. ``first`` is its first quote.
 
-    The layout is recognised by the rows; the pair is in the file's name (``eurusd.zip``, ``usdjpy-ticks.csv``) or its
-    folder's (``eurusd/20140505_quote.zip``), the day too where rows hold milliseconds since midnight.
+    The layout is recognised from the rows. The pair is in the name of the file (``eurusd.zip``, ``usdjpy-ticks.csv``) or of its
+    folder (``eurusd/20140505_quote.zip``); so is the day, when rows hold milliseconds since midnight.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file and read its first quote. Raises SourceError where that cannot be done."""
+        """Open the file and read its first quote. Raises SourceError if that fails."""
         head = list(islice(read_lines(path), _ROWS_TO_RECOGNISE_BY))
         self._path = path
         self._pair = _pair_of(path)
@@ -61,8 +61,11 @@ class Recording:
         self._layout, self.first = self._recognise(head)
 
     def rows(self) -> Iterator[Row]:
-        """Every quote in the order of the file. Raises SourceError where the file cannot be read to its end."""
-        # The first is known already: a file of a long series is opened when its turn comes, not before.
+        """Yield every quote in the order of the file.
+
+        Logs how many rows could not be read. Raises SourceError if the file cannot be read to its end.
+        """
+        # The first row is known already, so a file of a long series is not opened before its turn.
         yield self.first
         malformed = seen = 0
         for line in read_lines(self._path):

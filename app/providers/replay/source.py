@@ -1,4 +1,4 @@
-"""Recorded quotes, played again as if they came now."""
+"""Recorded quotes, played back as if they came now."""
 
 import asyncio
 import heapq
@@ -20,10 +20,10 @@ _ROWS_AT_ONCE = 256
 
 
 class ReplaySource:
-    """Plays files of recorded quotes, merged in time order, ``speed`` times faster than life.
+    """Plays files of recorded quotes, merged in order of time, ``speed`` times faster than recorded.
 
-    The first quote is made now, each later one as much after it as it was recorded, divided by ``speed``. So no quote
-    is ahead of the wall clock; to a slow reader they come late, with the times at which they were due.
+    The first quote is dated now, and each later one as long after it as it was recorded, divided by ``speed``. No quote is
+    therefore ahead of the clock; a slow reader gets them late, dated at the time they were due.
     """
 
     traits = TRAITS
@@ -31,22 +31,22 @@ class ReplaySource:
     simulated = TRAITS.simulated
 
     def __init__(self, files: Iterable[Path], speed: float = 1) -> None:
-        """Raises SourceError, naming the file, where one cannot be read or is of no known format."""
+        """Raises SourceError, naming the file, for one that cannot be read or has no known layout."""
         self._recordings = [Recording(path) for path in files]
         self._speed = speed
         if not self._recordings:
             raise SourceError("A replay needs at least one file")
 
     async def quotes(self) -> AsyncGenerator[Quote]:
-        """The recorded quotes, in the order they were made.
+        """Yield the recorded quotes, in the order they were made.
 
-        Raises SourceRefused where a file cannot be read to its end, after the quotes before that place: begun anew, the replay
-        would come no further.
+        Raises SourceRefused when a file cannot be read to its end, after the quotes before the damage: starting over would not
+        get any further.
         """
         first = min(recording.first.time for recording in self._recordings)
         rows = heapq.merge(*(recording.rows() for recording in self._recordings), key=attrgetter("time"))
         started_at, started = utc_now(), time.monotonic()
-        # Reading in a thread keeps unpacking off the event loop, and gives way to it after every few rows.
+        # Reading in a thread keeps decompression off the event loop, a few hundred rows at a time.
         damage: SourceError | None = None
         while damage is None:
             some, damage = await asyncio.to_thread(_take, rows)
@@ -56,11 +56,11 @@ class ReplaySource:
                 yield Quote(row.pair, row.bid, row.ask, started_at + timedelta(seconds=after), self.name)
             if damage is None and len(some) < _ROWS_AT_ONCE:
                 return
-        raise SourceRefused(f"{damage}; the replay ends there, since asking again would not help") from damage
+        raise SourceRefused(f"{damage}; the replay ends there, since starting over would not help") from damage
 
 
 def _take(rows: Iterator[Row]) -> tuple[list[Row], SourceError | None]:
-    """The next rows, fewer at the end; and what has put an end to them before theirs, if anything has."""
+    """Return the next rows, fewer at the end, and the error that cut them short, if any."""
     some: list[Row] = []
     try:
         some.extend(islice(rows, _ROWS_AT_ONCE))

@@ -1,4 +1,4 @@
-"""Invented bars of the last weeks, so that a gateway without a source of history has charts and figures to show."""
+"""Simulated bars of the last weeks, so that a gateway without a source of history has charts and figures to show."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -26,15 +26,15 @@ _Points: TypeAlias = NDArray[np.int64]
 def demonstration_candles(
     pairs: Iterable[CurrencyPair], now: datetime, days: int = 30, seed: int = 1, quotes_an_hour: float = _STEPS_AN_HOUR
 ) -> dict[CurrencyPair, list[Candle]]:
-    """H1 bars, complete and in order, of every open hour of the last ``days`` days that is over at ``now``, which is aware.
+    """Return H1 bars, complete and in order, for every open hour of the last ``days`` days that has ended by ``now``, aware.
 
     The last reference rates of the ECB lie a trading day apart, the newest at the end of the last bar, where the simulated walk
-    starts. Between them every currency moves against the euro along a Brownian bridge, by the covariance of the last 260 days,
-    in steps of five minutes; each pair is a cross of two of them, so that pairs agree with each other within rounding. A bar
-    is of twelve quotes, with the usual spread; as its volume it has about as many as the simulated source makes in an hour,
-    which is what the bars that follow are counted in. The same arguments give the same bars, of source ``simulated``.
+    starts. Between them every currency moves against the euro along a Brownian bridge, with the covariance of the last 260 days,
+    in steps of five minutes; each pair is a cross of two currencies, so pairs agree with each other within rounding. A bar is
+    made of twelve quotes with the usual spread; its volume is about the number that the simulated source makes in an hour, to
+    match the bars that follow. The same arguments give the same bars, of source ``simulated``.
 
-    Raises SourceError for a currency of which the ECB has too few recent rates, and for a negative seed.
+    Raises SourceError for a currency with too few recent rates of the ECB, and for a negative seed.
     """
     pairs, hours = tuple(pairs), _open_hours(now, days)
     if not pairs or not hours:
@@ -43,42 +43,42 @@ def demonstration_candles(
     random = np.random.default_rng(checked_seed(seed))
     path = _path(codes, len(hours) * _STEPS_AN_HOUR, random)
     candles = {}
-    # A bar was made by a quote at least. Its own generator leaves the prices as they are.
+    # A bar has at least one quote. A generator of their own keeps the volumes from changing the prices.
     volumes = np.maximum(1, np.random.default_rng([seed, 1]).poisson(quotes_an_hour, (len(pairs), len(hours))))
     for pair, counts in zip(pairs, volumes.tolist(), strict=True):
         mids = np.exp(path[:, codes.index(listed(pair.quote))] - path[:, codes.index(listed(pair.base))])
         halves = usual_spread(pair, float(mids[-1])) / 2 * random.uniform(0.8, 1.2, len(mids))
         points = 10.0**pair.precision
-        # Rounded away from each other, bid and ask never meet.
+        # Rounded away from each other, so that bid and ask never meet.
         bids, asks = np.floor((mids - halves) * points).astype(np.int64), np.ceil((mids + halves) * points).astype(np.int64)
         candles[pair] = _candles(pair, hours, bids, asks, counts)
     return candles
 
 
 def _open_hours(now: datetime, days: int) -> list[datetime]:
-    """The starts of the open hours of so many days that are over, oldest first."""
+    """Return the starts of the open hours of the last ``days`` days that have ended, oldest first."""
     end = Granularity.H1.start(now)
     hours = [end - count * _HOUR for count in range(days * 24, 0, -1)]
     return [hour for hour in hours if is_open(hour)]
 
 
 def _path(codes: Sequence[str], points: int, random: np.random.Generator) -> Floats:
-    """Logarithms of the rates for one euro, as points × currencies, that end at the last reference rates."""
+    """Return logarithms of the rates for one euro, as points × currencies, ending at the last reference rates."""
     days = -(-(points - 1) // _STEPS_A_DAY)
     moves = daily_moves(codes, days + 1)
     steps = random.standard_normal((days, _STEPS_A_DAY, len(codes))) @ moves.factor / np.sqrt(_STEPS_A_DAY)
     walks = np.cumsum(steps, axis=1)
     fixings = moves.logarithms[-days - 1 :]
     elapsed = np.arange(1, _STEPS_A_DAY + 1)[:, np.newaxis] / _STEPS_A_DAY
-    # What a walk lacks to the next fixing is spread evenly over its day.
+    # The distance from the end of a walk to the next fixing is spread evenly over its day.
     bridges = fixings[:-1, np.newaxis] + walks + elapsed * (fixings[1:] - fixings[:-1] - walks[:, -1])[:, np.newaxis]
     path: Floats = np.concatenate([fixings[:1], bridges.reshape(-1, len(codes))])
     return path[-points:]
 
 
 def _candles(pair: CurrencyPair, hours: Sequence[datetime], bids: _Points, asks: _Points, counts: Sequence[int]) -> list[Candle]:
-    """A bar for each hour from the quotes of all of them, in whole points."""
-    # Twice the mid is a whole number of points too.
+    """Return a bar for each hour, made of the quotes of all hours, in whole points."""
+    # Twice the mid is a whole number of points as well.
     sides = zip(_bars(bids, pair, 1), _bars(bids + asks, pair, 2), _bars(asks, pair, 1), strict=True)
     return [
         Candle(pair, Granularity.H1, hour, bid, mid, ask, volume=count, complete=True, source=TRAITS.name)

@@ -1,4 +1,4 @@
-"""Invented prices that move together as real ones do, for demonstrations, tests and weekends."""
+"""Simulated prices that move together as real ones do, for demonstrations, tests and weekends."""
 
 import asyncio
 import time
@@ -15,9 +15,9 @@ _LONGEST_ARREARS = 1.0
 
 
 class SimulatedSource:
-    """Quotes a seeded random walk, ``rate`` times a second over all pairs, at random moments.
+    """Quotes a seeded random walk, ``rate`` times a second over all pairs, at random times.
 
-    The same pairs, seed and rate give the same pairs and prices in the same order. The times are those of the clock.
+    The same pairs, seed and rate give the same quotes in the same order. The times are those of the clock.
     """
 
     traits = TRAITS
@@ -29,11 +29,11 @@ class SimulatedSource:
         self._walk = Walk(pairs, seed, rate)
 
     async def quotes(self) -> AsyncGenerator[Quote]:
-        """Quotes without end, from the last reference rates on."""
+        """Yield quotes without end, starting from the last reference rates."""
         due, walk = time.monotonic(), self._walk.ticks()
         while True:
             await asyncio.sleep(0)
-            # A walk that was held up goes on from now, without a burst of all that it could not say meanwhile.
+            # After a delay the walk continues from now, without a burst of the quotes missed in the meantime.
             due = max(due, time.monotonic() - _LONGEST_ARREARS)
             for tick in next(walk):
                 due += tick.gap

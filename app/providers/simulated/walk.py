@@ -24,11 +24,11 @@ _SPREADS = MappingProxyType(
 """Usual spreads in pips, before prices are rounded outward to whole points (tenths of a pip)."""
 
 _OTHER_SPREAD = 0.0002
-"""The spread of every other pair, as a part of its price."""
+"""The spread of every other pair, as a fraction of its price."""
 
 
 class Tick(NamedTuple):
-    """A price of the walk, ``gap`` seconds after the one before it."""
+    """A price of the walk, ``gap`` seconds after the previous one."""
 
     gap: float
     pair: CurrencyPair
@@ -37,15 +37,15 @@ class Tick(NamedTuple):
 
 
 class Walk:
-    """Every currency walks at random against the euro, and each pair is a cross of two of them.
+    """A random walk of every currency against the euro; each pair is a cross of two of them.
 
-    So EUR_USD, USD_JPY and EUR_JPY agree with each other at any moment, within their spreads. The walk starts at the
-    last reference rates and moves as the last 260 did, day and night. Ticks come at random moments, ``rate`` a second
-    over all pairs. The same pairs, seed and rate give the same ticks.
+    EUR_USD, USD_JPY and EUR_JPY therefore agree with each other at any time, within their spreads. The walk starts at the last
+    reference rates and moves as the last 260 did, day and night. Ticks come at random times, ``rate`` a second over all pairs.
+    The same pairs, seed and rate give the same ticks.
     """
 
     def __init__(self, pairs: Iterable[CurrencyPair], seed: int, rate: float) -> None:
-        """``pairs`` are one at least. Raises SourceError for a currency without reference rates, or a negative seed."""
+        """``pairs`` are one or more. Raises SourceError for a currency without reference rates, or a negative seed."""
         self._seed = checked_seed(seed)
         self._rate = rate
         self._pairs = tuple(pairs)
@@ -59,7 +59,7 @@ class Walk:
         self._spreads = np.array([usual_spread(pair, mid) for pair, mid in zip(self._pairs, mids.tolist(), strict=True)])
 
     def ticks(self) -> Iterator[list[Tick]]:
-        """The ticks from the start, without end, a few hundred at a time."""
+        """Yield the ticks from the start, without end, a few hundred at a time."""
         random, count = np.random.default_rng(self._seed), _TICKS_AT_ONCE
         position, numbers = self._start, np.arange(count)
         while True:
@@ -72,7 +72,7 @@ class Walk:
             mids = np.exp(path[numbers, self._quotes[chosen]] - path[numbers, self._bases[chosen]])
             halves = self._spreads[chosen] / 2 * random.uniform(0.8, 1.2, count)
             points = self._points[chosen]
-            # Rounded away from each other, bid and ask never meet.
+            # Rounded away from each other, so that bid and ask never meet.
             bids, asks = np.floor((mids - halves) * points), np.ceil((mids + halves) * points)
             pairs = [self._pairs[i] for i in chosen.tolist()]
             yield [
@@ -86,6 +86,6 @@ def _price(points: float, pair: CurrencyPair) -> Decimal:
 
 
 def usual_spread(pair: CurrencyPair, mid: float) -> float:
-    """The spread that the pair usually has, in price units, at about this price."""
+    """Return the usual spread of the pair, in price units, at a price of about ``mid``."""
     pips = _SPREADS.get(pair.name)
     return pips * float(pair.pip) if pips is not None else mid * _OTHER_SPREAD

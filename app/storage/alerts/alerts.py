@@ -1,4 +1,4 @@
-"""The alerts of the past."""
+"""Alerts of the past."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,6 +7,7 @@ from sqlalchemy import desc, or_, select, tuple_
 
 from app.storage.alerts.rows import StoredAlert, alert_of
 from app.storage.database.database import Database
+from app.storage.database.limit import positive
 from app.storage.database.log_ids import numbers_of
 from app.storage.database.tables import AlertRow, table_of
 
@@ -30,16 +31,14 @@ class Alerts:
         limit: int,
         before: str | None = None,
     ) -> list[StoredAlert]:
-        """Up to ``limit`` alerts, newest first: those that fit every condition given.
+        """Return up to ``limit`` alerts that meet every condition given, newest first.
 
-        ``pairs`` fit an alert of any of them, be it the first or the second pair of a correlation. Its time is in
-        ``[start, end)``. ``before`` is the id of an alert that all of these are older than. Raises InvalidCursor for an id that
-        is none, and DatabaseUnavailable.
+        ``pairs`` match an alert for any of them, whether it is the first or the second pair of a correlation. The time is in
+        ``[start, end)``. With ``before``, the id of an alert, only older ones are returned. Raises InvalidCursor for a malformed
+        id, and DatabaseUnavailable.
         """
-        if limit < 1:
-            raise ValueError(f"a limit has to be positive: {limit}")
         id = tuple_(_ALERTS.c.milliseconds, _ALERTS.c.number)
-        query = select(_ALERTS).order_by(desc(_ALERTS.c.milliseconds), desc(_ALERTS.c.number)).limit(limit)
+        query = select(_ALERTS).order_by(desc(_ALERTS.c.milliseconds), desc(_ALERTS.c.number)).limit(positive(limit))
         if pairs is not None:
             query = query.where(or_(_ALERTS.c.pair1.in_(pairs), _ALERTS.c.pair2.in_(pairs)))
         if types is not None:

@@ -1,9 +1,9 @@
-"""The levels that users wait for."""
+"""The price levels that users have set."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import RowMapping, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import NotFound
@@ -24,52 +24,52 @@ class PriceLevels:
         self._database = database
 
     async def all(self, pair: CurrencyPair | None = None) -> list[PriceLevel]:
-        """Every level, or those of one pair, the oldest first."""
+        """Return every level, or those of one pair, oldest first."""
         query = select(_LEVELS).order_by(_LEVELS.c.created, _LEVELS.c.id)
         if pair is not None:
             query = query.where(_LEVELS.c.pair == pair.name)
         async with self._database.read() as connection:
-            return [_level_of(row) for row in await connection.execute(query)]
+            return [_level_of(row) for row in (await connection.execute(query)).mappings()]
 
     async def get(self, id: str) -> PriceLevel:
-        """The level of an id. Raises NotFound."""
+        """Return the level with an id. Raises NotFound."""
         async with self._database.read() as connection:
-            row = (await connection.execute(select(_LEVELS).where(_LEVELS.c.id == id))).one_or_none()
+            row = (await connection.execute(select(_LEVELS).where(_LEVELS.c.id == id))).mappings().one_or_none()
         if row is None:
             raise _not_found(id)
         return _level_of(row)
 
     async def count(self) -> int:
-        """How many levels there are."""
+        """Return the number of levels."""
         async with self._database.read() as connection:
             count: int = (await connection.execute(select(func.count()).select_from(_LEVELS))).scalar_one()
         return count
 
     async def version(self) -> int:
-        """A number that changes whenever levels are added or deleted, cheap to ask for every second."""
+        """Return a number that changes whenever levels are added or deleted; it is cheap enough to poll every second."""
         query = select(_VERSIONS.c.number).where(_VERSIONS.c.name == _LEVELS.name)
         async with self._database.read() as connection:
             version: int | None = (await connection.execute(query)).scalar_one_or_none()
         return version or 0
 
     async def add(self, level: PriceLevel) -> None:
-        """Keep a new level, whose id is new too."""
+        """Store a new level with a new id."""
         async with self._database.begin() as connection:
             await connection.execute(insert(_LEVELS).values(_row_of(level)))
             await _raise_version(connection)
 
     async def delete(self, id: str) -> None:
-        """Forget a level. Raises NotFound."""
+        """Delete a level. Raises NotFound."""
         async with self._database.begin() as connection:
             if not (await connection.execute(delete(_LEVELS).where(_LEVELS.c.id == id))).rowcount:
                 raise _not_found(id)
             await _raise_version(connection)
 
     async def save(self, levels: Sequence[PriceLevel]) -> None:
-        """Remember how far levels have come: ``armed``, ``triggered`` and ``last_triggered``. Those deleted meanwhile stay so."""
+        """Update ``armed``, ``triggered`` and ``last_triggered`` of these levels. Those deleted in the meantime stay deleted."""
         if not levels:
             return
-        # In one order always: two processes that save the same levels in different orders wait for each other on PostgreSQL.
+        # Always in the same order: on PostgreSQL two processes that update the same rows in different orders deadlock.
         states = [
             {"of_id": level.id, "armed": level.armed, "triggered": level.triggered, "last_triggered": level.last_triggered}
             for level in sorted(levels, key=lambda level: level.id)
@@ -89,34 +89,8 @@ def _not_found(id: str) -> NotFound:
 
 
 def _row_of(level: PriceLevel) -> dict[str, object]:
-    return {
-        "id": level.id,
-        "pair": level.pair.name,
-        "direction": level.direction.value,
-        "level": level.level,
-        "severity": level.severity,
-        "message": level.message,
-        "repeat": level.repeat,
-        "cooldown_seconds": level.cooldown_seconds,
-        "created": level.created,
-        "armed": level.armed,
-        "triggered": level.triggered,
-        "last_triggered": level.last_triggered,
-    }
+    return asdict(level) | {"pair": level.pair.name, "direction": level.direction.value}
 
 
-def _level_of(row: Any) -> PriceLevel:
-    return PriceLevel(
-        row.id,
-        CurrencyPair.parse(row.pair),
-        Direction(row.direction),
-        row.level,
-        row.severity,
-        row.message,
-        row.repeat,
-        row.cooldown_seconds,
-        row.created,
-        row.armed,
-        row.triggered,
-        row.last_triggered,
-    )
+def _level_of(row: RowMapping) -> PriceLevel:
+    return PriceLevel(**{**row, "pair": CurrencyPair.parse(row["pair"]), "direction": Direction(row["direction"])})

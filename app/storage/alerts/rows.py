@@ -1,4 +1,4 @@
-"""Alerts as rows and back."""
+"""Alerts as database rows and back."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +12,8 @@ from app.storage.database.log_ids import id_of, numbers_of
 class StoredAlert:
     """An alert of the log.
 
-    ``id`` is its cursor there, ``pairs`` one pair, or the two of a correlation. ``value`` is the figure that went beyond the
-    ``threshold``. ``data`` is the payload as JSON, without its id.
+    ``id`` is its cursor; ``pairs`` is one pair, or the two of a correlation. ``value`` is the figure that crossed the
+    ``threshold``. ``data`` is the payload as JSON, without the id.
     """
 
     id: str
@@ -28,9 +28,9 @@ class StoredAlert:
 
 
 def row_of(alert: StoredAlert) -> dict[str, object]:
-    """The row of an alert. Raises ValueError for one of no pair or of more than two."""
+    """Return the row of an alert. Raises ValueError unless it is for one pair or two."""
     if not 1 <= len(alert.pairs) <= 2:
-        raise ValueError(f"an alert is of one pair or two, not of {len(alert.pairs)}")
+        raise ValueError(f"an alert needs one pair or two, not {len(alert.pairs)}")
     milliseconds, number = numbers_of(alert.id)
     return {
         "milliseconds": milliseconds,
@@ -48,7 +48,7 @@ def row_of(alert: StoredAlert) -> dict[str, object]:
 
 
 def alert_of(row: Any) -> StoredAlert:
-    """The alert of a row."""
+    """Return the alert of a row."""
     return StoredAlert(
         id_of(row.milliseconds, row.number),
         row.type,

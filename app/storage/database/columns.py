@@ -1,4 +1,4 @@
-"""Types of columns that give back exactly what was put in, on PostgreSQL and on SQLite alike."""
+"""Column types that return exactly what was stored, on PostgreSQL and SQLite alike."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,7 +12,7 @@ from app.market.clock import parse_time, rfc3339
 
 
 class Money(TypeDecorator[Decimal]):
-    """A Decimal with all its digits: NUMERIC, and on SQLite, whose numbers are binary, text."""
+    """A Decimal with all its digits: NUMERIC, or text on SQLite, whose numbers are binary."""
 
     impl = Numeric
     cache_ok = True
@@ -20,7 +20,7 @@ class Money(TypeDecorator[Decimal]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric())
 
-    # Whole processors, not the usual process_bind_param and process_result_value: a page of bars has tens of thousands of prices.
+    # Whole processors: faster than process_bind_param and process_result_value, and a page of bars has many thousand prices.
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
         return _plain_text if dialect.name == "sqlite" else None
@@ -38,9 +38,9 @@ def _decimal(text: str | None) -> Decimal | None:
 
 
 class Moment(TypeDecorator[datetime]):
-    """An aware time, read back in UTC: TIMESTAMP WITH TIME ZONE, and on SQLite RFC 3339 text that sorts as times do.
+    """An aware time, read back in UTC: TIMESTAMP WITH TIME ZONE, or RFC 3339 text on SQLite, which sorts as times do.
 
-    A naive time is refused with a ValueError.
+    Raises ValueError for a naive time.
     """
 
     impl = DateTime
@@ -61,9 +61,9 @@ class Moment(TypeDecorator[datetime]):
 
 
 class Json(TypeDecorator[bytes]):
-    """JSON as the UTF-8 bytes it came in, kept as text so that people can read it.
+    """JSON as the UTF-8 bytes it came in, stored as text so that people can read it.
 
-    Not as JSONB: that gives back other bytes, and refuses the escape of the character zero, which JSON allows.
+    Not as JSONB, which returns other bytes and refuses the escape of the NUL character, which JSON allows.
     """
 
     impl = Text
@@ -77,8 +77,11 @@ class Json(TypeDecorator[bytes]):
 
 
 class FreeText(TypeDecorator[str]):
-    """Text that anybody may have written. What PostgreSQL cannot hold, the character zero and halves of surrogate pairs,
-    becomes U+FFFD, so that nobody's message stops whoever writes it down."""
+    """Text from anywhere.
+
+    NUL characters and unpaired surrogates, which PostgreSQL cannot store, become U+FFFD: no message can stop the process that
+    stores it.
+    """
 
     impl = Text
     cache_ok = True

@@ -29,13 +29,13 @@ from app.storage.database.migration import is_current, upgrade
 
 _DRIVERS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
 _ANSWER_WITHIN = 5.0
-_FINISH_WITHIN = 8.0  # a connection that hangs then has two more to close
+_FINISH_WITHIN = 8.0  # leaves two seconds for a hanging connection to close
 _MIGRATE_WITHIN = 300.0
 _PAUSE = 0.01
 _WRITES = "fx_writes"
 
-# What may stand in the query of a PostgreSQL URL, and what it is. The driver takes anything else, and anything of
-# another type, for a fault of the program, when it connects.
+# The options allowed in the query of a PostgreSQL URL, with their types. On connecting, the driver raises errors meant for
+# programmers for any other option, and for a value of another type.
 _POSTGRESQL_OPTIONS: Mapping[str, Callable[[str], str | int | float]] = {
     **dict.fromkeys(("host", "port", "user", "password", "passfile", "database"), str),
     **dict.fromkeys(("ssl", "target_session_attrs", "krbsrvname", "gsslib"), str),
@@ -54,37 +54,37 @@ class Database:
         self._finish_within = finish_within
 
     async def ping(self) -> None:
-        """Raises DatabaseUnavailable where the database does not answer."""
+        """Raise DatabaseUnavailable unless the database answers."""
         async with self._transaction(self._answer_within) as connection:
             await connection.execute(text("SELECT 1"))
 
     async def migrate(self) -> None:
-        """Bring the tables to what this code works with, from an empty database or from those of older code.
+        """Bring the tables up to date with this code, from an empty database or from those of older code.
 
-        Any number of processes may do this at once: one does it, and the others wait for it. Raises DatabaseUnavailable, and
-        ConfigurationError where newer code has been here.
+        Any number of processes may call this at once: one migrates, the others wait for it. Raises DatabaseUnavailable, and
+        ConfigurationError if newer code has migrated the database.
         """
         try:
             async with self.read() as connection:
                 if await connection.run_sync(is_current):
                     return
-            # The database answers; altering tables with a lot in them may take longer than an answer does.
+            # The database answers, but altering large tables may take longer than an answer.
             async with self._transaction(_MIGRATE_WITHIN, writes=True) as connection:
                 await connection.run_sync(_wait_for_each_other)
                 await connection.run_sync(upgrade)
-        except DBAPIError as error:  # a user that may not make tables, or tables of somebody else's under our names
-            raise DatabaseUnavailable(f"The tables cannot be made: {type(error.driver_exception).__name__}") from error
+        except DBAPIError as error:  # no right to create tables, or foreign tables of the same names
+            raise DatabaseUnavailable(f"The tables cannot be created: {type(error.driver_exception).__name__}") from error
 
     def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction that writes, committed on leaving and rolled back on an error.
+        """Open a transaction that writes: committed on leaving, rolled back on an error.
 
-        Raises DatabaseUnavailable, in which case nobody knows whether it was committed. A
-        statement that the database refuses is a fault of the program, and what SQLAlchemy raises for it is passed on.
+        Raises DatabaseUnavailable, after which it is unknown whether the transaction was committed. A statement that the database
+        rejects is a bug, and SQLAlchemy's exception for it is passed on.
         """
         return self._transaction(self._finish_within, writes=True)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction that only reads, with the limits and errors of ``begin``. On SQLite it waits for no writer."""
+        """Open a transaction that only reads, with the limits and errors of ``begin``. On SQLite it never waits for a writer."""
         return self._transaction(self._finish_within)
 
     @asynccontextmanager
@@ -101,12 +101,12 @@ class Database:
 
 
 def _is_fault_of_the_program(error: Exception) -> bool:
-    """True where the database answered, and answered that this cannot be done."""
+    """Return True if the database answered, and answered that this cannot be done."""
     if not isinstance(error, DBAPIError):
         return isinstance(error, StatementError)
     if isinstance(error, (IntegrityError, ProgrammingError, DataError, NotSupportedError)):
         return True
-    # Faults that SQLAlchemy does not tell from a lost connection: values of asyncpg's, statements of SQLite's.
+    # SQLAlchemy does not tell these from a lost connection: invalid values in asyncpg, invalid statements in SQLite.
     driver_error = error.driver_exception
     return isinstance(driver_error, asyncpg.DataError) or (
         isinstance(driver_error, sqlite3.OperationalError) and driver_error.sqlite_errorcode == sqlite3.SQLITE_ERROR
@@ -117,10 +117,10 @@ def _is_fault_of_the_program(error: Exception) -> bool:
 async def open_database(
     address: str, *, answer_within: float = _ANSWER_WITHIN, finish_within: float = _FINISH_WITHIN
 ) -> AsyncGenerator[Database]:
-    """The database at the URL, closed on leaving. A SQLite file is made where there is none. Raises ConfigurationError.
+    """Open the database at the URL and close it on leaving. A missing SQLite file is created. Raises ConfigurationError.
 
-    The database is given up when it shows no sign of life for ``answer_within`` seconds, be it that it cannot be reached or that
-    somebody else keeps it locked, and when a transaction takes ``finish_within`` seconds.
+    The database counts as unavailable when it gives no sign of life for ``answer_within`` seconds, because it cannot be reached
+    or another program has locked it, and when a transaction takes longer than ``finish_within`` seconds.
     """
     url = _url(address)
     engine = _sqlite(url, answer_within) if url.get_backend_name() == "sqlite" else _postgresql(url, answer_within)
@@ -131,10 +131,10 @@ async def open_database(
 
 
 class _SqliteConnection(sqlite3.Connection):
-    """A connection that gives up its transaction before it closes.
+    """A connection that rolls back its transaction before it closes.
 
-    SQLite keeps a closed connection, and with it the lock on the file, for as long as somebody holds on to a cursor of it. Where
-    a task was cancelled in the middle of a statement, that is until the garbage is collected.
+    SQLite keeps a closed connection, and with it the lock on the file, as long as a cursor of it is referenced. When a task was
+    cancelled in the middle of a statement, that is until garbage collection.
     """
 
     def close(self) -> None:
@@ -154,7 +154,7 @@ def _sqlite(url: URL, answer_within: float) -> AsyncEngine:
         url,
         poolclass=AsyncAdaptedQueuePool,
         pool_timeout=answer_within,
-        # A database in memory is one connection, which transactions take in turn.
+        # A database in memory exists in a single connection, which transactions use in turn.
         **({"pool_size": 1, "max_overflow": 0} if in_memory else {}),
         connect_args={"factory": _SqliteConnection, "timeout": answer_within},
         hide_parameters=True,
@@ -165,7 +165,7 @@ def _sqlite(url: URL, answer_within: float) -> AsyncEngine:
 
 
 def _postgresql(url: URL, answer_within: float) -> AsyncEngine:
-    if "sslmode" in url.query:  # libpq's word, which providers put into their URLs
+    if "sslmode" in url.query:  # libpq's name, common in the URLs that hosting providers hand out
         url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": url.query["sslmode"]})
     options: dict[str, Any] = {"timeout": answer_within}
     for name, value in url.query.items():
@@ -182,7 +182,7 @@ def _number(name: str, value: str | tuple[str, ...], kind: Callable[[str], str |
     try:
         return kind(value if isinstance(value, str) else value[-1])
     except ValueError:
-        raise ConfigurationError(f"DATABASE_URL: the option {name} has to be a number") from None
+        raise ConfigurationError(f"DATABASE_URL: the option {name} must be a number") from None
 
 
 def _url(address: str) -> URL:
@@ -200,27 +200,27 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"DATABASE_URL: the folder {folder} cannot be made: {error}") from None
+        raise ConfigurationError(f"DATABASE_URL: the folder {folder} cannot be created: {error}") from None
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:
-    # The driver would begin transactions by itself, too late and without IMMEDIATE.
+    # Otherwise the driver begins transactions itself, too late and without IMMEDIATE.
     connection.isolation_level = None
     connection.run_async(_use_wal)
 
 
 async def _use_wal(connection: aiosqlite.Connection) -> None:
-    """In WAL mode readers and the one writer of a file do not wait for each other."""
+    """Switch to WAL mode, in which readers and the one writer of a file do not wait for each other."""
     async with asyncio.timeout(_ANSWER_WITHIN):
-        # Where several processes open a new file at once, SQLite lets one of them change the mode and refuses the others at
-        # once, without the wait that it was told to allow.
+        # When several processes open a new file at once, SQLite lets one of them change the mode and fails the others
+        # immediately, ignoring the busy timeout.
         while not await _done(connection, "PRAGMA journal_mode=WAL"):  # noqa: ASYNC110 - nothing signals it
             await asyncio.sleep(_PAUSE)
     await connection.execute_fetchall("PRAGMA synchronous=NORMAL")
 
 
 async def _done(connection: aiosqlite.Connection, statement: str) -> bool:
-    """Execute a statement; False where it has to wait for another connection."""
+    """Execute a statement; return False if it must wait for another connection."""
     try:
         await connection.execute_fetchall(statement)
     except sqlite3.OperationalError as error:
@@ -231,12 +231,12 @@ async def _done(connection: aiosqlite.Connection, statement: str) -> bool:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """A transaction that writes waits for other writers as it begins: one that has read something can no longer wait."""
+    """Begin a transaction. One that writes waits for other writers right away: once it has read anything, it no longer can."""
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _wait_for_each_other(connection: Connection) -> None:
-    """Let only one process on; the others wait until its transaction ends. On SQLite beginning to write has done that."""
+    """Let one process through; the others wait until its transaction ends. On SQLite, BEGIN IMMEDIATE has done that."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('fx-gateway migration'))"))

@@ -1,4 +1,4 @@
-"""The ids of log entries, which the database keeps as numbers that sort as the log does."""
+"""Ids of log entries, stored as numbers that sort as the log does."""
 
 import re
 
@@ -9,7 +9,7 @@ _LARGEST = 2**63 - 1
 
 
 def numbers_of(id: str) -> tuple[int, int]:
-    """The milliseconds and the number of ``1764000000000-0``. Raises InvalidCursor."""
+    """Return the milliseconds and the number of an id like ``1764000000000-0``. Raises InvalidCursor."""
     match = _ID.fullmatch(id)
     if match is None or max(numbers := (int(match[1]), int(match[2]))) > _LARGEST:
         raise InvalidCursor("Invalid cursor: the id of an event is needed, like 1764000000000-0")
@@ -17,5 +17,5 @@ def numbers_of(id: str) -> tuple[int, int]:
 
 
 def id_of(milliseconds: int, number: int) -> str:
-    """The id of these numbers."""
+    """Return the id made of these numbers."""
     return f"{milliseconds}-{number}"

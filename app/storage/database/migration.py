@@ -1,7 +1,7 @@
-"""The tables' way from one revision to the next, inside the transaction of a connection.
+"""Migration of the tables from one revision to the next, inside the transaction of a connection.
 
-A revision is a file in ``migrations/versions`` with ``upgrade(op)``, which gets Alembic's operations as an argument: Alembic's
-own ``op`` is one for the whole process, and would mix up two databases migrated at a time.
+A revision is a file in ``migrations/versions`` with a function ``upgrade(op)``, which takes Alembic's operations as an
+argument: Alembic's own ``op`` is one per process, and would mix up two databases that are migrated at the same time.
 """
 
 from pathlib import Path
@@ -16,13 +16,13 @@ from app.errors import ConfigurationError
 
 
 def is_current(connection: Connection) -> bool:
-    """True where there is nothing to do. Raises ConfigurationError for a revision that this code does not know."""
+    """Return True if the tables are up to date. Raises ConfigurationError for a revision unknown to this code."""
     scripts = _scripts()
     return _revision(connection, scripts) == scripts.get_current_head()
 
 
 def upgrade(connection: Connection, target: str = "head") -> None:
-    """Apply what is missing up to a revision. Raises ConfigurationError where it has one that this code does not know."""
+    """Apply the missing revisions up to ``target``. Raises ConfigurationError for a revision unknown to this code."""
     scripts = _scripts()
     done = _revision(connection, scripts)
     context = MigrationContext.configure(connection)
@@ -37,7 +37,7 @@ def _scripts() -> ScriptDirectory:
 
 
 def _revision(connection: Connection, scripts: ScriptDirectory) -> str | None:
-    """The revision the database is at; None where it is empty."""
+    """Return the revision of the database; None if it is empty."""
     revision = MigrationContext.configure(connection).get_current_revision()
     try:
         scripts.get_revision(revision or "base")

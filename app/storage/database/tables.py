@@ -1,4 +1,4 @@
-"""The tables, one class each. How they came to be is in the migrations."""
+"""The tables, one class each. The migrations tell how they came to be."""
 
 from datetime import datetime, time
 from decimal import Decimal
@@ -8,17 +8,17 @@ from sqlmodel import Field, SQLModel
 
 from app.storage.database.columns import FreeText, Json, Moment, Money
 
-_BY_KEY = {"sqlite_with_rowid": False}  # small rows in the order of the primary key, by which they are read
+_BY_KEY = {"sqlite_with_rowid": False}  # rows are stored in the order of the primary key, by which they are read
 
 
 class Row(SQLModel):
-    """What all tables have in common: the metadata that holds them."""
+    """The base of all tables: the metadata that holds them."""
 
     metadata = MetaData()
 
 
 def table_of(row: type[Row]) -> Table:
-    """The table of a class, for statements."""
+    """Return the table of a class, for use in statements."""
     return row.metadata.tables[str(row.__tablename__)]
 
 
@@ -46,7 +46,7 @@ class _BarColumns(Row):
 
 
 class CandleRow(_BarColumns, table=True):
-    """A bar as whoever asks is told."""
+    """A bar as clients see it."""
 
     __tablename__ = "candles"
     __table_args__ = _BY_KEY
@@ -55,7 +55,7 @@ class CandleRow(_BarColumns, table=True):
 
 
 class RecorderBarRow(_BarColumns, table=True):
-    """The bar that a recorder is building of a pair and length; nobody else writes it, unlike that of ``candles``."""
+    """The bar of a pair and length that a recorder is building. Only that recorder writes it, unlike the bar in ``candles``."""
 
     __tablename__ = "recorder_bars"
     __table_args__ = _BY_KEY
@@ -64,7 +64,7 @@ class RecorderBarRow(_BarColumns, table=True):
 
 
 class RecorderCursorRow(Row, table=True):
-    """How far a recorder has come: the cursor ``milliseconds-number`` and the sequence number of the log."""
+    """The position of a recorder: the cursor ``milliseconds-number`` and the sequence number of the log."""
 
     __tablename__ = "recorder_cursors"
 
@@ -75,14 +75,14 @@ class RecorderCursorRow(Row, table=True):
 
 
 class _LogColumns(Row):
-    """The id ``milliseconds-number`` of an entry of the log, as numbers that sort as the log does."""
+    """The id ``milliseconds-number`` of a log entry, as numbers that sort as the log does."""
 
     milliseconds: int = Field(primary_key=True, sa_type=BigInteger)
     number: int = Field(primary_key=True, sa_type=BigInteger)
 
 
 class TickRow(_LogColumns, table=True):
-    """A quote, as it entered the log."""
+    """A quote as it entered the log."""
 
     __tablename__ = "ticks"
     __table_args__ = _BY_KEY
@@ -127,7 +127,7 @@ class AlertRow(_LogColumns, table=True):
 
 
 class PriceLevelRow(Row, table=True):
-    """A level that somebody waits for, and how far that has come."""
+    """A price level that a user has set, and its state."""
 
     __tablename__ = "price_levels"
 
@@ -146,7 +146,7 @@ class PriceLevelRow(Row, table=True):
 
 
 class VersionRow(Row, table=True):
-    """A number that rises whenever the rows of a table are added to or deleted from, for whoever watches that table."""
+    """A number that rises whenever rows of a table are added or deleted, for processes that watch the table."""
 
     __tablename__ = "versions"
 
@@ -164,7 +164,7 @@ class AlertStateRow(Row, table=True):
 
 
 class MetricsRow(Row, table=True):
-    """The figures of a pair at the end of a bar; ``volatility`` is the one whose history is asked for."""
+    """The figures of a pair at the end of a bar; ``volatility`` is the one whose history can be queried."""
 
     __tablename__ = "volatility_metrics"
 
@@ -177,7 +177,7 @@ class MetricsRow(Row, table=True):
 
 
 class CorrelationRow(Row, table=True):
-    """A cell of the correlation matrix of a time; null where there were too few observations."""
+    """A cell of the correlation matrix of a time; null when there were too few observations."""
 
     __tablename__ = "correlations"
     __table_args__ = _BY_KEY
@@ -192,7 +192,7 @@ class CorrelationRow(Row, table=True):
 
 
 class BestPairRow(Row, table=True):
-    """Two pairs that were found fit for a purpose at the time of a matrix."""
+    """Two pairs found fit for a purpose at the time of a matrix."""
 
     __tablename__ = "best_pairs"
     __table_args__ = _BY_KEY

@@ -1,4 +1,4 @@
-"""Writing many rows at once, and knowing how many of them were news."""
+"""Bulk writes that report how many rows were added or changed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,26 +9,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 Columns = ColumnCollection[str, Any]
 Replaces = Callable[[Columns, Columns], ColumnElement[bool]]
-"""The condition under which a stored row, the first, makes way for a new one of the same key, the second."""
+"""The condition under which the stored row, given first, is replaced by the new row of the same key, given second."""
 
 
 def always(stored: Columns, new: Columns) -> ColumnElement[bool]:
-    """The newest row wins."""
+    """The new row always replaces the stored one."""
     return and_(True)
 
 
 async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, object]]) -> int:
-    """Add the rows whose key is not in the table yet; how many that were."""
+    """Add the rows whose keys are not in the table yet, and return how many were added."""
     return await _insert(connection, table, rows, None)
 
 
 async def upsert(
     connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, object]], replaces: Replaces = always
 ) -> int:
-    """Add the rows whose key is not in the table yet, and put the others in the place of what they replace.
+    """Add the rows whose keys are not in the table yet, and replace stored rows where ``replaces`` allows it.
 
-    Every row holds all columns of the table, and no two of them the same key. Returns how many rows were added or changed: one
-    that equals what is stored is neither.
+    Every row has all columns of the table, and no two rows have the same key. Return how many rows were added or changed; a row
+    equal to the stored one does not count.
     """
     return await _insert(connection, table, rows, replaces)
 
@@ -42,7 +42,7 @@ async def _insert(
     if connection.dialect.name == "sqlite":
         result = await connection.execute(_for_sqlite(table, replaces), rows)
     else:
-        # One array a column in one statement: as fast as COPY, and unlike executemany it tells how many rows there were.
+        # One array per column in a single statement is as fast as COPY and, unlike executemany, reports the number of rows.
         arrays = {name: [row[name] for row in rows] for name in table.c.keys()}  # noqa: SIM118 - a collection of columns
         result = await connection.execute(_for_postgresql(table, replaces), arrays)
     return result.rowcount

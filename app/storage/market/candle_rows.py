@@ -1,4 +1,4 @@
-"""Bars as rows and back, and which bar makes way for which."""
+"""Bars as database rows and back, and the rule by which one bar replaces another."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -18,7 +18,7 @@ _CANDLES = table_of(CandleRow)
 
 
 def row_of(candle: Candle) -> dict[str, object]:
-    """The row of a bar."""
+    """Return the row of a bar."""
     bid, mid, ask = candle.bid, candle.mid, candle.ask
     return {
         "pair": candle.pair.name,
@@ -43,7 +43,7 @@ def row_of(candle: Candle) -> dict[str, object]:
 
 
 def candles_of(rows: Iterable[Sequence[Any]]) -> list[Candle]:
-    """The bars of rows, whose first columns are those of ``candles``."""
+    """Return the bars of rows whose first columns are those of ``candles``."""
     pair_of, granularity_of = cache(CurrencyPair.parse), cache(Granularity)
     candles = []
     for pair, granularity, time, bo, bh, bl, bc, mo, mh, ml, mc, ao, ah, al, ac, volume, complete, source, *_ in rows:
@@ -53,10 +53,10 @@ def candles_of(rows: Iterable[Sequence[Any]]) -> list[Candle]:
 
 
 def rows_of(candles: Iterable[Candle], sources: Sources) -> list[dict[str, object]]:
-    """The rows of bars, one of each key, in the order of their keys.
+    """Return the rows of bars, one per key, in the order of their keys.
 
-    Of several bars of one key it is the row of that which would stay, were they written one after the other. The order is there
-    because two processes that write the same rows in different orders would wait for each other on PostgreSQL.
+    Of several bars with one key, the row is that of the bar that would remain if they were written one after the other. The order
+    matters: two processes that write the same rows in different orders would deadlock on PostgreSQL.
     """
     standing: dict[tuple[str, str, datetime], Candle] = {}
     for candle in candles:
@@ -68,7 +68,7 @@ def rows_of(candles: Iterable[Candle], sources: Sources) -> list[dict[str, objec
 
 
 async def write_bars(connection: AsyncConnection, rows: Sequence[Mapping[str, object]], sources: Sources) -> int:
-    """Write what ``rows_of`` made; how many bars were added or changed."""
+    """Write the rows made by ``rows_of``, and return how many bars were added or changed."""
     return await upsert(connection, _CANDLES, rows, partial(_replaces, sources))
 
 
@@ -78,12 +78,12 @@ def is_real(source: ColumnElement[str], sources: Sources) -> ColumnElement[bool]
 
 
 def _rank(candle: Candle, sources: Sources) -> tuple[bool, bool]:
-    """A bar makes way for any of the same or a higher rank."""
+    """Return the rank of a bar; a bar is replaced by any of the same or a higher rank."""
     return not sources.is_invented(candle.source), candle.complete
 
 
 def _replaces(sources: Sources, stored: Columns, new: Columns) -> ColumnElement[bool]:
-    """What ``_rank`` says, for the database."""
+    """The rule of ``_rank`` in SQL."""
     stored_real, new_real = is_real(stored.source, sources), is_real(new.source, sources)
     not_finished = or_(new.complete, not_(stored.complete))
     return or_(and_(new_real, not_(stored_real)), and_(new_real == stored_real, not_finished))

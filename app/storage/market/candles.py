@@ -14,20 +14,21 @@ from app.market.hours.day import TradingDay
 from app.market.pair import CurrencyPair
 from app.market.source import Sources
 from app.storage.database.database import Database
+from app.storage.database.limit import positive
 from app.storage.database.tables import CandleRow, table_of
 from app.storage.market.candle_rows import candles_of, is_real, rows_of, write_bars
 
 _CANDLES = table_of(CandleRow)
 _CHUNK = 2000
-_AT_A_TIME = 500  # rows that are read without a pause
-_PAIRS_A_QUERY = 100  # SQLite joins at most 500 queries into one
+_AT_A_TIME = 500  # rows read before other tasks get a turn
+_PAIRS_A_QUERY = 100  # SQLite allows at most 500 queries in a union
 
 
 @dataclass(frozen=True, slots=True)
 class CloseSeries:
-    """The closes of mids by the starts of their bars, the newest first; where the newest bar ends, and its source.
+    """The mid closes of bars by their starts, newest first, with the end and the source of the newest bar.
 
-    The bars are all real or all invented.
+    The bars are all real or, when ``simulated``, all invented.
     """
 
     closes: dict[datetime, float]
@@ -37,19 +38,20 @@ class CloseSeries:
 
 
 class Candles:
-    """The bars in the database. There is one of each pair, length and start."""
+    """The bars in the database, one per pair, length and start."""
 
     def __init__(self, database: Database, sources: Sources) -> None:
+        """``sources`` tells which sources are invented."""
         self._database = database
         self.sources = sources
 
     async def write(self, candles: Sequence[Candle]) -> int:
-        """Write bars, in any order; how many of them were added or changed.
+        """Write bars, in any order, and return how many were added or changed.
 
-        A real bar replaces one of an invented source, never the other way round; of two that are both real or both invented, a
-        complete one is never replaced by an unfinished one, and otherwise the newer writing stays. Writing the same again changes
-        nothing. Many bars are written in several transactions, so that other writers have their turn. Raises DatabaseUnavailable;
-        whoever does not know how far it came writes them all again.
+        A real bar replaces an invented one, never the reverse. Of two bars that are both real or both invented, an unfinished one
+        never replaces a complete one; otherwise the later write wins. Writing the same bars again changes nothing. Many bars are
+        written in several transactions, so that other writers get their turn. Raises DatabaseUnavailable; a caller that does not
+        know how far the write got can repeat it.
         """
         changed = 0
         for first in range(0, len(candles), _CHUNK):
@@ -61,16 +63,17 @@ class Candles:
     async def page(
         self, pair: CurrencyPair, granularity: Granularity, *, start: datetime | None, end: datetime | None, limit: int
     ) -> list[Candle]:
-        """Bars that start in ``[start, end)``, also unfinished ones, oldest first.
+        """Return bars that start in ``[start, end)``, unfinished ones included, oldest first.
 
-        With a start the first ``limit`` from there, without one the last ``limit`` before the end. Raises DatabaseUnavailable.
+        With a start, the first ``limit`` bars from there; without one, the last ``limit`` before the end.
+        Raises DatabaseUnavailable.
         """
         query = select(_CANDLES).where(_CANDLES.c.pair == pair.name, _CANDLES.c.granularity == granularity.value)
         if start is not None:
             query = query.where(_CANDLES.c.time >= start)
         if end is not None:
             query = query.where(_CANDLES.c.time < end)
-        query = query.order_by(_CANDLES.c.time if start is not None else desc(_CANDLES.c.time)).limit(_positive(limit))
+        query = query.order_by(_CANDLES.c.time if start is not None else desc(_CANDLES.c.time)).limit(positive(limit))
         candles = await self._candles(query)
         return candles if start is not None else candles[::-1]
 
@@ -83,12 +86,12 @@ class Candles:
         until: datetime | None = None,
         real_only: bool = False,
     ) -> dict[CurrencyPair, list[Candle]]:
-        """Up to ``count`` newest complete bars of each pair, oldest first; a pair that has none is absent.
+        """Return up to ``count`` newest complete bars of each pair, oldest first; a pair without any is absent.
 
-        With ``until`` only bars that ended by then; ``real_only`` leaves out those of invented sources. Raises
+        With ``until``, only bars that had ended by then; ``real_only`` leaves out those of invented sources. Raises
         DatabaseUnavailable.
         """
-        _positive(count)
+        positive(count)
         wanted = list(dict.fromkeys(pairs))
         found: list[Candle] = []
         for first in range(0, len(wanted), _PAIRS_A_QUERY):
@@ -115,12 +118,12 @@ class Candles:
         until: datetime | None = None,
         real_only: bool = False,
     ) -> dict[CurrencyPair, CloseSeries]:
-        """What correlations need of the bars that ``newest`` gives, in a tenth of the time; a pair that has none is absent.
+        """Return what correlations need of the bars that ``newest`` returns, ten times faster; a pair without any is absent.
 
-        Of real and invented bars only the newest are taken that are alike. Raises DatabaseUnavailable.
+        The bars of a pair are all real or all invented, as its newest is. Raises DatabaseUnavailable.
         """
-        _positive(count)
-        # A mid is read as it is stored: it becomes a binary number at once, without a Decimal between on SQLite.
+        positive(count)
+        # The mid is read as it is stored, so on SQLite it becomes a float without a Decimal in between.
         columns = (_CANDLES.c.time, type_coerce(_CANDLES.c.mid_close, Text), _CANDLES.c.source)
         found: dict[CurrencyPair, CloseSeries] = {}
         for pair in dict.fromkeys(pairs):
@@ -130,18 +133,18 @@ class Candles:
                 result = await connection.execute(query.order_by(desc(_CANDLES.c.time)).limit(count))
                 while part := result.fetchmany(_AT_A_TIME):
                     rows += part
-                    await asyncio.sleep(0)  # whoever else shares the event loop has a turn
+                    await asyncio.sleep(0)  # gives other tasks of the event loop a turn
             if rows:
                 found[pair] = self._series(granularity, rows)
         return found
 
     async def last_time(self, pair: CurrencyPair, granularity: Granularity, *, real_only: bool = False) -> datetime | None:
-        """The start of the newest complete bar; None where there is none. Raises DatabaseUnavailable."""
+        """Return the start of the newest complete bar; None if there is none. Raises DatabaseUnavailable."""
         newest = await self.newest([pair], granularity, 1, real_only=real_only)
         return newest[pair][0].time if newest else None
 
     async def days(self, pairs: Sequence[CurrencyPair], now: datetime) -> dict[CurrencyPair, TradingDay]:
-        """The newest trading day of each pair that has begun by ``now``; a pair without one is absent.
+        """Return the newest trading day of each pair that has begun by ``now``; a pair without one is absent.
 
         Raises DatabaseUnavailable.
         """
@@ -165,24 +168,18 @@ class Candles:
             return candles_of(await connection.execute(query))
 
     def _complete(self, pair: CurrencyPair, granularity: Granularity, until: datetime | None, real_only: bool) -> Select[Any]:
-        """The complete bars of a pair."""
+        """Select the complete bars of a pair."""
         query = select(_CANDLES).where(
             _CANDLES.c.pair == pair.name, _CANDLES.c.granularity == granularity.value, _CANDLES.c.complete
         )
         if until is not None:
-            # A bar has ended by a moment where it starts before the bar that holds the moment.
+            # A bar has ended by a time if it starts before the bar that contains that time.
             query = query.where(_CANDLES.c.time < granularity.start(until))
         return query.where(is_real(_CANDLES.c.source, self.sources)) if real_only else query
 
     def _series(self, granularity: Granularity, rows: Sequence[Any]) -> CloseSeries:
-        """The series of rows of a time, a close and a source, the newest first."""
+        """Return the series of rows of a time, a close and a source, newest first."""
         newest, _, source = rows[0]
         invented = self.sources.is_invented(source)
         alike = takewhile(lambda row: self.sources.is_invented(row[2]) is invented, rows)
         return CloseSeries({time: float(close) for time, close, _ in alike}, granularity.end(newest), source, invented)
-
-
-def _positive(limit: int) -> int:
-    if limit < 1:
-        raise ValueError(f"a limit has to be positive: {limit}")
-    return limit

@@ -15,7 +15,7 @@ _BEST = table_of(BestPairRow)
 
 @dataclass(frozen=True, slots=True)
 class StoredCorrelation:
-    """A cell of the matrix of a time: over ``window`` bars, from ``observations`` of them; None where those were too few."""
+    """A cell of the matrix of a time, over ``window`` bars. ``correlation`` is None when ``observations`` were too few."""
 
     pair1: str
     pair2: str
@@ -47,7 +47,7 @@ class Correlations:
         self._database = database
 
     async def write(self, matrix: Sequence[StoredCorrelation], best: Sequence[StoredBestPair]) -> None:
-        """Write the matrix of a time and its best pairs, in the place of what was there of this time.
+        """Write the matrix of a time and its best pairs, replacing what is stored for this time.
 
         Raises ValueError for cells of more than one time.
         """
@@ -65,25 +65,21 @@ class Correlations:
                     await connection.execute(insert(table), rows)
 
     async def newest(self) -> list[StoredCorrelation]:
-        """The newest matrix, by its pairs; empty where there is none."""
+        """Return the newest matrix, sorted by pairs; empty if there is none."""
         return await self._matrix(None)
 
     async def before(self, time: datetime) -> list[StoredCorrelation]:
-        """The newest matrix from before a time, by its pairs; empty where there is none."""
+        """Return the newest matrix from before a time, sorted by pairs; empty if there is none."""
         return await self._matrix(time)
 
     async def best(self, category: str | None = None) -> list[StoredBestPair]:
-        """The best pairs by the newest matrix, of all categories or of one, by category and rank."""
+        """Return the best pairs of the newest matrix, of all categories or of one, by category and rank."""
         query = select(_BEST).where(_BEST.c.time == select(func.max(_CELLS.c.time)).scalar_subquery())
         if category is not None:
             query = query.where(_BEST.c.category == category)
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
-        pairs = [
-            StoredBestPair(row.pair1, row.pair2, row.time, row.category, row.correlation, row.observations, row.reason, row.rank)
-            for row in rows
-        ]
-        # Not ordered by the database: PostgreSQL's order of texts depends on its locale.
+            pairs = [StoredBestPair(**row) for row in (await connection.execute(query)).mappings()]
+        # Sorted here, because PostgreSQL's order of texts depends on its locale.
         return sorted(pairs, key=lambda pair: (pair.category, pair.rank, pair.pair1, pair.pair2))
 
     async def _matrix(self, before: datetime | None) -> list[StoredCorrelation]:
@@ -91,9 +87,6 @@ class Correlations:
         if before is not None:
             newest = newest.where(_CELLS.c.time < before)
         async with self._database.read() as connection:
-            rows = (await connection.execute(select(_CELLS).where(_CELLS.c.time == newest.scalar_subquery()))).all()
-        cells = [
-            StoredCorrelation(row.pair1, row.pair2, row.time, row.granularity, row.window, row.correlation, row.observations)
-            for row in rows
-        ]
+            rows = await connection.execute(select(_CELLS).where(_CELLS.c.time == newest.scalar_subquery()))
+            cells = [StoredCorrelation(**row) for row in rows.mappings()]
         return sorted(cells, key=lambda cell: (cell.pair1, cell.pair2))

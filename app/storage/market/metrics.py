@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Executable, and_, desc, func, select
 
 from app.storage.database.database import Database
+from app.storage.database.limit import positive
 from app.storage.database.tables import MetricsRow, table_of
 from app.storage.database.upsert import upsert
 
@@ -18,8 +18,8 @@ _METRICS = table_of(MetricsRow)
 class StoredMetrics:
     """The figures of a pair at ``time``, the end of the newest bar they were computed from.
 
-    ``data`` is JSON of all of them; ``volatility`` is the one, annualised, whose history is asked for, None where the bars did
-    not suffice. ``simulated`` is true where the bars were of an invented source.
+    ``data`` is JSON with all of them; ``volatility`` is the one, annualised, whose history can be queried, None when there were
+    too few bars. ``simulated`` is True when the bars were of an invented source.
     """
 
     pair: str
@@ -37,13 +37,13 @@ class Metrics:
         self._database = database
 
     async def write(self, rows: Sequence[StoredMetrics]) -> None:
-        """Write measures, in the place of those of the same pair, granularity and time."""
+        """Write measures, replacing those of the same pair, granularity and time."""
         keyed = {(row.pair, row.granularity, row.time): asdict(row) for row in rows}
         async with self._database.begin() as connection:
             await upsert(connection, _METRICS, [keyed[key] for key in sorted(keyed)])
 
     async def newest(self, pairs: Sequence[str]) -> dict[str, StoredMetrics]:
-        """The newest measures of each pair; a pair that has none is absent."""
+        """Return the newest measures of each pair; a pair without any is absent."""
         last = (
             select(_METRICS.c.pair, func.max(_METRICS.c.time).label("time"))
             .where(_METRICS.c.pair.in_(pairs))
@@ -54,18 +54,15 @@ class Metrics:
         return {row.pair: row for row in await self._metrics(query.order_by(_METRICS.c.granularity))}
 
     async def history(self, pair: str, granularity: str, before: datetime, count: int) -> list[StoredMetrics]:
-        """Up to ``count`` measures from before a moment, newest first."""
-        if count < 1:
-            raise ValueError(f"a count has to be positive: {count}")
+        """Return up to ``count`` measures from before a time, newest first."""
         query = (
             select(_METRICS)
             .where(_METRICS.c.pair == pair, _METRICS.c.granularity == granularity, _METRICS.c.time < before)
             .order_by(desc(_METRICS.c.time))
-            .limit(count)
+            .limit(positive(count))
         )
         return await self._metrics(query)
 
     async def _metrics(self, query: Executable) -> list[StoredMetrics]:
         async with self._database.read() as connection:
-            rows: Sequence[Any] = (await connection.execute(query)).all()
-        return [StoredMetrics(row.pair, row.granularity, row.time, row.data, row.volatility, row.simulated) for row in rows]
+            return [StoredMetrics(**row) for row in (await connection.execute(query)).mappings()]

@@ -1,4 +1,4 @@
-"""The sessions of the trading day, in a table for people who look at the database."""
+"""The sessions of the trading day, as a table for people who look at the database."""
 
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
@@ -20,7 +20,7 @@ class MarketSessions:
         self._database = database
 
     async def write(self, sessions: Sequence[Session]) -> None:
-        """Make the table hold these sessions and no others."""
+        """Make the table hold exactly these sessions."""
         rows = [
             {
                 "name": session.name,
@@ -36,7 +36,7 @@ class MarketSessions:
             await upsert(connection, _SESSIONS, rows)
 
     async def all(self) -> list[Session]:
-        """The sessions of the table, by name."""
+        """Return the sessions of the table, by name."""
         async with self._database.read() as connection:
             rows = (await connection.execute(select(_SESSIONS))).all()
         sessions = [Session(row.name, ZoneInfo(row.timezone), row.opening, row.closing, row.description) for row in rows]

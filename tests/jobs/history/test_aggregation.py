@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.market.bars.candle import Candle, Granularity, Ohlc, aggregate
-from app.providers.bar_files.files import open_bar_files
+from app.providers.bar_files.opening import open_bar_files
 from app.sources import SOURCES
 from app.storage.database.database import Database
 from app.storage.market.candles import Candles

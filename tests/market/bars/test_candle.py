@@ -422,7 +422,7 @@ def test_only_bars_that_divide_the_larger_add_up(small: str, large: str) -> None
 def test_bars_out_of_order_or_twice_or_of_two_pairs_do_not_add_up() -> None:
     first, second = _minutes("2026-01-14T09:30:00Z", "2026-01-14T09:31:00Z")
     for bars in ([second, first], [first, first], [first, replace(second, pair=CurrencyPair("GBP", "USD"))]):
-        with pytest.raises(ValueError, match="in the order of time"):
+        with pytest.raises(ValueError, match="in order of time"):
             aggregate(bars, Granularity.H1)
     # The second minute is in the quarter of an hour already.
     with pytest.raises(ValueError, match="cannot follow EUR_USD M15 at 2026-01-14T09:30:00"):

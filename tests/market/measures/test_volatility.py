@@ -238,7 +238,7 @@ _MEASURES: list[tuple[int, Callable[[FloatArray], object]]] = [
 @pytest.mark.parametrize(("least", "measure"), _MEASURES)
 def test_too_few_bars_are_an_error(least: int, measure: Callable[[FloatArray], object]) -> None:
     measure(_RISING[:least])
-    with pytest.raises(ValueError, match=f"at least {least} are needed, not {least - 1}"):
+    with pytest.raises(ValueError, match=f"at least {least} values are needed, not {least - 1}"):
         measure(_RISING[: least - 1])
 
 

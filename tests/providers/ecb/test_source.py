@@ -105,7 +105,7 @@ async def test_a_pair_without_rates_is_left_out(frankfurter: FrankfurterStub, ca
     source = EcbSource([gold, _EUR_USD], url=frankfurter.url)
     assert [quote.pair for quote in await _take(source, 1)] == [_EUR_USD]
     assert "serves 1 pairs; not served: XAU_USD" in caplog.text
-    with pytest.raises(SourceError, match="rates of none of the pairs: XAU_USD"):
+    with pytest.raises(SourceError, match="rates for none of the pairs: XAU_USD"):
         await _take(EcbSource([gold], url=frankfurter.url), 1)
 
 
@@ -143,7 +143,7 @@ async def test_without_an_answer_the_rates_that_came_with_the_program_are_used(
     assert prices[_USD_CNH].bid == _USD_CNH.round(cny / usd)
     assert {quote.time.date() for quote in quotes} == {table.dates[0]}
     [warning] = _warnings(caplog)
-    assert warning.endswith(f"those of {table.dates[0]} are used")
+    assert warning.endswith(f"using those of {table.dates[0]}")
 
 
 async def test_where_nothing_answers_the_rates_that_came_with_the_program_are_used() -> None:
@@ -153,7 +153,7 @@ async def test_where_nothing_answers_the_rates_that_came_with_the_program_are_us
     assert quote.kind is QuoteKind.DAILY
     with pytest.raises(SourceError, match="none of the pairs: USD_RUB, XAU_XAG"):
         await _take(EcbSource(TrackedPairs(["USD_RUB", "XAU_XAG"]), url=url), 1)
-    with pytest.raises(SourceError, match="no rates of XAU_USD"):
+    with pytest.raises(SourceError, match="no rates for XAU_USD"):
         await _bars(EcbSource([], url=url), CurrencyPair("XAU", "USD"), datetime(2026, 1, 5, tzinfo=UTC), datetime.now(UTC))
 
 
@@ -185,7 +185,7 @@ async def test_an_outage_is_told_once_and_ends_with_newer_rates(
         frankfurter.fault, frankfurter.fixings[_MONDAY] = None, {"USD": "1.09"}
         assert (await following).bid == Decimal("1.09")
     [warning] = _warnings(caplog)
-    assert warning.endswith(f"status 500; those of {_FRIDAY} are used")
+    assert warning.endswith(f"status 500; using those of {_FRIDAY}")
 
 
 async def test_a_bar_is_that_of_the_trading_day_of_the_fixing(frankfurter: FrankfurterStub) -> None:
@@ -252,7 +252,7 @@ async def test_where_the_answers_end_the_rest_of_the_bars_is_that_at_hand(
     in_parts = await _bars(EcbSource([], url=frankfurter.url), _USD_JPY, start, datetime.now(UTC))
     assert in_parts == whole
     assert len(whole) == 500
-    assert f"those up to {table.dates[-1]} are used" in caplog.text
+    assert f"using those up to {table.dates[-1]}" in caplog.text
 
 
 @pytest.mark.parametrize("rates", ["[]", "null", '{"2026-01-30":{"USD":0}}', '{"2026-01-30":7}', '{"Friday":{"USD":1.08}}'])
@@ -275,7 +275,7 @@ async def test_all_bars_since_the_first_fixing_are_at_hand(frankfurter: Frankfur
 @pytest.mark.parametrize(("base", "quote"), [("XAU", "USD"), ("EUR", "XAU")])
 async def test_bars_of_a_pair_without_rates_are_not_offered(frankfurter: FrankfurterStub, base: str, quote: str) -> None:
     source = EcbSource([], url=frankfurter.url)
-    with pytest.raises(NotOffered, match=f"no rates of {base}_{quote}"):
+    with pytest.raises(NotOffered, match=f"no rates for {base}_{quote}"):
         await _bars(source, CurrencyPair(base, quote), datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 2, 5, tzinfo=UTC))
     with pytest.raises(NotOffered, match="no H1 bars"):
         await anext(source.fetch_candles(_EUR_USD, Granularity.H1, datetime.now(UTC), datetime.now(UTC)))

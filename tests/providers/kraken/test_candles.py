@@ -180,7 +180,7 @@ async def test_a_result_that_is_no_list_of_bars_is_an_error(kraken: KrakenStub, 
 
 async def test_bars_out_of_order_are_an_error(kraken: KrakenStub) -> None:
     kraken.bars = [bar(NOON + 3600), bar(NOON), bar(NOON + 7200)]
-    with pytest.raises(SourceError, match="not in the order of time"):
+    with pytest.raises(SourceError, match="not in order of time"):
         await _bars(kraken)
 
 

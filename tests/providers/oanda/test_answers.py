@@ -1,7 +1,6 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -14,15 +13,8 @@ from app.providers.oanda import api as oanda_api
 from app.providers.oanda.api import OandaApi
 from app.providers.oanda.source import OandaSource
 from tests.providers.oanda.stub import TOKEN, OandaStub
-from tests.providers.oanda.stub_running import hurry, source_at
+from tests.providers.oanda.stub_running import source_at
 from tests.providers.oanda.stub_stream import ACCOUNT, Failure
-
-
-@pytest.fixture
-async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OandaStub]:
-    async with OandaStub() as running:
-        hurry(monkeypatch, running)
-        yield running
 
 
 async def _bars(source: OandaSource) -> list[Candle]:

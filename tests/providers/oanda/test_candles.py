@@ -1,5 +1,4 @@
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, takewhile
 
@@ -12,17 +11,10 @@ from app.market.clock import parse_time, utc_now
 from app.market.pair import CurrencyPair
 from tests.providers.oanda.stub import OandaStub
 from tests.providers.oanda.stub_market import Json, bar_starts, candles
-from tests.providers.oanda.stub_running import hurry, source_at
+from tests.providers.oanda.stub_running import source_at
 from tests.providers.oanda.stub_stream import Failure
 
 _EUR_USD = CurrencyPair.parse("EUR_USD")
-
-
-@pytest.fixture
-async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OandaStub]:
-    async with OandaStub() as running:
-        hurry(monkeypatch, running)
-        yield running
 
 
 async def _pages(stub: OandaStub, granularity: Granularity, start: datetime, end: datetime) -> list[list[Candle]]:
@@ -159,7 +151,7 @@ _BAR: Json = next(candles("EUR_USD", "H1", datetime(2024, 3, 4, tzinfo=UTC), "MB
         ([{**_BAR, "mid": None}], "cannot be read: no bid, mid or ask"),
         ([{**_BAR, "ask": {"o": "1", "h": "1", "l": "1"}}], "cannot be read: no price"),
         ([{**_BAR, "time": "1709510400"}], "cannot be read: no time"),
-        ([_BAR, _BAR], "H1 bars of EUR_USD that are not in the order of time"),
+        ([_BAR, _BAR], "H1 bars of EUR_USD that are not in order of time"),
     ],
 )
 async def test_bars_that_cannot_be_read_are_told(stub: OandaStub, rows: object, message: str) -> None:
@@ -170,5 +162,5 @@ async def test_bars_that_cannot_be_read_are_told(stub: OandaStub, rows: object, 
 
 async def test_a_page_that_comes_again_is_told(stub: OandaStub) -> None:
     stub.knobs.rest_failures.extend([Failure(200, json.dumps({"candles": [_BAR]}).encode())] * 2)
-    with pytest.raises(SourceError, match="not in the order of time"):
+    with pytest.raises(SourceError, match="not in order of time"):
         await _pages(stub, Granularity.H1, datetime(2024, 3, 4, tzinfo=UTC), datetime(2024, 3, 5, tzinfo=UTC))

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -8,13 +7,6 @@ from tests.providers.oanda.soak import soak
 from tests.providers.oanda.stub import OandaStub
 from tests.providers.oanda.stub_running import hurry, reading, source_at
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OandaStub]:
-    async with OandaStub() as running:
-        hurry(monkeypatch, running)
-        yield running
 
 
 async def test_prices_survive_every_fault_without_a_restart(stub: OandaStub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
@@ -10,15 +9,8 @@ from app.market.quote import Quote
 from app.providers.oanda.source import OandaSource
 from tests.providers.oanda.stub import TOKEN, OandaStub
 from tests.providers.oanda.stub_market import INSTRUMENTS
-from tests.providers.oanda.stub_running import hurry, source_at
+from tests.providers.oanda.stub_running import source_at
 from tests.providers.oanda.stub_stream import Failure
-
-
-@pytest.fixture
-async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OandaStub]:
-    async with OandaStub() as running:
-        hurry(monkeypatch, running)
-        yield running
 
 
 async def _first_quote(source: OandaSource) -> Quote:
@@ -79,7 +71,7 @@ async def test_pairs_that_are_not_offered_are_left_out_and_named(stub: OandaStub
     async with asyncio.timeout(30), aclosing(source.quotes()) as quotes:
         await anext(quotes)
     assert stub.requests[-1].query["instruments"] == "EUR_USD"
-    assert "not offer them to this account: GBP_USD, USD_CNH" in caplog.text
+    assert "OANDA does not offer these pairs to this account: GBP_USD, USD_CNH" in caplog.text
 
 
 async def test_pairs_with_other_decimals_are_named(
@@ -88,7 +80,7 @@ async def test_pairs_with_other_decimals_are_named(
     caplog.set_level(logging.INFO)
     monkeypatch.setitem(INSTRUMENTS, "EUR_USD", 4)
     await _first_quote(source_at(stub))
-    assert "OANDA quotes EUR_USD with 4 decimals, not with 5" in caplog.text
+    assert "OANDA quotes EUR_USD with 4 decimals instead of 5" in caplog.text
     assert "GBP_USD with" not in caplog.text
 
 

@@ -1,6 +1,5 @@
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,19 +8,12 @@ import pytest
 
 from app.market.quote import QuoteKind
 from app.market.source import PriceSource
-from app.providers.oanda.json import moment
+from app.providers.oanda.values import moment
 from tests.providers.oanda.stub import TOKEN, OandaStub
 from tests.providers.oanda.stub_market import INSTRUMENTS, Json, nine_digits, text
-from tests.providers.oanda.stub_running import hurry, reading, source_at
+from tests.providers.oanda.stub_running import reading, source_at
 from tests.providers.oanda.stub_stream import ACCOUNT, Ending, Failure, as_line
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-async def stub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OandaStub]:
-    async with OandaStub() as running:
-        hurry(monkeypatch, running)
-        yield running
 
 
 @pytest.fixture

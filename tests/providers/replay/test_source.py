@@ -18,7 +18,7 @@ from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.market.source import PriceSource
-from app.providers.bar_files.text_file import read_lines
+from app.providers.bar_files.text import read_lines
 from app.providers.replay.source import ReplaySource
 
 
@@ -159,7 +159,7 @@ async def test_a_file_that_is_damaged_in_the_middle_is_played_up_to_there_and_ne
         async for quote in ReplaySource([tmp_path / "eurusd.csv.gz", tmp_path / "usdjpy.csv"], 1e9).quotes():
             quotes.append(quote)  # noqa: PERF401 - kept although the replay fails
 
-    with pytest.raises(SourceRefused, match=r"eurusd\.csv\.gz cannot be read: .*asking again would not help"):
+    with pytest.raises(SourceRefused, match=r"eurusd\.csv\.gz cannot be read: .*starting over would not help"):
         await play()
     played = [f"{quote.bid}" for quote in quotes if quote.pair == CurrencyPair("EUR", "USD")]
     assert played == [row.split(",")[1] for row in sound]

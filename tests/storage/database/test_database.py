@@ -80,7 +80,7 @@ async def test_a_file_that_is_no_database_does_not_answer(sqlite_url: str, tmp_p
 async def test_a_folder_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "gateway.db", tmp_path / "file" / "folder" / "gateway.db", tmp_path / "a\0b" / "c.db"):
-        with pytest.raises(ConfigurationError, match=r"^DATABASE_URL: the folder .* cannot be made: "):
+        with pytest.raises(ConfigurationError, match=r"^DATABASE_URL: the folder .* cannot be created: "):
             await use(f"sqlite:///{path}")
 
 
@@ -243,7 +243,7 @@ async def test_a_database_in_memory_is_one_for_all_transactions() -> None:
             "postgresql://user:s3cret@host/db?sslmode=require&channel_binding=x",
             "PostgreSQL's driver has no option channel_binding",
         ),
-        ("postgresql://user:s3cret@host/db?command_timeout=soon", "the option command_timeout has to be a number"),
+        ("postgresql://user:s3cret@host/db?command_timeout=soon", "the option command_timeout must be a number"),
         ("sqlite:///gateway.db?foo=bar", "SQLite takes no options"),
     ],
 )

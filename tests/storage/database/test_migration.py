@@ -109,6 +109,6 @@ async def test_a_migration_that_fails_leaves_nothing_behind(database_url: str) -
     async with open_database(database_url) as database:
         async with database.begin() as connection:
             await connection.execute(text("CREATE TABLE job_runs (a INTEGER)"))  # the last revision makes one of this name
-        with pytest.raises(DatabaseUnavailable, match=r"^The tables cannot be made: \w+$"):
+        with pytest.raises(DatabaseUnavailable, match=r"^The tables cannot be created: \w+$"):
             await database.migrate()
         assert await tables(database) == {"job_runs"}

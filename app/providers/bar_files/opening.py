@@ -1,4 +1,4 @@
-"""Opening files of bars of the past, whatever their layout."""
+"""Opening files of historical bars, whatever their layout."""
 
 import re
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ _SIDE = re.compile(r"(?<![a-z])(bid|ask)(?![a-z])", re.IGNORECASE)
 def open_bar_files(
     paths: Sequence[Path], *, pair: CurrencyPair | None = None, granularity: Granularity | None = None, source: str | None = None
 ) -> list[BarReader]:
-    """A reader for each file, in the order given; two whose names differ in ``bid`` and ``ask`` alone are read as one.
+    """Return a reader for each file, in the order given; two whose names differ only in ``bid`` and ``ask`` are read as one.
 
-    The arguments are those of BarFile. Raises SourceError, naming the file, where one cannot be read or is of no known layout.
+    The arguments are those of BarFile. Raises SourceError, naming the file, for one that cannot be read or has no known layout.
     """
     sides: dict[tuple[Path, str], dict[str, Path]] = {}
     for path in paths:
@@ -35,6 +35,6 @@ def open_bar_files(
         file = BarFile(path, pair=pair, granularity=granularity, source=source)
         if side and not file.has_sides:
             other = "asks" if side == "bid" else "bids"
-            raise SourceError(f"{path} cannot be imported alone: the file of the {other} is needed with it")
+            raise SourceError(f"{path} cannot be imported alone: the file of the {other} is needed as well")
         readers.append(file)
     return readers

@@ -1,14 +1,14 @@
-"""The layouts of files of bars and ticks, and how a row of each is read.
+"""The layouts of files of bars and ticks, and how to read their rows.
 
 ======================  ===============================================================================================
 OANDA hours             ``YYYYMMDD HH:MM,bid open,high,low,close,0,ask open,high,low,close,0``, the time in UTC
-OANDA minutes           the same with milliseconds since midnight of the day that begins the file's name
+OANDA minutes           the same, with milliseconds since midnight of the day that the file name starts with
 OANDA ticks             ``milliseconds since midnight,bid,ask``
 TrueFX ticks            ``timestamp,bid,ask``
 columns by name         a header with a time and ``open,high,low,close``, or ``bid_open …`` and ``ask_open …``
 ======================  ===============================================================================================
 
-The times of bars are their starts. They are ISO 8601, in UTC where they name no offset, or seconds or milliseconds since 1970.
+The times of bars are their starts: ISO 8601, in UTC unless they have an offset, or seconds or milliseconds since 1970.
 """
 
 import csv
@@ -43,9 +43,9 @@ _OANDA_COLUMNS, _TICK_COLUMNS = 11, 3
 
 
 class BarRow(NamedTuple):
-    """A bar as a row tells it. ``is_date`` where its time is a date alone; ``pair`` and ``granularity`` where the row has them.
+    """A bar as a row gives it. ``is_date`` means that its time is a date alone.
 
-    The volume is 0 where it is not known.
+    ``pair`` and ``granularity`` are None, and the volume is 0, when the row does not give them.
     """
 
     time: datetime
@@ -59,7 +59,7 @@ class BarRow(NamedTuple):
 
 
 class TickRow(NamedTuple):
-    """A quote as a row tells it."""
+    """A quote as a row gives it."""
 
     time: datetime
     bid: Decimal
@@ -68,14 +68,14 @@ class TickRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OandaBars:
-    """Bids and asks without a header; minutes where there is a ``midnight`` that times count from, else hours."""
+    """Bids and asks without a header: minutes when there is a ``midnight`` that times count from, otherwise hours."""
 
     midnight: datetime | None
     source = OANDA.name
 
     @property
     def granularity(self) -> Granularity:
-        """The only length of bars that comes in this layout."""
+        """The only length of bars in this layout."""
         return Granularity.H1 if self.midnight is None else Granularity.M1
 
     def parse(self, line: str) -> BarRow:
@@ -89,14 +89,14 @@ class OandaBars:
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """Quotes one by one: by OANDA where there is a ``midnight`` that times count from, else by TrueFX."""
+    """Single quotes: OANDA's when there is a ``midnight`` that times count from, otherwise TrueFX's."""
 
     midnight: datetime | None
     has_header: bool
 
     @property
     def source(self) -> str:
-        """Whose layout this is."""
+        """The source that uses this layout."""
         return "truefx" if self.midnight is None else OANDA.name
 
     def parse(self, line: str) -> TickRow:
@@ -112,12 +112,12 @@ class Ticks:
 
 
 class NamedColumns:
-    """Bars whose columns a header names, in any case and order; columns of other names are passed over.
+    """Bars whose columns are named in a header, in any case and order; other columns are ignored.
 
     The time is ``time``, ``timestamp``, ``datetime`` or ``date``. Prices are ``open``, ``high``, ``low`` and ``close``, or their
-    first letters: of mids, or with ``bid`` and ``ask`` (and, if there are any, ``mid``) before or after, as in ``bid_open``.
-    There may be ``volume``, ``pair`` (or ``instrument``, ``symbol``), ``granularity`` and ``complete``. Commas, semicolons or
-    tabs part them.
+    first letters: mids, unless ``bid`` or ``ask`` (or ``mid``) is put before or after, as in ``bid_open``. Optional columns are
+    ``volume``, ``pair`` (or ``instrument``, ``symbol``), ``granularity`` and ``complete``. The separator is a comma, a semicolon
+    or a tab.
     """
 
     source = "import"
@@ -142,17 +142,17 @@ class NamedColumns:
 
     @property
     def has_sides(self) -> bool:
-        """True where bids and asks are there, not one price alone."""
+        """True when there are bids and asks, not just one price."""
         return "bid" in self._sides and "ask" in self._sides
 
     @property
     def has_pairs(self) -> bool:
-        """True where each row names its pair."""
+        """True when each row gives its pair."""
         return self._pair is not None
 
     @property
     def has_granularities(self) -> bool:
-        """True where each row names its granularity."""
+        """True when each row gives its granularity."""
         return self._granularity is not None
 
     def parse(self, line: str) -> BarRow:
@@ -184,11 +184,11 @@ class NamedColumns:
         )
 
 
-BarFormat: TypeAlias = OandaBars | NamedColumns
+BarLayout: TypeAlias = OandaBars | NamedColumns
 
 
-def recognise(head: Sequence[str], midnight: datetime | None) -> BarFormat | Ticks | None:
-    """The layout of a file by its first lines, None where it is none of these; ``midnight`` is that of the day in its name."""
+def recognise(head: Sequence[str], midnight: datetime | None) -> BarLayout | Ticks | None:
+    """Return the layout of a file by its first lines, or None. ``midnight`` is that of the day in the file name."""
     lines = [line for line in head if line.strip()]
     if not lines:
         return None
@@ -216,7 +216,7 @@ def _candidates(midnight: datetime | None, has_header: bool) -> Iterator[OandaBa
 
 
 def _normal(name: str) -> str:
-    """``bid_open`` of `` Bid Open``."""
+    """Return the normal form of a column name: ``bid_open`` for `` Bid Open``."""
     return name.strip().strip("<>").lower().replace(" ", "_").replace("-", "_").replace(".", "_")
 
 
@@ -225,7 +225,7 @@ def _place(places: Mapping[str, int], names: Sequence[str]) -> int | None:
 
 
 def _price_places(places: Mapping[str, int], side: str) -> tuple[int, ...] | None:
-    """Where open, high, low and close of a side are; None where one of them is missing."""
+    """Return the places of open, high, low and close of a side; None if one is missing."""
     found = []
     for price in ("open", "high", "low", "close"):
         names = [price, price[0]]

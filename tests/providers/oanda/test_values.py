@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from app.market.clock import parse_time
 from app.providers.exact_json import read_object, read_objects
-from app.providers.oanda.json import moment, read_price, read_time
 from app.providers.oanda.stream import Lines
+from app.providers.oanda.values import moment, read_price, read_time
 from app.providers.passed_over import PassedOver
 from tests.providers.oanda.stub_market import nine_digits
 

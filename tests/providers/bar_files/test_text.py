@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.providers.bar_files.text_file import day_in_name, pair_in_name, read_lines
+from app.providers.bar_files.text import day_in_name, pair_in_name, read_lines
 
 
 def test_plain_and_packed_files_have_the_same_lines(tmp_path: Path) -> None:

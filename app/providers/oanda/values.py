@@ -14,8 +14,8 @@ _SECOND = timedelta(seconds=1)
 
 
 def read_price(value: object) -> Decimal:
-    """A positive price, exactly as written: ``"1.08755"``. Raises ValueError."""
-    # OANDA writes prices as texts. A number would be exact too: read_object makes Decimals of them.
+    """Return a positive price, exactly as written: ``"1.08755"``. Raises ValueError."""
+    # OANDA writes prices as text. Numbers would be exact too: read_object reads them as Decimals.
     text = str(value) if isinstance(value, str | int | Decimal) else ""
     if _PRICE.fullmatch(text) is None or not (price := Decimal(text)):
         raise ValueError("no price")
@@ -23,7 +23,7 @@ def read_price(value: object) -> Decimal:
 
 
 def read_time(value: object) -> int:
-    """Nanoseconds from 1970 to an RFC 3339 time, of which OANDA writes nine decimals. Raises ValueError."""
+    """Return the nanoseconds from 1970 to an RFC 3339 time, which OANDA writes with nine decimals. Raises ValueError."""
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("no time")
@@ -32,5 +32,5 @@ def read_time(value: object) -> int:
 
 
 def moment(nanoseconds: int) -> datetime:
-    """The aware UTC time so many nanoseconds after 1970, cut to the microsecond."""
+    """Return the aware UTC time for nanoseconds since 1970, cut to the microsecond."""
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)

@@ -1,4 +1,4 @@
-"""Files of rows, plain or packed, and what their names say: the pair, the day."""
+"""Text files, plain or compressed, and what their names say: the pair, the day."""
 
 import gzip
 import re
@@ -19,21 +19,21 @@ _PAIR = re.compile(r"[A-Za-z]{3}_?[A-Za-z]{3}(?![A-Za-z])")
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, of a file packed by gzip, or of the one file in a zip, with their ends.
+    """Yield the lines, with their ends, of a text file, of a file compressed by gzip, or of the only file in a zip.
 
-    A byte-order mark is passed over, and what is not UTF-8 comes as U+FFFD. Raises SourceError, also on the way.
+    A byte-order mark is skipped, and bytes that are not UTF-8 become U+FFFD. Raises SourceError, possibly after some lines.
     """
     try:
         with _opened(path) as text:
             yield from text
-    # A RuntimeError is what zipfile raises for a file under a password, or packed by a method it does not know.
+    # zipfile raises RuntimeError for an encrypted file, or one compressed by an unknown method.
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise SourceError(f"{path} cannot be read: {reason}") from error
 
 
 def pair_in_name(path: Path) -> CurrencyPair | None:
-    """The pair that begins the file's name (``eurusd.zip``, ``gbpusd-m1-bid-2012.csv.gz``), or that is its folder's."""
+    """Return the pair that starts the file name (``eurusd.zip``, ``gbpusd-m1-bid-2012.csv.gz``) or that names its folder."""
     begins = _PAIR.match(path.name)
     for text in (begins[0] if begins else "", path.absolute().parent.name):
         try:
@@ -44,7 +44,7 @@ def pair_in_name(path: Path) -> CurrencyPair | None:
 
 
 def day_in_name(path: Path) -> datetime | None:
-    """Midnight UTC of the day that begins the file's name; None where it begins otherwise."""
+    """Return midnight UTC of the day that the file name starts with, or None."""
     try:
         return datetime.fromisoformat(path.stem[:8]).replace(tzinfo=UTC)
     except ValueError:

@@ -14,7 +14,7 @@ from app.market.bars.candle import Candle, Granularity, Ohlc, aggregate
 from app.market.clock import parse_time, utc_now
 from app.market.pair import CurrencyPair
 from app.providers.bar_files.file import BarFile
-from app.providers.bar_files.files import open_bar_files
+from app.providers.bar_files.opening import open_bar_files
 from app.providers.bar_files.reader import BarReader, RejectedRow
 
 _EUR_USD = CurrencyPair("EUR", "USD")

@@ -11,7 +11,7 @@ from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.clock import parse_time, rfc3339
 from app.market.pair import CurrencyPair
 from app.providers.bar_files.file import BarFile
-from app.providers.bar_files.files import open_bar_files
+from app.providers.bar_files.opening import open_bar_files
 
 _EUR_USD, _USD_JPY = CurrencyPair("EUR", "USD"), CurrencyPair("USD", "JPY")
 _MIDS = "time,open,high,low,close"
@@ -190,8 +190,8 @@ def test_the_pair_given_is_preferred_to_the_name_s(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        (["2024-01-05 10:00,1,1,1,1"], "too few rows tell of what granularity they are, which must be given"),
-        (["2024-01-05 10:00,1,1,1,1", "2024-01-05 10:30,1,1,1,1"], "its rows are 1800 s apart, as no bars here are"),
+        (["2024-01-05 10:00,1,1,1,1"], "too few rows to recognise their granularity, so it must be given"),
+        (["2024-01-05 10:00,1,1,1,1", "2024-01-05 10:30,1,1,1,1"], "its rows are 1800 s apart, which is no known granularity"),
     ],
 )
 def test_a_granularity_that_rows_do_not_tell_must_be_given(tmp_path: Path, rows: list[str], reason: str) -> None:
