@@ -26,4 +26,4 @@ class PassedOver:
         count = self.counts[reason]
         if str(count).strip("0") == "1":
             level = logging.WARNING if reason == MALFORMED else logging.INFO
-            _logger.log(level, "%s: %d messages passed over so far as %s", self._provider, count, reason)
+            _logger.log(level, "%s: messages passed over so far as %s: %d", self._provider, reason, count)

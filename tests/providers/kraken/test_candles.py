@@ -1,7 +1,6 @@
 import itertools
 import json
 import logging
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -11,17 +10,11 @@ from app.errors import NotOffered, SourceError
 from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.pair import CurrencyPair
 from app.providers.kraken.source import KrakenSource
-from tests.providers.kraken.stub import NOON, KrakenStub, bar, kraken_stub
+from tests.providers.kraken.stub import NOON, KrakenStub, bar
 
 _EUR_USD, _EUR_CHF = CurrencyPair("EUR", "USD"), CurrencyPair("EUR", "CHF")
 _START = datetime.fromtimestamp(NOON, UTC)
 _HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-async def kraken() -> AsyncIterator[KrakenStub]:
-    async with kraken_stub() as stub:
-        yield stub
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@ import asyncio
 import itertools
 import json
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,12 +14,6 @@ from tests.providers.kraken.stub import KrakenStub, kraken_stub
 from tests.waiting import wait_until
 
 _AN_HOUR_AHEAD = "2126-01-30T13:00:00Z"
-
-
-@pytest.fixture
-async def kraken() -> AsyncIterator[KrakenStub]:
-    async with kraken_stub() as stub:
-        yield stub
 
 
 @pytest.fixture(autouse=True)

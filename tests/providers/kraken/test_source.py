@@ -1,7 +1,6 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,16 +15,10 @@ from app.market.quote import Quote, QuoteKind
 from app.market.source import PriceSource
 from app.providers.kraken.source import KrakenSource
 from tests.providers.kraken.reading import kraken_reading
-from tests.providers.kraken.stub import LISTED, KrakenStub, kraken_stub
+from tests.providers.kraken.stub import LISTED, KrakenStub
 from tests.waiting import wait_until
 
 _EUR_USD = CurrencyPair("EUR", "USD")
-
-
-@pytest.fixture
-async def kraken() -> AsyncIterator[KrakenStub]:
-    async with kraken_stub() as stub:
-        yield stub
 
 
 def test_is_a_source_of_prices_and_of_bars() -> None:

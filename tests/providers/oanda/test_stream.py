@@ -134,7 +134,7 @@ async def test_what_is_no_price_is_counted_and_passed_over(
         await wait_until(lambda: len(got.of("EUR_USD")) == 2, "the price after all that")
         assert quiet.departures == []
     assert source.passed_over.counts == {"malformed": len(malformed) + 1, "unknown type": 3, "other instrument": 2}
-    assert "OANDA: 10 messages passed over so far as malformed" in caplog.text
+    assert "OANDA: messages passed over so far as malformed: 10" in caplog.text
     assert "secret" not in caplog.text
 
 

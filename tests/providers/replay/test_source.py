@@ -1,4 +1,3 @@
-import asyncio
 import gzip
 import itertools
 import math
@@ -20,6 +19,7 @@ from app.market.quote import Quote
 from app.market.source import PriceSource
 from app.providers.bar_files.text import read_lines
 from app.providers.replay.source import ReplaySource
+from tests.providers.turns import counted_turns
 
 
 @pytest.fixture
@@ -90,18 +90,9 @@ async def test_times_are_shifted_to_now_and_run_at_the_speed(yen: Path) -> None:
 
 
 async def test_the_event_loop_goes_on_meanwhile(ticks: list[Path]) -> None:
-    turns = 0
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count_turns())
-    quotes = await _take(ReplaySource(ticks, speed=1e9).quotes(), 20_000)
-    counting.cancel()
-    assert turns >= len(quotes) / 500
+    async with counted_turns() as turns:
+        quotes = await _take(ReplaySource(ticks, speed=1e9).quotes(), 20_000)
+    assert turns() >= len(quotes) / 500
 
 
 async def test_a_file_is_never_held_whole(fx_data: Path) -> None:

@@ -1,4 +1,3 @@
-import asyncio
 import time
 
 import pytest
@@ -9,6 +8,7 @@ from app.market.pair import DEFAULT_PAIRS, TrackedPairs
 from app.market.quote import Quote
 from app.market.source import PriceSource
 from app.providers.simulated.source import SimulatedSource
+from tests.providers.turns import counted_turns
 
 _PAIRS = TrackedPairs(DEFAULT_PAIRS)
 
@@ -55,18 +55,9 @@ async def test_thousands_a_second_hold_their_pace() -> None:
 
 
 async def test_the_event_loop_goes_on_when_the_rate_cannot_be_held() -> None:
-    turns = 0
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count_turns())
-    quotes = await _take(SimulatedSource(_PAIRS, rate=1e9), 10_000)
-    counting.cancel()
-    assert turns >= len(quotes) / 500
+    async with counted_turns() as turns:
+        quotes = await _take(SimulatedSource(_PAIRS, rate=1e9), 10_000)
+    assert turns() >= len(quotes) / 500
 
 
 async def test_a_walk_that_was_held_up_does_not_make_up_for_it() -> None:
