@@ -18,7 +18,7 @@ NOON = datetime(2026, 1, 30, 12, tzinfo=UTC)
 
 
 class ToldSource:
-    """Quotes what it is told to, fails when it is told to, and can be asked again. ``runs`` counts how often it was."""
+    """A source scripted by a test: it quotes, fails and ends on request, and can be restarted. ``runs`` counts the starts."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -29,7 +29,7 @@ class ToldSource:
         self._told: asyncio.Queue[Quote | Exception | None] = asyncio.Queue()
 
     async def quotes(self) -> AsyncGenerator[Quote]:
-        """What it is told, until it is told to end or to fail."""
+        """Yield the scripted quotes, until told to end or to fail."""
         self.runs += 1
         self.open += 1
         try:
@@ -41,7 +41,7 @@ class ToldSource:
             self.open -= 1
 
     def quote(self, name: str, bid: str, seconds: float, kind: QuoteKind = QuoteKind.QUOTED) -> None:
-        """Quote a pair, so many seconds after noon."""
+        """Quote a pair, ``seconds`` after noon."""
         price = Decimal(bid)
         self._told.put_nowait(
             Quote(CurrencyPair.parse(name), price, price + 1, NOON + timedelta(seconds=seconds), self.name, kind)
@@ -52,17 +52,17 @@ class ToldSource:
         self._told.put_nowait(error)
 
     def end(self) -> None:
-        """Say no more."""
+        """End."""
         self._told.put_nowait(None)
 
     @property
     def has_said_all(self) -> bool:
-        """True where everything it was told was taken up."""
+        """True when every scripted quote has been taken."""
         return self._told.empty()
 
 
 class Reading:
-    """What passes of several sources, and what is told of them."""
+    """A reader of several sources: the quotes that pass, and the switches."""
 
     def __init__(self, sources: Sequence[ProviderSource], silence: float, grace: float) -> None:
         self.clock = Clock()

@@ -173,7 +173,7 @@ async def test_daily_rates_are_never_silent(oanda: ToldSource, ecb: ToldSource) 
         await read.until("oanda EUR_USD 1", "ecb EUR_USD 2", "oanda EUR_USD 3")
         await read.pass_time(100)
         assert read.preferred.states == {"oanda": "silent", "ecb": "active"}
-        # A rate of noon is not told where a later price was.
+        # A rate of noon does not follow a later price.
         assert len(read.said) == 3
 
 

@@ -133,7 +133,7 @@ async def test_a_hole_in_oandas_stream_is_told_once_it_is_over(oanda: OandaStub,
         await wait_until(lambda: bool(quotes), "there are prices", 30)
         assert holes == []
         oanda.break_off("reset")
-        await wait_until(lambda: bool(holes), "the hole is told", 30)
+        await wait_until(lambda: bool(holes), "the hole is reported", 30)
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)

@@ -38,7 +38,7 @@ def _named(moment: str) -> list[tuple[str, str, Hours]]:
 
 
 def _is_at_work(session: Session, moment: datetime) -> bool:
-    """Whether a session is open, told from the local clocks alone."""
+    """Whether a session is open, judged by the local clocks alone."""
     local = moment.astimezone(session.zone)
     in_business_hours = local.weekday() < 5 and session.opening <= local.time() < session.closing
     return in_business_hours and (local.month, local.day) not in {(12, 25), (1, 1)} and _trades(moment)

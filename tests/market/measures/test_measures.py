@@ -106,7 +106,7 @@ def test_the_bars_that_are_asked_for_measure_as_all_of_history_would(fx_data: Pa
         assert window.volatility_50 == pytest.approx(whole.volatility_50, rel=1e-12)
         differences.append(abs((window.ewma or 0) / whole.ewma - 1))
     assert len(differences) == 12
-    # Nor is it more than needed by far: the beginning can be told still.
+    # Nor is it far more than needed: the start still shows.
     assert max(differences) > 1e-12
 
 

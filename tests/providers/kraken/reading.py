@@ -33,7 +33,7 @@ class KrakenReading:
         await wait_until(lambda: self.source.passed_over.counts[reason] >= count, f"{count} passed over as {reason}")
 
     async def until(self, count: int) -> None:
-        """Wait until so many quotes have come."""
+        """Wait for this number of quotes."""
         await wait_until(lambda: len(self.quotes) >= count, f"{count} quotes")
 
 

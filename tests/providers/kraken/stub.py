@@ -111,7 +111,7 @@ class KrakenStub:
         await self.say(self._status())
 
     async def set_state(self, symbol: str, state: str) -> None:
-        """A state of one pair, told to all."""
+        """Send the state of one pair to all connections."""
         self.listed[symbol] = state
         await self.say(
             json.dumps({"channel": "instrument", "type": "update", "data": {"assets": [], "pairs": [self._listing(symbol)]}})

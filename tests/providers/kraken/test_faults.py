@@ -178,7 +178,7 @@ async def test_quotes_out_of_order_are_passed_over(kraken: KrakenStub) -> None:
     assert all(one <= other <= utc_now() for one, other in itertools.pairwise(times))
 
 
-async def test_channels_that_nobody_knows_are_passed_over(kraken: KrakenStub) -> None:
+async def test_unknown_channels_are_passed_over(kraken: KrakenStub) -> None:
     async with kraken_reading(kraken) as reading:
         await kraken.say('{"channel":"weather","type":"update","data":[{"sun":true}]}')
         await kraken.say('{"method":"pong","req_id":7}')

@@ -102,7 +102,7 @@ FAULTS = (
     Fault("stream breaks off within a line", partial(_break_off, "mid-line"), _nothing),
     Fault("stream is reset", partial(_break_off, "reset"), _nothing),
     Fault("every connection is reset", _reset_all, partial(_set, "reset_connections", False)),
-    Fault("nobody listens", OandaStub.go_down, OandaStub.come_up),
+    Fault("connections are refused", OandaStub.go_down, OandaStub.come_up),
     _answer("502 with a page", Failure(502)),
     _answer("504 in JSON", Failure(504, b'{"errorMessage":"Timeout waiting for response."}', "application/json")),
     _answer("429", Failure(429, b"")),

@@ -22,7 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Market:
-    """The last price of every instrument. It moves when told to, and never twice in a nanosecond."""
+    """The last price of every instrument. It moves on request, and never twice in a nanosecond."""
 
     def __init__(self, seed: int = 1) -> None:
         self._random = random.Random(seed)
@@ -89,7 +89,7 @@ def _candle(name: str, start: datetime, end: datetime, sides: str, seed: int, co
 
 
 def _has_ticks(length: str, start: datetime, seed: int) -> bool:
-    """False in the weekend, and in one of seven short bars: nobody quoted."""
+    """False in the weekend, and in one of seven short bars: there were no quotes."""
     if length in {"W", "M"}:
         return True
     local = start.astimezone(_NEW_YORK)

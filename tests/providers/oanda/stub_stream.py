@@ -127,7 +127,7 @@ class StubStream:
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Cut a connection so that its other end is told of a reset."""
+    """Cut a connection so that its other end sees a reset."""
     connection = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -45,7 +45,7 @@ async def test_an_answer_that_breaks_off_is_asked_for_again(stub: OandaStub) -> 
     assert await _bars(source_at(stub))
 
 
-async def test_nobody_there_is_told(stub: OandaStub) -> None:
+async def test_a_refused_connection_is_reported(stub: OandaStub) -> None:
     await stub.go_down()
     with pytest.raises(SourceError, match=r"in 5 attempts: cannot connect: .*Connect call failed"):
         await _bars(source_at(stub))

@@ -35,8 +35,8 @@ async def test_a_token_or_account_that_is_not_known_is_refused_for_good(
         await anext(source.quotes())
     assert len(stub.requests) == 1
     assert "RequestID" in caplog.text
-    for told in (caplog.text, str(caught.value), repr(source), repr(vars(source))):
-        assert "0123456789abcdef" not in told
+    for text in (caplog.text, str(caught.value), repr(source), repr(vars(source))):
+        assert "0123456789abcdef" not in text
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ async def test_a_cursor_or_a_limit_that_is_none_is_refused(alerts: Alerts) -> No
         await alerts.page(limit=0)
 
 
-async def test_a_message_of_anybody_is_kept(database: Database) -> None:
+async def test_a_message_with_any_characters_is_kept(database: Database) -> None:
     message = "\0 \ud800 '; DROP TABLE alerts; -- 😀"
     await Recording(database, SOURCES).write(Batch("11-0", 1, alerts=[replace(_ONE, message=message, pairs=("A\0B",))]))
     (found,) = await Alerts(database).page(limit=1)

@@ -13,7 +13,7 @@ from app.storage.database.database import open_database
 from app.storage.recording import Batch, Recording, Tick
 
 
-async def test_a_cancelled_writer_locks_nobody_out(database_url: str) -> None:
+async def test_a_cancelled_writer_locks_no_other_out(database_url: str) -> None:
     chance = random.Random(7)
     async with open_database(database_url, answer_within=1) as database:
         await database.migrate()

@@ -124,7 +124,7 @@ async def test_a_database_that_does_not_exist_does_not_answer(postgres_url: str)
             await database.ping()
 
 
-async def test_nobody_listening_is_no_answer_and_tells_no_password() -> None:
+async def test_a_refused_connection_is_no_answer_and_shows_no_password() -> None:
     async with open_database("postgresql://user:s3cret@127.0.0.1:1/db") as database:
         with pytest.raises(DatabaseUnavailable) as caught:
             await database.ping()
