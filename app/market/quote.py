@@ -36,8 +36,3 @@ class Quote:
     def mid(self) -> Decimal:
         """Halfway between bid and ask, exact: one digit more than the precision of the pair when their sum is odd."""
         return (self.bid + self.ask) / 2
-
-    @property
-    def spread(self) -> Decimal:
-        """Ask minus bid, in price units."""
-        return self.ask - self.bid

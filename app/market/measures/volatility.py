@@ -111,15 +111,6 @@ def garman_klass(open_: FloatArray, high: FloatArray, low: FloatArray, close: Fl
     return float(np.sqrt(bars_per_year * np.mean(terms)))
 
 
-def rogers_satchell(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, bars_per_year: float) -> float:
-    """Return √(N/n · Σ [ln(H/C) ln(H/O) + ln(L/C) ln(L/O)]), for one bar or more; exact with any drift, when there is no gap.
-
-    Source: Rogers and Satchell, Estimating Variance from High, Low and Closing Prices, 1991.
-    """
-    _check_bars(1, open_, high, low, close)
-    return float(np.sqrt(bars_per_year * _rogers_satchell_variance(open_, high, low, close)))
-
-
 def yang_zhang(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, bars_per_year: float) -> float:
     """Return √(N · (s²_o + k·s²_c + (1 − k)·σ²_rs)), with k = 0.34 / (1.34 + (n + 1) / (n − 1)); with any drift and gaps.
 
@@ -170,7 +161,10 @@ def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int = 14) 
 
 
 def _rogers_satchell_variance(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray) -> float:
-    """Return the variance per bar."""
+    """Return the variance per bar, 1/n · Σ [ln(H/C) ln(H/O) + ln(L/C) ln(L/O)]; exact with any drift, when there is no gap.
+
+    Source: Rogers and Satchell, Estimating Variance from High, Low and Closing Prices, 1991.
+    """
     return float(np.mean(np.log(high / close) * np.log(high / open_) + np.log(low / close) * np.log(low / open_)))
 
 

@@ -130,3 +130,14 @@ async def test_an_empty_stretch_changes_nothing(database: Database) -> None:
     candles = Candles(database, SOURCES)
     assert await aggregate_stored(candles, EUR_USD, Granularity.H1, moment, moment, moment) == 0
     assert await aggregate_stored(candles, EUR_USD, Granularity.H1, moment, moment + HOUR, moment) == 0
+
+
+async def test_one_invented_hour_makes_the_longer_bars_invented(database: Database) -> None:
+    bars = hours(EUR_USD, datetime(2026, 6, 18, 21, tzinfo=UTC), 24)
+    bars[3] = replace(bars[3], source="simulated")
+    candles = Candles(database, SOURCES)
+    await candles.write(bars)
+    await _rebuild(candles, bars)
+    assert [bar.source for bar in await _stored(candles, Granularity.H4)] == ["simulated", *["kraken"] * 5]
+    for longer in (Granularity.D, Granularity.W, Granularity.M):
+        assert [bar.source for bar in await _stored(candles, longer)] == ["simulated"]

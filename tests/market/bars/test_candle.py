@@ -16,6 +16,7 @@ from app.market.bars.candle import Candle, CandleBuilder, Granularity, Ohlc, agg
 from app.market.clock import parse_time, rfc3339
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
+from app.market.source import Sources, SourceTraits
 from app.providers.replay.recording import Recording
 
 _EUR_USD = CurrencyPair("EUR", "USD")
@@ -239,6 +240,21 @@ def test_a_builder_closes_the_last_bar_before_a_silence_when_told_the_time() -> 
     assert builder.unfinished is None
     assert builder.advance(friday + 2 * _HOUR) is None
     assert builder.add(_quote(friday + 48 * _HOUR)) is None
+
+
+@pytest.mark.parametrize(
+    ("sources", "named"), [(["toy", "bank"], "toy"), (["bank", "toy"], "toy"), (["bank", "exchange"], "exchange")]
+)
+def test_an_invented_source_names_the_whole_bar(sources: list[str], named: str) -> None:
+    known = Sources([SourceTraits(name="toy", invented=True), SourceTraits(name="bank")])
+    quotes = [replace(_quote(parse_time(f"2026-01-14T09:3{number}:00Z")), source=source) for number, source in enumerate(sources)]
+    builder = CandleBuilder(_EUR_USD, Granularity.H1, known)
+    for quote in quotes:
+        builder.add(quote)
+    assert builder.unfinished is not None
+    assert builder.unfinished.source == named
+    minutes = [bar for quote in quotes for bar in _build([quote], Granularity.M1)]
+    assert [bar.source for bar in aggregate(minutes, Granularity.H1, sources=known)] == [named]
 
 
 def test_a_builder_takes_its_own_pair_only() -> None:
