@@ -14,6 +14,7 @@ from app.alerts.correlation import DEFAULT_CORRELATION_THRESHOLDS, correlation_r
 from app.alerts.volatility import DEFAULT_VOLATILITY_THRESHOLDS, volatility_rules
 from app.errors import ConfigurationError, InvalidPair
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair
+from app.validation import fault_message
 
 SourceName = Literal["simulated", "replay", "oanda", "kraken", "ecb"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -257,5 +258,5 @@ def _sentence(problem: object) -> str:
     """One wrong setting in words, its value left out because it may be a secret."""
     assert isinstance(problem, dict)
     name = "_".join(str(part) for part in problem["loc"][:1]).upper()
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = fault_message(problem)
     return f"{name}: {message}" if name else message

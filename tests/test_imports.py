@@ -22,10 +22,10 @@ LAYERS = {
         fx_gateway
     """,
     "app": """
-        errors backoff
+        errors backoff background validation
         market
         alerts providers storage realtime
-        config
+        config migration
         schedule http sources
         routers trading_days
         main

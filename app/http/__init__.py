@@ -1,1 +1,1 @@
-"""What the endpoints share: parameters, errors as problem documents, limits, tokens, origins."""
+"""Shared parts of the endpoints: parameters, bodies, problem details, limits, tokens, origins."""

@@ -1,4 +1,4 @@
-"""Bars of a pair, read a part at a time, so that nobody who asks for many of them holds up the streams."""
+"""Bars of a pair, read in batches, so that a request for many of them does not delay the streams."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -8,18 +8,18 @@ from app.market.bars.candle import Candle, Granularity
 from app.market.pair import CurrencyPair
 from app.market.source import Sources
 
-_AT_A_TIME = 1000
-"""Reading so many holds the event loop for some 15 ms, which is as long as streams may wait."""
+_BATCH = 1000
+"""Reading this many bars blocks the event loop for about 15 ms, which is as long as streams may wait."""
 
 
 async def page_of_bars(
     gateway: Gateway, pair: CurrencyPair, granularity: Granularity, start: datetime | None, end: datetime | None, limit: int
 ) -> list[Candle]:
-    """Bars that start in ``[start, end)``, as ``Candles.page`` gives them. Raises DatabaseUnavailable."""
+    """Return the bars that start in ``[start, end)``, as ``Candles.page`` does. Raises DatabaseUnavailable."""
     bars: list[Candle] = []
     while len(bars) < limit:
-        size = min(limit - len(bars), _AT_A_TIME)
-        part = await gateway.from_database(gateway.candles.page(pair, granularity, start=start, end=end, limit=size))
+        size = min(limit - len(bars), _BATCH)
+        part = await gateway.from_database(gateway.stores.candles.page(pair, granularity, start=start, end=end, limit=size))
         if start is None:
             bars = part + bars
         else:
@@ -36,25 +36,25 @@ async def page_of_bars(
 async def newest_bars(
     gateway: Gateway, pair: CurrencyPair, granularity: Granularity, count: int, until: datetime | None
 ) -> list[Candle]:
-    """Up to ``count`` complete bars that had ended by ``until``, oldest first. They are all real or all invented.
+    """Return up to ``count`` complete bars that had ended by ``until``, oldest first, either all real or all simulated.
 
     Raises DatabaseUnavailable.
     """
     bars: list[Candle] = []
-    async for stretch in _stretches(gateway, pair, granularity, count, until):
-        bars = stretch + bars
+    async for batch in _batches(gateway, pair, granularity, count, until):
+        bars = batch + bars
     return bars
 
 
-async def _stretches(
+async def _batches(
     gateway: Gateway, pair: CurrencyPair, granularity: Granularity, count: int, until: datetime | None
 ) -> AsyncIterator[list[Candle]]:
-    """The bars in parts, the newest part first, each oldest first, up to the first that is invented where the newest is not."""
+    """The bars in batches, the newest batch first, each oldest first. They end where real and simulated bars meet."""
     left, invented = count, None
     while left:
-        size = min(left, _AT_A_TIME)
+        size = min(left, _BATCH)
         found = await gateway.from_database(
-            gateway.candles.newest([pair], granularity, size, until=until, real_only=gateway.real_only)
+            gateway.stores.candles.newest([pair], granularity, size, until=until, real_only=gateway.real_only)
         )
         bars = found.get(pair, [])
         if not bars:
@@ -70,7 +70,7 @@ async def _stretches(
 
 
 def _ending(bars: list[Candle], invented: bool, sources: Sources) -> list[Candle]:
-    """The last of the bars that are all invented, or all not."""
+    """The longest end of the bars that is all invented, or all not."""
     length = 0
     while length < len(bars) and sources.is_invented(bars[-1 - length].source) is invented:
         length += 1

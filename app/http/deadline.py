@@ -1,4 +1,4 @@
-"""Work that is waited for until a deadline and no longer."""
+"""A timeout that holds even if the work resists its cancellation."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """What the work gives. Raises TimeoutError after the time, however long the work takes to end once it is cancelled.
+    """Return the result of the work. Raises TimeoutError after these seconds, even if the work does not end when cancelled.
 
-    ``asyncio.timeout`` waits for that end, and a cancellation can be lost: Python 3.11's ``wait_for``, which redis-py
-    writes with, forgets one that comes as the write ends.
+    ``asyncio.timeout`` waits for it to end, and a cancellation can be lost: ``wait_for`` of Python 3.11, which redis-py
+    uses for writing, swallows one that arrives as the write completes.
     """
     task = asyncio.create_task(work)
     try:
@@ -27,4 +27,4 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
 
 def _forget(task: "asyncio.Task[Any]") -> None:
     if not task.cancelled():
-        task.exception()  # nobody waits for it any more
+        task.exception()  # retrieved, or asyncio would log it as never retrieved

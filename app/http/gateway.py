@@ -1,11 +1,11 @@
-"""What every endpoint works with, built once where the application is put together."""
+"""The parts of the gateway that endpoints use, built once at start-up."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Self, TypeVar, cast
 
 from fastapi import Depends, Request
 
@@ -20,6 +20,7 @@ from app.realtime.monitoring.report import Reports
 from app.realtime.monitoring.view import PriceView
 from app.storage.alerts.alerts import Alerts
 from app.storage.alerts.price_levels import PriceLevels
+from app.storage.database.database import Database
 from app.storage.job_runs import JobRuns
 from app.storage.market.candles import Candles
 from app.storage.market.correlations import Correlations
@@ -27,18 +28,66 @@ from app.storage.market.metrics import Metrics
 
 T = TypeVar("T")
 
-_COMPUTED_AT_ONCE = 1
+_CONCURRENT_COMPUTATIONS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The stores of the database, one for each kind of query. Call them through ``Gateway.from_database``."""
+
+    candles: Candles
+    metrics: Metrics
+    correlations: Correlations
+    alerts: Alerts
+    price_levels: PriceLevels
+    job_runs: JobRuns
+
+    @classmethod
+    def of(cls, database: Database, sources: Sources) -> Self:
+        """Every store on this database. ``sources`` are the traits of every source by name."""
+        return cls(
+            Candles(database, sources),
+            Metrics(database),
+            Correlations(database),
+            Alerts(database),
+            PriceLevels(database),
+            JobRuns(database),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """The bearer tokens of the settings, by the right that they give."""
+
+    publish: tuple[bytes, ...] = field(default=(), repr=False)
+    alerts: tuple[bytes, ...] = field(default=(), repr=False)
+    admin: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits on requests. Times are in seconds.
+
+    A client may make ``requests`` requests in a ``window``; 0 sets no limit. ``body`` bounds the reading of a body,
+    ``redis`` a query of Redis, and ``computing`` the wait for a place in ``Gateway.computing``.
+    """
+
+    requests: int = 100
+    window: float = 60
+    body: float = 10
+    redis: float = 5
+    computing: float = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """The parts of a running gateway. It is ``app.state.gateway`` while the application is up.
+    """The parts of a running gateway: ``app.state.gateway`` while the application is up.
 
-    ``database_ping`` raises where the database does not answer, and ``migrated`` says whether its tables are up to date yet.
-    ``sources``, the most preferred first, and ``simulated`` are what is configured; a feed in another process may say
-    otherwise, see ``shown_source``. ``known_sources`` are the traits of sources by name.
-    ``jobs_due`` gives for an aware time when each job is due next, by its name.
-    ``annualization`` is how many bars of a length a year has. Times are in seconds.
+    ``ping_database`` raises DatabaseUnavailable if the database cannot be used, and ``migrated`` is true once its tables are
+    up to date. ``sources`` are the configured sources, the most preferred first; ``current_source`` says which one the feed uses.
+    ``known_sources`` are the traits of every source by name.
+    ``jobs_due`` takes an aware time and returns when each job is due next, by its name. ``annualization`` is the number of
+    bars in a year, by their length. ``retention_days`` is how long history is kept.
     """
 
     hub: Hub
@@ -46,53 +95,48 @@ class Gateway:
     prices: PriceView
     cache: Cache
     publisher: Publisher
-    database_ping: Callable[[], Coroutine[Any, Any, None]]
+    stores: Stores
+    ping_database: Callable[[], Coroutine[Any, Any, None]]
     migrated: Callable[[], bool]
-    candles: Candles
-    metrics: Metrics
-    correlations: Correlations
-    alerts: Alerts
-    price_levels: PriceLevels
-    job_runs: JobRuns
-    jobs_due: Callable[[datetime], Mapping[str, datetime]] = lambda now: {}
+    jobs_due: Callable[[datetime], Mapping[str, datetime]]
     annualization: Mapping[Granularity, float]
+    retention_days: int
     sources: tuple[str, ...]
     known_sources: Sources
-    simulated: bool | None = None
-    publish_tokens: tuple[bytes, ...] = field(repr=False)
-    alert_tokens: tuple[bytes, ...] = field(default=(), repr=False)
-    admin_tokens: tuple[bytes, ...] = field(default=(), repr=False)
-    rate_limit_requests: int
-    rate_limit_window: float
-    metrics_ttl: int = 3600
-    correlation_ttl: int = 86_400
-    retention_days: int = 365
-    body_timeout: float = 10
-    redis_timeout: float = 5
-    computing_timeout: float = 10
-    _computing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_COMPUTED_AT_ONCE), init=False, repr=False)
-    setting_levels: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
+    tokens: Tokens
+    limits: Limits
+    level_lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
+    """Held while price levels are counted and one is added, so that two requests do not both take the last place."""
+    _computing: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(_CONCURRENT_COMPUTATIONS), init=False, repr=False
+    )
 
     @property
-    def shown_source(self) -> tuple[str, bool | None]:
-        """Where prices come from and whether they are invented: as the feed last said, else as configured."""
+    def current_source(self) -> tuple[str, bool | None]:
+        """The source of prices and whether it is simulated: as the feed last reported or, before that, as configured.
+
+        Whether a configured source is simulated is not known until the feed reports: None.
+        """
         feed = self.hub.signs.feed
-        return (self.sources[0], self.simulated) if feed is None else (feed.source, feed.simulated)
+        return (self.sources[0], None) if feed is None else (feed.source, feed.simulated)
 
     @property
     def real_only(self) -> bool:
-        """True where figures are to be computed of real bars alone: prices come from a market, so invented ones are left over."""
-        return not self.known_sources.is_invented(self.shown_source[0])
+        """True if figures are computed of real bars only: with prices from a market, simulated bars are left out."""
+        return not self.known_sources.is_invented(self.current_source[0])
 
     async def from_redis(self, work: Coroutine[Any, Any, T]) -> T:
-        """What work on Redis gives. Raises LogUnavailable where it takes too long for somebody who waits."""
+        """Await a query of Redis. Raises LogUnavailable if it takes longer than ``limits.redis``."""
         try:
-            return await within(self.redis_timeout, work)
+            return await within(self.limits.redis, work)
         except TimeoutError:
-            raise LogUnavailable(f"Redis does not answer within {self.redis_timeout:g} s") from None
+            raise LogUnavailable(f"Redis does not answer within {self.limits.redis:g} s") from None
 
     async def from_database(self, work: Coroutine[Any, Any, T]) -> T:
-        """What work on the database gives, which bounds its own time. Raises DatabaseUnavailable, also before it has tables."""
+        """Await a query of the database, which bounds its own time.
+
+        Raises DatabaseUnavailable, also as long as the tables are not up to date.
+        """
         if not self.migrated():
             work.close()
             raise DatabaseUnavailable("The database has not answered yet")
@@ -100,15 +144,16 @@ class Gateway:
 
     @asynccontextmanager
     async def computing(self) -> AsyncGenerator[None]:
-        """A place for work that takes a processor for a while: few are given at once, so that the streams keep theirs.
+        """Hold a place for a computation that keeps a processor busy.
 
-        Raises TooManyRequests where none becomes free in time.
+        There are few places, so that computations do not slow down the streams. Raises TooManyRequests if none is free
+        within ``limits.computing``.
         """
         try:
-            async with asyncio.timeout(self.computing_timeout):
+            async with asyncio.timeout(self.limits.computing):
                 await self._computing.acquire()
         except TimeoutError:
-            raise TooManyRequests("Others have figures computed just now", self.computing_timeout) from None
+            raise TooManyRequests("Too many computations in progress", self.limits.computing) from None
         try:
             yield
         finally:
@@ -116,7 +161,7 @@ class Gateway:
 
 
 async def current_gateway(request: Request) -> Gateway:
-    """The gateway that answers this request."""
+    """The gateway of the application that answers this request."""
     return cast(Gateway, request.app.state.gateway)
 
 

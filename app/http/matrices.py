@@ -1,8 +1,8 @@
-"""The newest correlation matrix and the pairs found by it: from Redis, else from the database."""
+"""The newest correlation matrix and its ranked pairs: from Redis, else from the database."""
 
 from collections.abc import Sequence
 
-from app.errors import LogUnavailable
+from app.errors import LogUnavailable, NoData
 from app.http.gateway import Gateway
 from app.market.bars.candle import Granularity
 from app.market.clock import rfc3339
@@ -11,32 +11,36 @@ from app.market.pair import CurrencyPair
 from app.realtime.contract.figures import BestPair, BestPairs, CorrelationMatrix
 from app.storage.market.correlations import StoredCorrelation
 
+NO_CORRELATIONS = "No correlations have been computed yet"
 
-async def newest_matrix(gateway: Gateway) -> CorrelationMatrix | None:
-    """The matrix that was computed last; None before the first. Raises DatabaseUnavailable where neither store answers."""
+
+async def newest_matrix(gateway: Gateway) -> CorrelationMatrix:
+    """Return the newest matrix. Raises NoData before the first, and DatabaseUnavailable if neither store answers."""
     try:
         cached = await gateway.from_redis(gateway.cache.matrix())
     except LogUnavailable:
         cached = None
     if cached is not None:
         return cached
-    cells = await gateway.from_database(gateway.correlations.newest())
-    return _matrix(cells, gateway.hub.pairs.names, await _simulated(gateway, cells)) if cells else None
+    cells = await gateway.from_database(gateway.stores.correlations.newest())
+    if not cells:
+        raise NoData(NO_CORRELATIONS)
+    return _matrix(cells, gateway.hub.pairs.names, await _simulated(gateway, cells))
 
 
-async def newest_best_pairs(gateway: Gateway) -> BestPairs | None:
-    """The best pairs of the matrix that was computed last; None before the first. Errors as for ``newest_matrix``."""
+async def newest_best_pairs(gateway: Gateway) -> BestPairs:
+    """Return the ranked pairs of the newest matrix. Raises as ``newest_matrix`` does."""
     try:
         cached = await gateway.from_redis(gateway.cache.best_pairs())
     except LogUnavailable:
         cached = None
     if cached is not None:
         return cached
-    cells = await gateway.from_database(gateway.correlations.newest())
+    cells = await gateway.from_database(gateway.stores.correlations.newest())
     if not cells:
-        return None
-    stored = await gateway.from_database(gateway.correlations.best())
-    # In the order of the cache: category by category as they are told apart, not by their names.
+        raise NoData(NO_CORRELATIONS)
+    stored = await gateway.from_database(gateway.stores.correlations.best())
+    # In the order of the cached list: categories as they are defined, not by name.
     order = list(Category)
     pairs = [
         BestPair(
@@ -56,9 +60,9 @@ async def newest_best_pairs(gateway: Gateway) -> BestPairs | None:
 
 
 def _matrix(cells: Sequence[StoredCorrelation], tracked: Sequence[str], simulated: bool) -> CorrelationMatrix:
-    """The matrix of its cells above the diagonal. The end of its bars stands for when it was computed.
+    """Rebuild a matrix from its stored cells, those above the diagonal. Its ``timestamp`` is the end of its bars.
 
-    A pair that is in step with itself has on the diagonal as many observations as it has with any other.
+    On the diagonal a pair has as many observations as the most it shares with another pair.
     """
     found = _names(cells)
     names = [name for name in tracked if name in found] + sorted(found.difference(tracked))
@@ -85,11 +89,11 @@ def _matrix(cells: Sequence[StoredCorrelation], tracked: Sequence[str], simulate
 
 
 async def _simulated(gateway: Gateway, cells: Sequence[StoredCorrelation]) -> bool:
-    """Whether there are invented bars among those that a stored matrix may have been computed from: it does not say itself."""
+    """Whether a stored matrix may rest on simulated bars. It does not record that, so its bars are looked up."""
     pairs = [CurrencyPair.parse(name) for name in sorted(_names(cells))]
     first = cells[0]
     found = await gateway.from_database(
-        gateway.candles.newest(pairs, Granularity(first.granularity), first.window, until=first.time)
+        gateway.stores.candles.newest(pairs, Granularity(first.granularity), first.window, until=first.time)
     )
     return any(gateway.known_sources.is_invented(bar.source) for bars in found.values() for bar in bars)
 

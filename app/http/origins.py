@@ -1,4 +1,4 @@
-"""Which web pages may connect: judged once for REST, event streams and sockets alike."""
+"""The web origins that may connect: one rule for REST, event streams and Socket.IO."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 
 
 class Origins:
-    """The allowed web origins. A page of the gateway itself is always allowed; a client that is no web page has no origin."""
+    """The allowed web origins. Pages of the gateway itself are always allowed. Clients other than browsers send no origin."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
-        """``allowed`` are origins like ``https://example.com``; ``:*`` stands for any port, ``*`` alone for anyone."""
+        """``allowed`` are origins like ``https://example.com``; ``:*`` means any port, ``*`` alone any origin."""
         self.pattern = "|".join(map(_expression, allowed)) or r"(?!)"
         self._allowed = re.compile(self.pattern)
 
     def allows(self, origin: str, environ: Mapping[str, Any]) -> bool:
-        """True where a page of this origin may connect; ``environ`` is the request's WSGI environment."""
+        """Whether a page of this origin may connect. ``environ`` is the WSGI environment of its request."""
         return self._allowed.fullmatch(origin) is not None or _is_of(environ.get("HTTP_HOST"), origin)
 
 

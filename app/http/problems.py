@@ -1,4 +1,4 @@
-"""Errors as HTTP: RFC 9457 problem details, from one table."""
+"""Errors as HTTP answers: RFC 9457 problem details, from one table."""
 
 import logging
 import random
@@ -40,15 +40,16 @@ from app.errors import (
 from app.http.bodies import InvalidBody
 from app.realtime.contract.messages import Problem
 from app.realtime.hub.frames import EVENT_STREAM
+from app.validation import fault_message
 
 _logger = logging.getLogger(__name__)
 
-_MEDIA_TYPE = "application/problem+json"
+MEDIA_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a kind of error is told: its status, its title and what a client can make of it."""
+    """How a kind of error is answered: its status, its title, and advice for the client."""
 
     status: int
     title: str
@@ -56,7 +57,7 @@ class Kind:
 
     @property
     def type(self) -> str:
-        """The URI that programs recognise the kind by."""
+        """The URI by which programs recognise the kind."""
         return f"urn:problem-type:fx-gateway:{self.title.lower().replace(' ', '-')}"
 
 
@@ -69,12 +70,12 @@ _KINDS: Mapping[type[Exception], Kind] = {
     InvalidPair: Kind(400, "Invalid pair", "Not a currency pair, or not one that this gateway tracks"),
     InvalidCursor: Kind(400, "Invalid cursor", "A cursor is the id of an event"),
     InvalidBody: _INVALID_BODY,
-    Unauthorized: Kind(401, "Unauthorized", "A bearer token that this gateway knows is needed"),
-    Forbidden: Kind(403, "Forbidden", "This gateway does not allow it"),
+    Unauthorized: Kind(401, "Unauthorized", "A bearer token of this gateway is needed"),
+    Forbidden: Kind(403, "Forbidden", "This gateway does not allow this"),
     NoPrice: Kind(404, "No price yet", "Run hourly cron job to populate prices"),
     NoData: Kind(404, "No data", "Nothing is stored for this yet"),
-    NotFound: Kind(404, "Not found", "There is none of that name"),
-    CursorExpired: Kind(410, "Cursor expired", "Begin anew without it, from the oldest event that is retained"),
+    NotFound: Kind(404, "Not found", "Nothing has this name"),
+    CursorExpired: Kind(410, "Cursor expired", "Start again without a cursor, from the oldest retained event"),
     PayloadTooLarge: Kind(413, "Payload too large", "Send less at a time"),
     TooManyRequests: Kind(429, "Too many requests", "Try again later"),
     TooManyClients: Kind(503, "Too many clients", "Every place for a streaming client is taken; try again later"),
@@ -86,7 +87,7 @@ _KINDS: Mapping[type[Exception], Kind] = {
 
 
 class ProblemDetails(BaseModel):
-    """An error, as RFC 9457 has it. `error` and `message` are the same as in the error events of Socket.IO."""
+    """An error in the form of RFC 9457. `error` and `message` are the same as in the error events of Socket.IO."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -104,55 +105,27 @@ class ProblemDetails(BaseModel):
         }
     )
 
-    type: str = Field(description="A URI that names the kind of error; `about:blank` where the status says it all")
+    type: str = Field(description="A URI that names the kind of error; `about:blank` if it is no more than the status")
     title: str = Field(description="The kind of error in words")
     status: int = Field(description="The HTTP status")
     detail: str = Field(description="What went wrong this time")
-    instance: str = Field(description="The path that was asked for")
+    instance: str = Field(description="The path of the request")
     error: str = Field(description="The same as `detail`")
-    message: str = Field(description="What a client can make of it")
+    message: str = Field(description="Advice for the client")
     index: int | None = Field(None, description="Which item of a list is at fault, counted from 0")
 
 
 def register(app: FastAPI) -> None:
-    """Answer every error of the application with a problem. Middleware added later stands outside of it."""
+    """Answer every error of the application with a problem. Middleware that is added later is not covered."""
     app.add_exception_handler(GatewayError, _answer_gateway_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid_values)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(Exception, _answer_unexpected)
     app.add_middleware(UnexpectedErrorMiddleware)
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = describe()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.setdefault(ProblemDetails.__name__, ProblemDetails.model_json_schema())
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of an operation with these statuses, for its OpenAPI description."""
-    described: dict[int | str, dict[str, Any]] = {}
-    for status in statuses:
-        titles = [kind.title for kind in _KINDS.values() if kind.status == status]
-        described[status] = _described(titles[0] if len(titles) == 1 else HTTPStatus(status).phrase)
-    if 429 in described:
-        described[429]["headers"] = {
-            "Retry-After": {"description": "Seconds until the next request is answered", "schema": {"type": "integer"}}
-        }
-    # With a default of our own the framework adds no answer of its own that never comes.
-    return described | {"default": _described("Any other error")}
-
-
-def _described(description: str) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}
-    return {"description": description, "content": {_MEDIA_TYPE: {"schema": schema}}}
 
 
 def problem_response(error: GatewayError, request: Request) -> Response:
-    """An error of the gateway as an HTTP answer. What the table does not tell clients about stays in our log."""
+    """The answer to an error of the gateway. Errors that are not for clients are logged and answered with a bare 500."""
     kind = _kind(error)
     if kind is _INTERNAL:
         _logger.error("answering %s %r failed", request.method, request.scope["path"], exc_info=error)
@@ -162,7 +135,7 @@ def problem_response(error: GatewayError, request: Request) -> Response:
 
 
 def problem_body(error: GatewayError | HTTPException | None, path: str) -> dict[str, Any]:
-    """What a client that asks for a path is told of an error; None stands for one that nobody expected."""
+    """The body that answers an error at a path; None stands for an unexpected error."""
     request = Request({"type": "http", "method": "GET", "path": path, "headers": []})
     match error:
         case None:
@@ -175,8 +148,18 @@ def problem_body(error: GatewayError | HTTPException | None, path: str) -> dict[
     return body
 
 
+def status_of(error: GatewayError | HTTPException) -> int:
+    """The HTTP status that answers an error."""
+    return error.status_code if isinstance(error, HTTPException) else _kind(error).status
+
+
+def titles_of(status: int) -> list[str]:
+    """The titles of all kinds of errors with this status."""
+    return [kind.title for kind in _KINDS.values() if kind.status == status]
+
+
 def refused_event_stream(error: GatewayError) -> Response:
-    """A refusal that a browser's EventSource survives: one error event, and advice when to come back."""
+    """A refusal after which a browser's EventSource retries: one error event, and the milliseconds to wait."""
     problem = Problem(error=str(error), message=_message(_kind(error), error))
     advice = b"retry: %d\n" % (2000 + random.randrange(8000))
     return Response(
@@ -228,7 +211,7 @@ def _problem(
         orjson.dumps(body.model_dump(exclude={"index"} if index is None else None)),
         kind.status,
         headers,
-        _MEDIA_TYPE,
+        MEDIA_TYPE,
     )
 
 
@@ -238,16 +221,16 @@ async def _answer_gateway_error(request: Request, error: Exception) -> Response:
 
 
 async def _answer_invalid_values(request: Request, error: Exception) -> Response:
-    """Values that do not pass the declaration of their endpoint, all of them named."""
+    """Values that do not fit the declaration of their endpoint. All of them are named."""
     assert isinstance(error, RequestValidationError)
     faults = error.errors()
     kind = _INVALID_BODY if any(fault["loc"][0] == "body" for fault in faults) else _INVALID
-    detail = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in faults)
+    detail = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault_message(fault)}" for fault in faults)
     return _problem(kind, request, detail)
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
-    """What the framework answers by itself: no such path, no such method."""
+    """Errors of the framework: no such path, no such method."""
     assert isinstance(error, HTTPException)
     return _http_problem(error, request)
 
@@ -255,13 +238,13 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
 def _http_problem(error: HTTPException, request: Request) -> Response:
     phrase = HTTPStatus(error.status_code).phrase
     detail = f"{request.method} is not answered here" if error.status_code == 405 else str(error.detail)
-    kind = Kind(error.status_code, phrase, "See /api/v1/info for what there is" if error.status_code == 404 else phrase)
+    kind = Kind(error.status_code, phrase, "See /api/v1/info for the endpoints" if error.status_code == 404 else phrase)
     headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
     return _problem(kind, request, detail, type="about:blank", headers=headers)
 
 
 def _methods(request: Request) -> list[str]:
-    """What may be done at the path that was asked for: the framework tells only what its first route of that path does."""
+    """Every method of the path of a request: the framework names only those of its first route for that path."""
     methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
     def is_answered(method: str) -> bool:
@@ -272,14 +255,14 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> Response:
-    """The last resort, for what fails outside of ``UnexpectedErrorMiddleware``. The server logs the error."""
+    """Answer what fails outside of ``UnexpectedErrorMiddleware``. The server logs the error."""
     return _problem(_INTERNAL, request, _INTERNAL.message)
 
 
 class UnexpectedErrorMiddleware:
-    """Logs what nobody expected, once and with the path, and answers it without a word about the inside.
+    """Log an unexpected error once, with the path, and answer without any internal text.
 
-    The framework does this outside of all other middleware, where the answer gets neither CORS nor rate-limit headers.
+    The framework's own handler is outside of all other middleware, so that its answer has no CORS and rate-limit headers.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -291,13 +274,13 @@ class UnexpectedErrorMiddleware:
             return
         started = False
 
-        async def noticing_the_start(message: Message) -> None:
+        async def send_noting_start(message: Message) -> None:
             nonlocal started
             started = started or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            await self._app(scope, receive, noticing_the_start)
+            await self._app(scope, receive, send_noting_start)
         except Exception:
             if started:
                 raise

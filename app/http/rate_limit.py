@@ -1,4 +1,4 @@
-"""How often a client may ask the REST interface, and the headers that tell it."""
+"""The rate limit of the REST interface and its headers."""
 
 import time
 from collections import OrderedDict
@@ -17,7 +17,7 @@ _PREFIXES = ("/api/", "/admin/")
 
 
 class RateLimitMiddleware:
-    """At most ``requests`` in ``window`` seconds from each address to what is under ``/api/`` or ``/admin/``; 0 sets no limit.
+    """Limit each client address to ``requests`` requests in ``window`` seconds under ``/api/`` and ``/admin/``; 0 sets no limit.
 
     The headers are those of draft-ietf-httpapi-ratelimit-headers and the older ``X-RateLimit`` ones, whose ``Reset`` is
     the Unix time at which the window ends.
@@ -32,7 +32,7 @@ class RateLimitMiddleware:
         most_clients: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Of more than ``most_clients`` addresses, the one that was silent for longest is forgotten."""
+        """Beyond ``most_clients`` addresses, the one that has been idle the longest is forgotten."""
         self._app = app
         self._requests = requests
         self._window = window
@@ -47,16 +47,16 @@ class RateLimitMiddleware:
         limit = self._limit_of(scope["client"][0] if scope.get("client") else "")
         wait = limit.take()
 
-        async def telling_the_limit(message: Message) -> None:
+        async def send_with_limit(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_headers(limit))
             await send(message)
 
         if wait:
             error = TooManyRequests(f"Rate limit exceeded: {limit.requests} requests in {limit.window:g} s", wait)
-            await problem_response(error, Request(scope))(scope, receive, telling_the_limit)
+            await problem_response(error, Request(scope))(scope, receive, send_with_limit)
         else:
-            await self._app(scope, receive, telling_the_limit)
+            await self._app(scope, receive, send_with_limit)
 
     def _limit_of(self, address: str) -> RequestLimit:
         limit = self._limits.get(address)
@@ -70,7 +70,7 @@ class RateLimitMiddleware:
 
 
 def _route_path(scope: Scope) -> str:
-    """The path below the one the application is mounted at."""
+    """The path below the mount point of the application."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
 

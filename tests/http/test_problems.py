@@ -7,15 +7,15 @@ import httpx
 import orjson
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import errors
 from app.errors import ConfigurationError, GatewayError, LogUnavailable, SourceError, TooManyRequests
 from app.http.bodies import InvalidBody
-from app.http.problems import ProblemDetails, refused_event_stream, register, responses
-from app.routers.documentation import description
+from app.http.problems import ProblemDetails, refused_event_stream, register
+from app.http.refusals import RATE_LIMITED, UNKNOWN_PAIR, refusals
 from tests.routers.running import Rest, application, assert_problem, client
 
 SECRET = "redis://:password@10.0.0.1"
@@ -97,7 +97,7 @@ async def test_a_path_that_is_not_there(api: Rest) -> None:
 
 
 async def test_a_method_that_is_not_there(api: Rest) -> None:
-    response = await api.client.delete("/api/v1/prices/all")
+    response = await api.client.delete("/api/v1/prices/current")
     assert_problem(response, 405, "Method Not Allowed", detail="DELETE is not answered here")
     assert response.headers["allow"] == "GET"
 
@@ -119,6 +119,13 @@ async def test_all_values_that_do_not_pass_are_named() -> None:
     class Body(BaseModel):
         count: int
 
+        @field_validator("count")
+        @classmethod
+        def even(cls, count: int) -> int:
+            if count % 2:
+                raise ValueError("an even number is needed")
+            return count
+
     app = FastAPI()
     register(app)
 
@@ -134,6 +141,9 @@ async def test_all_values_that_do_not_pass_are_named() -> None:
         assert "; limit: Field required" in body["detail"]
         body = assert_problem(await http.post("/reads", json={"count": "x"}), 422, "Invalid body")
         assert body["detail"].startswith("count: ")
+        # A message of ours, without the prefix of pydantic.
+        body = assert_problem(await http.post("/reads", json={"count": 1}), 422, "Invalid body")
+        assert body["detail"] == "count: an even number is needed"
 
 
 # ---------------------------------------------------------------- what nobody expected
@@ -220,18 +230,18 @@ def test_a_browser_is_refused_by_an_event_and_told_when_to_come_back() -> None:
 
 
 def test_the_responses_of_an_operation() -> None:
-    described = responses(400, 404, 429)
+    described = refusals(UNKNOWN_PAIR, errors.NoData("none"), errors.NotFound("nothing"), RATE_LIMITED)
     assert set(described) == {400, 404, 429, "default"}
     assert described[404]["description"] == "Not Found"  # several kinds, so the name of the status
     assert described[400]["description"] == "Bad Request"
     assert "Retry-After" in described[429]["headers"]
+    examples = described[404]["content"]["application/problem+json"]["examples"]
+    assert {name: example["value"]["detail"] for name, example in examples.items()} == {"no_data": "none", "not_found": "nothing"}
     assert all(list(each["content"]) == ["application/problem+json"] for each in described.values())
 
 
 async def test_the_description_is_whole(api: Rest) -> None:
-    app = application(api.gateway)
-    description.register(app)
-    document = app.openapi()
+    document = application(api.gateway).openapi()
     assert "ProblemDetails" in document["components"]["schemas"]
     assert "HTTPValidationError" not in document["components"]["schemas"]
     for reference in references(document):

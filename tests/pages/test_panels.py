@@ -42,7 +42,7 @@ async def _write_hours(running: RunningGateway, count: int, pair: str = "EUR_USD
     """Hours up to the current one, which is not complete."""
     now = utc_now().replace(minute=0, second=0, microsecond=0)
     start = now - (count - 1) * _HOUR
-    candles = running.app.state.gateway.candles
+    candles = running.app.state.gateway.stores.candles
     await candles.write(bars(pair, count, Granularity.H1, start=start, source=source, seed=seed, unfinished=True))
 
 

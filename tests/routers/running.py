@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 from app.http import problems
-from app.http.gateway import Gateway
+from app.http.gateway import Gateway, Limits, Stores, Tokens
 from app.http.rate_limit import RateLimitMiddleware
 from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.measures.volatility import BARS_PER_YEAR
@@ -31,24 +31,17 @@ from app.realtime.log.cache import Cache
 from app.realtime.log.log import open_redis
 from app.realtime.monitoring.report import Reports
 from app.realtime.monitoring.view import PriceView
-from app.routers.alerts import alerts, price_levels
-from app.routers.history import best_pairs, candles, correlations, metrics, sessions
-from app.routers.live import events, prices
-from app.routers.operation import cache, health, info, jobs
+from app.routers import catalogue
 from app.sources import SOURCES
-from app.storage.alerts.alerts import Alerts
-from app.storage.alerts.price_levels import PriceLevels
 from app.storage.database.database import Database, open_database
-from app.storage.job_runs import JobRuns
-from app.storage.market.candles import Candles
-from app.storage.market.correlations import Correlations
-from app.storage.market.metrics import Metrics
 from tests.databases import migrated_postgres, on_postgres
 from tests.realtime.listening import Stage, stage
 
 TOKEN = "a token with enough characters"
 FIRST = datetime(2026, 1, 5, tzinfo=UTC)
 """A Monday, at which the bars of tests begin."""
+VERSION = "7.8.9"
+"""The version of the application under test."""
 
 _POINT = Decimal("0.00001")
 
@@ -65,11 +58,9 @@ async def answering() -> None:
 
 
 def application(gateway: Gateway, *, requests: int = 0, clock: Callable[[], float] = time.monotonic) -> FastAPI:
-    """The endpoints over a gateway, put together as the application does it."""
-    app = FastAPI()
-    history = (candles, metrics, correlations, best_pairs, alerts, price_levels, jobs)
-    for endpoints in (health, info, prices, sessions, events, cache, *history):
-        app.include_router(endpoints.router)
+    """The endpoints on a gateway, put together as the application does it."""
+    app = FastAPI(version=VERSION)
+    catalogue.include(app, operator=True)
     problems.register(app)
     app.add_middleware(RateLimitMiddleware, requests=requests, window=60, most_clients=2, clock=clock)
     app.state.gateway = gateway
@@ -111,7 +102,7 @@ class Rest:
 async def rest(
     url: str,
     *,
-    database_ping: Callable[[], Coroutine[Any, Any, None]] = answering,
+    ping_database: Callable[[], Coroutine[Any, Any, None]] = answering,
     heartbeat_interval: float = 60,
     **changed: Any,
 ) -> AsyncGenerator[Rest]:
@@ -127,15 +118,16 @@ async def rest(
             prices=PriceView(on.hub, stale_after=60, sources=SOURCES),
             cache=Cache(redis, on.hub.pairs),
             publisher=on.log.publisher(),
-            database_ping=database_ping,
+            ping_database=ping_database,
             migrated=lambda: True,
-            **stores(database),
+            stores=Stores.of(database, SOURCES),
+            jobs_due=lambda now: {},
             annualization=BARS_PER_YEAR,
+            retention_days=365,
             sources=("replay",),
             known_sources=SOURCES,
-            publish_tokens=(b"another token of this gateway", TOKEN.encode()),
-            rate_limit_requests=100,
-            rate_limit_window=60,
+            tokens=Tokens(publish=(b"another token of this gateway", TOKEN.encode())),
+            limits=Limits(),
         )
         gateway = replace(gateway, **changed)
         async with client(application(gateway)) as http:
@@ -168,26 +160,14 @@ def _empty_tables() -> bytes:
         return Path(folder, "gateway.db").read_bytes()
 
 
-def stores(database: Database) -> dict[str, Any]:
-    """The members of a gateway that are kept in a database."""
-    return {
-        "candles": Candles(database, SOURCES),
-        "metrics": Metrics(database),
-        "correlations": Correlations(database),
-        "alerts": Alerts(database),
-        "price_levels": PriceLevels(database),
-        "job_runs": JobRuns(database),
-    }
-
-
 @asynccontextmanager
-async def without_database() -> AsyncGenerator[dict[str, Any]]:
-    """The same members, of a database that does not answer."""
+async def without_database() -> AsyncGenerator[Stores]:
+    """The stores of a database that does not answer."""
     # A port that is taken, so that nobody else listens there, and at which nobody listens.
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         async with open_database(f"postgresql://127.0.0.1:{taken.getsockname()[1]}/none") as database:
-            yield stores(database)
+            yield Stores.of(database, SOURCES)
 
 
 def bars(

@@ -21,7 +21,7 @@ async def test_a_gateway_makes_the_tables_it_needs(valkey_url: str, tmp_path: Pa
     async with gateway(valkey_url, tmp_path) as running, httpx.AsyncClient(base_url=running.url) as http:
         assert (await http.get("/health/ready")).status_code == 200
         assert_problem(await http.get("/api/v1/candles/EUR_USD"), 404, "No data")
-        await running.app.state.gateway.candles.write(bars())
+        await running.app.state.gateway.stores.candles.write(bars())
         assert (await http.get("/api/v1/candles/EUR_USD")).json()["count"] == 1
 
 

@@ -19,6 +19,7 @@ from app.realtime.contract.messages import (
     PublishPrice,
     PublishVolatilityAlert,
 )
+from app.validation import fault_message
 
 
 def publication(type: str, data: object, pairs: TrackedPairs) -> Draft:
@@ -42,7 +43,7 @@ def describe(error: ValidationError) -> str:
     """The first thing wrong with a payload, in words, without the value."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else first["msg"]
+    return f"{place}: {fault_message(first)}" if place else fault_message(first)
 
 
 def _moment(time: datetime | None) -> datetime:

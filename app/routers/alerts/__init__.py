@@ -1,1 +1,1 @@
-"""Alerts, and the price levels that raise them."""
+"""Past alerts, and the price levels that raise alerts."""

@@ -1,4 +1,4 @@
-"""``/api/v1/alerts``: the alerts of the past."""
+"""``/api/v1/alerts``: past alerts."""
 
 from typing import Annotated, Literal, get_args
 
@@ -13,13 +13,13 @@ from app.http.parameters import (
     SpelledPairs,
     StartTime,
     described,
+    interval,
     listed,
     listed_pairs,
     one_of,
     several,
-    stretch,
 )
-from app.http.problems import responses
+from app.http.refusals import NO_DATABASE, RATE_LIMITED, UNKNOWN_PAIR, WRONG_LIMIT, refusals
 from app.realtime.contract.event import ALERTS
 from app.realtime.contract.messages import CorrelationAlert, Cursor, Message, PriceAlert, Severity, VolatilityAlert
 from app.storage.alerts.rows import StoredAlert
@@ -31,60 +31,66 @@ _SEVERITIES = frozenset(get_args(Severity))
 
 
 class PastVolatilityAlert(VolatilityAlert):
-    """A `volatility_alert` of the past."""
+    """A past `volatility_alert`."""
 
-    type: Literal["volatility_alert"] = Field(description="The name of its event")
+    type: Literal["volatility_alert"] = Field(description="The type of its event")
 
 
 class PastCorrelationAlert(CorrelationAlert):
-    """A `correlation_alert` of the past."""
+    """A past `correlation_alert`."""
 
-    type: Literal["correlation_alert"] = Field(description="The name of its event")
+    type: Literal["correlation_alert"] = Field(description="The type of its event")
 
 
 class PastPriceAlert(PriceAlert):
-    """A `price_alert` of the past."""
+    """A past `price_alert`."""
 
-    type: Literal["price_alert"] = Field(description="The name of its event")
+    type: Literal["price_alert"] = Field(description="The type of its event")
 
 
 PastAlert = Annotated[PastVolatilityAlert | PastCorrelationAlert | PastPriceAlert, Field(discriminator="type")]
 
 
 class PastAlerts(Message):
-    """Alerts, the newest first."""
+    """A page of alerts, newest first."""
 
-    count: int = Field(description="How many alerts these are", examples=[1])
-    alerts: list[PastAlert] = Field(description="As the streams carried them, each with its type")
-    next: Cursor | None = Field(description="Give this as `before` for the older ones; null where there are none")
+    count: int = Field(description="Number of alerts in this page", examples=[1])
+    alerts: list[PastAlert] = Field(description="The alerts as the streams carried them, each with its type")
+    next: Cursor | None = Field(description="Pass this as `before` to get the next page; null on the last page")
 
 
-@router.get("", operation_id="get_alerts", summary="Past alerts", response_model=PastAlerts, responses=responses(400, 429, 503))
+@router.get(
+    "",
+    operation_id="get_alerts",
+    summary="Past alerts",
+    response_model=PastAlerts,
+    responses=refusals(UNKNOWN_PAIR, WRONG_LIMIT, RATE_LIMITED, NO_DATABASE),
+)
 async def get_alerts(
     gateway: CurrentGateway,
     pair: Annotated[
         list[SpelledPairs] | None,
-        Query(description="Of any of these pairs, repeated or comma separated; of a correlation either pair counts"),
+        Query(description="Only these pairs, repeated or comma separated; a correlation alert matches by either pair"),
     ] = None,
     type: Annotated[
         list[Annotated[str, described(several(one_of(_TYPES)))]] | None,
-        Query(description=f"Of these types, repeated or comma separated: {', '.join(sorted(_TYPES))}"),
+        Query(description=f"Only these types, repeated or comma separated: {', '.join(sorted(_TYPES))}"),
     ] = None,
     severity: Annotated[
         list[Annotated[str, described(several(one_of(_SEVERITIES)))]] | None,
-        Query(description="Of these severities, repeated or comma separated: info, warning, critical"),
+        Query(description="Only these severities, repeated or comma separated: info, warning, critical"),
     ] = None,
     start_time: StartTime = None,
     end_time: EndTime = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="At most so many alerts")] = 50,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of alerts")] = 50,
     before: Annotated[
-        CursorText | None, Query(description="Only alerts older than the one of this id", examples=["1764000000000-0"])
+        CursorText | None, Query(description="Only alerts older than the one with this id", examples=["1764000000000-0"])
     ] = None,
 ) -> Response:
-    """Alerts that fit every parameter given, with the ids and payloads of the streams."""
-    start, end = stretch(start_time, end_time)
+    """Return the alerts that match all parameters, with the ids and payloads of the streams."""
+    start, end = interval(start_time, end_time)
     alerts = await gateway.from_database(
-        gateway.alerts.page(
+        gateway.stores.alerts.page(
             pairs=listed_pairs(pair, gateway.hub.pairs),
             types=listed("type", type, _TYPES),
             severities=listed("severity", severity, _SEVERITIES),
@@ -101,5 +107,5 @@ async def get_alerts(
 
 
 def _row(alert: StoredAlert) -> bytes:
-    """An alert for the list, its payload as the streams carried it."""
+    """An item of the list: the payload as the streams carried it, with id and type in front."""
     return b'{"id":"%s","type":"%s",' % (alert.id.encode(), alert.type.encode()) + alert.data.lstrip()[1:]

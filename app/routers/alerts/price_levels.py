@@ -1,4 +1,4 @@
-"""``/api/v1/alerts/levels``: the price levels that users wait for."""
+"""``/api/v1/alerts/levels``: price levels, which raise an alert when the mid reaches them."""
 
 import json
 import re
@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import Annotated, Any, cast
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.security import HTTPBearer
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -20,11 +20,18 @@ from pydantic import (
 )
 from starlette.exceptions import HTTPException
 
-from app.errors import InvalidRequest, NotFound
+from app.errors import InvalidRequest, NotFound, PayloadTooLarge
 from app.http.bodies import InvalidBody, read_body
 from app.http.gateway import CurrentGateway
-from app.http.problems import responses
-from app.http.tokens import check_token
+from app.http.refusals import (
+    LATE_BODY,
+    NO_DATABASE,
+    NO_TOKEN,
+    RATE_LIMITED,
+    UNKNOWN_PAIR,
+    refusals,
+)
+from app.http.tokens import token_needed
 from app.market.clock import rfc3339, utc_now
 from app.market.pair import TrackedPairs
 from app.market.price_level import Direction, PriceLevel
@@ -34,22 +41,29 @@ from app.realtime.contract.publication import describe
 router = APIRouter(prefix="/api/v1/alerts/levels", tags=["alerts"])
 
 MOST_LEVELS = 1000
-"""How many levels a gateway keeps, over all its users."""
+"""Levels that a gateway keeps, for all users together."""
 
 _LARGEST_BODY = 8192
 _LARGEST_LEVEL = Decimal(1_000_000_000)
 _ID = re.compile("[0-9a-f]{32}")
 
+_EXAMPLE_ID = "5e0e8a6c4f5b4b0f9d1c2a3b4c5d6e7f"
+
 _bearer = HTTPBearer(
     scheme_name="AlertToken",
     auto_error=False,
-    description="A token with the right to set price levels; not needed where the gateway has none",
+    description="A token that may set and delete price levels; not needed if the gateway has none",
 )
+_token_checked = Depends(token_needed(_bearer, lambda tokens: tokens.alerts, closed=None))
+# Merged with the scheme of the dependency: with a token or without.
 _OPTIONAL_SECURITY: dict[str, Any] = {"security": [{}]}
+
+_UNSUPPORTED_TYPE = HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A body of the type application/json is needed")
+_UNKNOWN_ID = NotFound(f"No price level has the id '{_EXAMPLE_ID}'")
 
 
 def _number(value: object) -> object:
-    """A price is written as plain decimal text or as a number; neither true nor a word is one."""
+    """Accept plain decimal text and JSON numbers, but not booleans, exponents or signs."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError("a decimal number is needed")
     if isinstance(value, str) and not (value.isascii() and value.replace(".", "", 1).isdigit()):
@@ -58,7 +72,7 @@ def _number(value: object) -> object:
 
 
 def _whole(value: object) -> object:
-    """JSON has one kind of number, so 60.0 is as whole as 60; a word or a truth is none."""
+    """Accept JSON numbers, so that pydantic takes 60.0 as 60, but neither text nor booleans."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise ValueError("a whole number is needed")
     return value
@@ -72,7 +86,7 @@ def _in_bounds(value: Decimal) -> Decimal:
 
 def _without_zero(text: str) -> str:
     if "\0" in text:
-        raise ValueError("the character zero cannot be kept")
+        raise ValueError("a NUL character cannot be stored")
     return text
 
 
@@ -88,7 +102,7 @@ Level = Annotated[
             ]
         }
     ),
-    Field(description="A decimal string or number, at most at the pair's precision", examples=["1.09450"]),
+    Field(description="A decimal string or number with at most the decimals of the pair", examples=["1.09450"]),
 ]
 LevelMessage = Annotated[
     str,
@@ -99,70 +113,64 @@ LevelMessage = Annotated[
 
 
 class NewPriceLevel(Message):
-    """A price level to wait for."""
+    """A price level to set."""
 
     instrument: SpelledPair
-    direction: Direction = Field(description="`above` waits for a mid at the level or above it, `below` likewise")
+    direction: Direction = Field(description="`above` triggers at a mid at or above the level, `below` at or below it")
     level: Level
-    severity: Severity = Field("info", description="How serious the alert is to be")
-    message: LevelMessage | None = Field(None, description="What the alert is to say; without it, what happened")
+    severity: Severity = Field("info", description="The severity of its alerts")
+    message: LevelMessage | None = Field(None, description="The message of its alerts; a description of what happened by default")
     repeat: StrictBool = Field(
-        False, description="Wait again once the price has come back; else the level is done after one alert"
+        False, description="Rearm when the price has moved back; by default the level is done after one alert"
     )
     cooldown_seconds: Annotated[int, Field(ge=0, le=604_800), BeforeValidator(_whole)] = Field(
-        3600, description="Between two alerts of a level that repeats lie so many seconds at least"
+        3600, description="Minimum seconds between two alerts of a repeating level"
     )
 
 
 class ListedLevel(Message):
-    """A price level, and how far it has come."""
+    """A price level and its state."""
 
-    id: str = Field(description="What names the level", examples=["5e0e8a6c4f5b4b0f9d1c2a3b4c5d6e7f"])
+    id: str = Field(description="The id of the level", examples=[_EXAMPLE_ID])
     instrument: PairName
     direction: Direction
     level: PriceText
-    severity: Severity = Field(description="How serious its alerts are")
-    message: str | None = Field(description="What its alerts say; null where they say what happened", examples=["Below 150"])
-    repeat: bool = Field(description="True where it waits again once the price has come back")
-    cooldown_seconds: int = Field(description="Between two alerts of it lie so many seconds at least", examples=[3600])
+    severity: Severity = Field(description="The severity of its alerts")
+    message: str | None = Field(
+        description="The message of its alerts; null for a description of what happened", examples=["Below 150"]
+    )
+    repeat: bool = Field(description="True if it is rearmed when the price has moved back")
+    cooldown_seconds: int = Field(description="Minimum seconds between two of its alerts", examples=[3600])
     created: TimeText = Field(description="When it was set: RFC 3339, UTC")
     armed: bool = Field(description="True while it waits for its price")
-    triggered: int = Field(description="How many alerts it has given", examples=[0])
-    last_triggered: TimeText | None = Field(description="When it gave its last alert; null where it has given none")
+    triggered: int = Field(description="Number of alerts so far", examples=[0])
+    last_triggered: TimeText | None = Field(description="Time of its last alert; null before the first")
 
 
 class ListedLevels(Message):
-    """Price levels, the oldest first."""
+    """Price levels, oldest first."""
 
-    count: int = Field(description="How many levels these are", examples=[1])
-    levels: list[ListedLevel] = Field(description="The oldest first")
-
-
-async def may_set_levels(
-    gateway: CurrentGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
-) -> None:
-    """Let pass who has a token, or anybody where this gateway has none. Raises Unauthorized."""
-    if gateway.alert_tokens:
-        check_token(credentials, gateway.alert_tokens)
+    count: int = Field(description="Number of levels", examples=[1])
+    levels: list[ListedLevel] = Field(description="The levels, oldest first")
 
 
 def described_schemas() -> dict[str, Any]:
-    """The schema that the body of a new level refers to, by its name in the OpenAPI document."""
+    """The schema of the body of a new level, by its name in the OpenAPI document."""
     schema = NewPriceLevel.model_json_schema(ref_template="#/components/schemas/{model}")
-    del schema["$defs"]  # what they define is in the document by way of the answers
+    del schema["$defs"]  # these are in the document already, as parts of the answers
     return {NewPriceLevel.__name__: schema}
 
 
 def _described_body() -> dict[str, Any]:
-    """The body for OpenAPI, which cannot derive it: the endpoint reads it itself, within bounds."""
+    """The body for OpenAPI, which cannot derive it because the endpoint reads the body itself."""
     schema = {"$ref": f"#/components/schemas/{NewPriceLevel.__name__}"}
     examples = {
         "once": {
-            "summary": "Tell once",
+            "summary": "Alert once",
             "value": {"instrument": "EUR_USD", "direction": "above", "level": "1.09450", "severity": "warning"},
         },
         "again": {
-            "summary": "Tell every time, but not more often than once an hour",
+            "summary": "Alert every time, at most once an hour",
             "value": {
                 "instrument": "USD_JPY",
                 "direction": "below",
@@ -176,17 +184,22 @@ def _described_body() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "examples": examples}}}}
 
 
-LevelId = Annotated[str, Path(description="The id of a level", examples=["5e0e8a6c4f5b4b0f9d1c2a3b4c5d6e7f"])]
+LevelId = Annotated[str, Path(description="The id of a level", examples=[_EXAMPLE_ID])]
 
 
-@router.get("", operation_id="get_price_levels", summary="Price levels", responses=responses(400, 429, 503))
+@router.get(
+    "",
+    operation_id="get_price_levels",
+    summary="Price levels",
+    responses=refusals(UNKNOWN_PAIR, RATE_LIMITED, NO_DATABASE),
+)
 async def get_price_levels(
     gateway: CurrentGateway,
-    pair: Annotated[SpelledPair | None, Query(description="Of this pair; without it, of all", examples=["EUR_USD"])] = None,
+    pair: Annotated[SpelledPair | None, Query(description="Only this pair", examples=["EUR_USD"])] = None,
 ) -> ListedLevels:
-    """Every level that somebody set and nobody deleted, also those that are done."""
+    """Return every level that has not been deleted, also those that are done."""
     of_pair = None if pair is None else gateway.hub.pairs.find(pair)
-    levels = await gateway.from_database(gateway.price_levels.all(of_pair))
+    levels = await gateway.from_database(gateway.stores.price_levels.all(of_pair))
     return ListedLevels(count=len(levels), levels=[_listed(level) for level in levels])
 
 
@@ -195,34 +208,47 @@ async def get_price_levels(
     operation_id="set_price_level",
     summary="Set a price level",
     status_code=HTTPStatus.CREATED,
-    dependencies=[Depends(may_set_levels)],
-    responses=responses(401, 408, 413, 415, 422, 429, 503)
+    dependencies=[_token_checked],
+    responses=refusals(
+        NO_TOKEN,
+        LATE_BODY,
+        PayloadTooLarge(f"The body is larger than {_LARGEST_BODY} bytes"),
+        _UNSUPPORTED_TYPE,
+        InvalidBody("level: EUR_USD has 5 decimals"),
+        RATE_LIMITED,
+        NO_DATABASE,
+    )
     | {
         201: {
             "description": "The level",
-            "headers": {"Location": {"description": "Where the level is found", "schema": {"type": "string"}}},
+            "headers": {"Location": {"description": "The path of the level", "schema": {"type": "string"}}},
         }
     },
     openapi_extra=_described_body() | _OPTIONAL_SECURITY,
 )
 async def set_price_level(gateway: CurrentGateway, request: Request, response: Response) -> ListedLevel:
-    """Be told by a `price_alert` when the mid of a pair reaches a level. A gateway keeps 1000 levels."""
-    # A page of any website may send what counts as plain text here, without a browser asking whether it is allowed.
+    """Set a level that raises a `price_alert` when the mid of its pair reaches it. A gateway keeps up to 1000 levels."""
+    # Otherwise any web page could set levels: for a body of plain text a browser sends no CORS preflight.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A body of the type application/json is needed")
-    level = _level(await read_body(request, _LARGEST_BODY, gateway.body_timeout), gateway.hub.pairs)
-    async with gateway.setting_levels:
-        if await gateway.from_database(gateway.price_levels.count()) >= MOST_LEVELS:
-            raise InvalidBody(f"There are {MOST_LEVELS} price levels already, which is as many as are kept: delete some")
-        await gateway.from_database(gateway.price_levels.add(level))
+        raise HTTPException(_UNSUPPORTED_TYPE.status_code, _UNSUPPORTED_TYPE.detail)
+    level = _level(await read_body(request, _LARGEST_BODY, gateway.limits.body), gateway.hub.pairs)
+    async with gateway.level_lock:
+        if await gateway.from_database(gateway.stores.price_levels.count()) >= MOST_LEVELS:
+            raise InvalidBody(f"The limit of {MOST_LEVELS} price levels is reached: delete some first")
+        await gateway.from_database(gateway.stores.price_levels.add(level))
     response.headers["Location"] = f"{request.url.path.rstrip('/')}/{level.id}"
     return _listed(level)
 
 
-@router.get("/{id}", operation_id="get_price_level", summary="One price level", responses=responses(404, 429, 503))
+@router.get(
+    "/{id}",
+    operation_id="get_price_level",
+    summary="One price level",
+    responses=refusals(_UNKNOWN_ID, RATE_LIMITED, NO_DATABASE),
+)
 async def get_price_level(gateway: CurrentGateway, id: LevelId) -> ListedLevel:
-    """The level, and how far it has come."""
-    return _listed(await gateway.from_database(gateway.price_levels.get(_known(id))))
+    """Return the level and its state."""
+    return _listed(await gateway.from_database(gateway.stores.price_levels.get(_known(id))))
 
 
 @router.delete(
@@ -230,19 +256,19 @@ async def get_price_level(gateway: CurrentGateway, id: LevelId) -> ListedLevel:
     operation_id="delete_price_level",
     summary="Delete a price level",
     status_code=HTTPStatus.NO_CONTENT,
-    dependencies=[Depends(may_set_levels)],
-    responses=responses(401, 404, 429, 503),
+    dependencies=[_token_checked],
+    responses=refusals(NO_TOKEN, _UNKNOWN_ID, RATE_LIMITED, NO_DATABASE),
     openapi_extra=_OPTIONAL_SECURITY,
 )
 async def delete_price_level(gateway: CurrentGateway, id: LevelId) -> None:
-    """Wait for it no longer."""
-    await gateway.from_database(gateway.price_levels.delete(_known(id)))
+    """Delete the level, whatever its state."""
+    await gateway.from_database(gateway.stores.price_levels.delete(_known(id)))
 
 
 def _level(body: bytes, pairs: TrackedPairs) -> PriceLevel:
-    """The level that a body describes. Raises InvalidBody."""
+    """Parse a body to a new level. Raises InvalidBody."""
     try:
-        # Not orjson: it reads a number as a binary fraction, which no longer says with how many digits it was written.
+        # Not orjson, which parses numbers to floats: the digits as written would be lost.
         content = json.loads(body, parse_float=Decimal, parse_constant=_refuse)
     except (ValueError, ArithmeticError, RecursionError):
         raise InvalidBody("The body is not JSON") from None
@@ -273,11 +299,11 @@ def _level(body: bytes, pairs: TrackedPairs) -> PriceLevel:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _known(id: str) -> str:
-    """An id that a level may have. Raises NotFound for any other text, before it reaches the database."""
+    """Return the id if it has the form of one. Raises NotFound otherwise, before it reaches the database."""
     if _ID.fullmatch(id) is None:
         raise NotFound(f"No price level has the id {id[:40]!r}")
     return id

@@ -1,1 +1,1 @@
-"""The pages that people look at, and the description of the API."""
+"""The pages for browsers, and the OpenAPI document."""

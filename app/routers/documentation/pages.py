@@ -1,4 +1,4 @@
-"""The pages for people, as the build step has made them: each under a strict content security policy, and all from here."""
+"""The built pages for browsers, each under a strict content security policy and without anything from other hosts."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from app.errors import NotFound
 from app.routers.operation.admin import CLOSED
 
 BUILT = Path(__file__).parents[2] / "pages"
-"""Where the build step puts the pages."""
+"""The folder of the built pages."""
 
 _OPERATOR_PAGE = "admin.html"
 _PAGES = {
@@ -28,7 +28,7 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
-    ".ts": "text/plain; charset=utf-8",  # a browser takes the type of a .ts file for a video
+    ".ts": "text/plain; charset=utf-8",  # by its own type, a browser takes a .ts file for a video
     ".yaml": "application/yaml; charset=utf-8",
 }
 
@@ -42,39 +42,39 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'{styles}; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-# Redoc adds one element for its styles, empty at first, and one for those of its scroll bars.
+# Redoc adds two style elements: an empty one that it fills later, and one for its scroll bars.
 _STYLES = {
     "redoc.html": " 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' 'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='"
 }
 
-_UNBUILT = "The pages are not built. In a clone of the project `make run` builds them; everything else works without them.\n"
+_UNBUILT = "The pages are not built. In a clone of the project, `make pages` builds them. Everything else works without them.\n"
 
 _CLOSED = f"{CLOSED}.\n"
 
-_WORDS = """\
+_GREETING = """\
 FX Gateway
 
-A browser shows the prices here. For programs:
+Open this page in a browser for the dashboard. For programs:
 
   /api/v1/prices/all        newest prices
-  /stream?pairs=*           prices and alerts as they come (Server-Sent Events)
+  /stream?pairs=*           live prices and alerts (Server-Sent Events)
   /socket.io/               the same over Socket.IO
-  /api/v1/info              what else there is
-  /openapi.json             the REST interface described
-  /health                   whether it works
+  /api/v1/info              version, pairs, limits and all endpoints
+  /openapi.json             description of the REST interface
+  /health                   state of the gateway
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file of the pages, as it is and compressed."""
+    """A built file, plain and compressed."""
 
     type: str
     plain: bytes
     compressed: bytes
 
     def response(self, request: Request, headers: Mapping[str, str]) -> Response:
-        """The file in the form that the client takes."""
+        """The file, compressed if the client accepts it."""
         compressed = _takes_gzip(request.headers.get("accept-encoding", ""))
         coding = {"Content-Encoding": "gzip"} if compressed else {}
         content = self.compressed if compressed else self.plain
@@ -83,7 +83,7 @@ class Part:
 
 
 def read_parts(folder: Path) -> dict[str, Part]:
-    """The built files by their names; none where nothing is built."""
+    """Read the built files, by name; none if nothing is built."""
     return {
         file.name: Part(_TYPES[file.suffix], file.read_bytes(), Path(f"{file}.gz").read_bytes())
         for file in sorted(folder.glob("*"))
@@ -92,9 +92,9 @@ def read_parts(folder: Path) -> dict[str, Part]:
 
 
 def router(folder: Path = BUILT, *, operator: bool = False) -> APIRouter:
-    """The pages in this folder. They are read now: what is not there yet is not served.
+    """Serve the pages of a folder. The files are read now; later ones are not served.
 
-    The one for operators is refused unless ``operator`` is true: without tokens it could show nothing.
+    Without ``operator`` the operator page is refused: without tokens it could show nothing.
     """
     routes = APIRouter(include_in_schema=False)
     parts = read_parts(folder)
@@ -107,10 +107,10 @@ def router(folder: Path = BUILT, *, operator: bool = False) -> APIRouter:
 
     @routes.api_route("/assets/{name}", methods=["GET", "HEAD"])
     async def asset(request: Request, name: str) -> Response:
-        """A part of a page. Its name is made from its contents, so it never changes. Raises NotFound."""
-        # Only a name that was there at the start: what a client writes never becomes part of a path.
+        """A part of a page. Its name contains a hash of its contents, so that it never changes. Raises NotFound."""
+        # Only names read at the start are served: the text of a client never becomes part of a path.
         if name not in assets:
-            raise NotFound("There is no such part of a page")
+            raise NotFound("There is no such asset")
         return parts[name].response(request, {"Cache-Control": "public, max-age=31536000, immutable"})
 
     return routes
@@ -124,9 +124,9 @@ def _page(name: str, part: Part | None) -> Callable[[Request], Awaitable[Respons
     }
 
     async def page(request: Request) -> Response:
-        """The page for browsers; at ``/``, where to go from here for others."""
+        """The page; at ``/``, a plain list of addresses for clients other than browsers."""
         if name == _PAGES["/"] and "text/html" not in request.headers.get("accept", ""):
-            return PlainTextResponse(_WORDS, headers={**_SECURITY, "Vary": "Accept, Accept-Encoding"})
+            return PlainTextResponse(_GREETING, headers={**_SECURITY, "Vary": "Accept, Accept-Encoding"})
         return _unbuilt() if part is None else part.response(request, security)
 
     return page
@@ -134,14 +134,14 @@ def _page(name: str, part: Part | None) -> Callable[[Request], Awaitable[Respons
 
 def _document(part: Part | None) -> Callable[[Request], Awaitable[Response]]:
     async def document(request: Request) -> Response:
-        """A document that pages are made from, to fetch."""
+        """A document for programs."""
         return _unbuilt() if part is None else part.response(request, {"Cache-Control": "no-cache"})
 
     return document
 
 
 async def _closed() -> Response:
-    """Why there is nothing to see."""
+    """The reason why the page is closed."""
     return PlainTextResponse(_CLOSED, 403, headers={**_SECURITY, "Cache-Control": "no-store"})
 
 
@@ -150,7 +150,7 @@ def _unbuilt() -> Response:
 
 
 def _takes_gzip(accepted: str) -> bool:
-    """Whether ``Accept-Encoding`` names gzip, and not with the weight 0 that forbids it."""
+    """Whether ``Accept-Encoding`` allows gzip. A weight of 0 forbids it."""
     codings = dict(coding.replace(" ", "").lower().partition(";")[::2] for coding in accepted.split(","))
     weight = codings.get("gzip", codings.get("*", "q=0"))
     return weight.rstrip("0.") != "q="

@@ -1,1 +1,1 @@
-"""What was: candles, measures, correlations, best pairs, and the sessions of the market."""
+"""History and figures: candles, metrics, correlations, best pairs, and the sessions of the market."""

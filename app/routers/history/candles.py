@@ -1,4 +1,4 @@
-"""``/api/v1/candles``: the bars of a pair."""
+"""``/api/v1/candles``: bars of a pair."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from starlette.responses import Response
 from app.errors import InvalidRequest, NoData
 from app.http.bars import page_of_bars
 from app.http.gateway import CurrentGateway
-from app.http.parameters import EndTime, Instrument, StartTime, stretch
-from app.http.problems import responses
+from app.http.parameters import EndTime, Instrument, StartTime, interval
+from app.http.refusals import NO_DATABASE, RATE_LIMITED, UNKNOWN_PAIR, WRONG_LIMIT, refusals
 from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.clock import rfc3339
 from app.market.hours.calendar import NEW_YORK
@@ -26,7 +26,7 @@ from app.realtime.contract.messages import Message, PairName, PriceText, TimeTex
 router = APIRouter(prefix="/api/v1/candles", tags=["candles"])
 
 _MOST_BARS = 5000
-_MANY_BARS = 500  # encoding them takes longer than handing them to a thread
+_MANY_BARS = 500  # above this, encoding takes longer than handing over to a thread
 _WITH_A_TRADING_DAY = frozenset({Granularity.D, Granularity.W, Granularity.M})
 
 _PRICES: dict[str, tuple[str, Callable[[Candle], Ohlc]]] = {
@@ -37,11 +37,11 @@ _PRICES: dict[str, tuple[str, Callable[[Candle], Ohlc]]] = {
 
 
 _LETTERS = ["".join(chosen) for length in (1, 2, 3) for chosen in permutations(_PRICES, length)]
-_Letters = Annotated[str, WithJsonSchema({"type": "string", "enum": _LETTERS})]
+_Letters = Annotated[str, WithJsonSchema({"type": "string", "enum": _LETTERS, "examples": ["M"]})]
 
 
 class BarPrices(Message):
-    """The first, highest, lowest and last of the prices of a bar."""
+    """The open, high, low and close of a bar."""
 
     o: PriceText
     h: PriceText
@@ -50,31 +50,29 @@ class BarPrices(Message):
 
 
 class Bar(Message):
-    """A bar, from its start, included, to the start of the next."""
+    """A bar: the prices from its start, inclusive, to the start of the next."""
 
-    time: TimeText = Field(description="Where it starts: RFC 3339, UTC")
+    time: TimeText = Field(description="Start of the bar: RFC 3339, UTC")
     granularity: Granularity
-    complete: bool = Field(description="False while prices of it may still come")
-    bid: BarPrices | None = Field(None, description="Left out where `price` has no B")
-    mid: BarPrices | None = Field(None, description="Left out where `price` has no M")
-    ask: BarPrices | None = Field(None, description="Left out where `price` has no A")
-    volume: int = Field(description="How many prices it was made of; 0 where its source does not say", examples=[1432])
-    source: str = Field(description="Where its prices come from; `simulated` ones are invented", examples=["oanda"])
-    trading_day: date | None = Field(
-        None, description="The date on which it ends in New York; left out for bars that are shorter than a day"
-    )
+    complete: bool = Field(description="False while prices may still be added to it")
+    bid: BarPrices | None = Field(None, description="Absent unless `price` contains B")
+    mid: BarPrices | None = Field(None, description="Absent unless `price` contains M")
+    ask: BarPrices | None = Field(None, description="Absent unless `price` contains A")
+    volume: int = Field(description="Number of prices in the bar; 0 if its source does not report it", examples=[1432])
+    source: str = Field(description="The source of its prices; those of `simulated` are not real", examples=["oanda"])
+    trading_day: date | None = Field(None, description="The date of its end in New York; absent for bars shorter than a day")
 
 
 class Bars(Message):
-    """Bars of a pair, the oldest first."""
+    """Bars of a pair, oldest first."""
 
     instrument: PairName
     granularity: Granularity
-    count: int = Field(description="How many bars these are", examples=[24])
-    candles: list[Bar] = Field(description="The oldest first")
+    count: int = Field(description="Number of bars", examples=[24])
+    candles: list[Bar] = Field(description="The bars, oldest first")
     next: TimeText | None = Field(
-        description="Give this as `start_time` to go on: to the next page or, where no `start_time` was given, to the bars "
-        "after these, beginning with the last one if it is not complete. Null where all bars of the time asked for are here"
+        description="Pass this as `start_time` to continue. With `start_time` it leads to the next page and is null on the last. "
+        "Without, it leads to the bars that follow, starting with the last one again if that is not complete"
     )
 
 
@@ -83,30 +81,28 @@ class Bars(Message):
     operation_id="get_candles",
     summary="Bars of a pair",
     response_model=Bars,
-    responses=responses(400, 404, 429, 503),
+    responses=refusals(UNKNOWN_PAIR, WRONG_LIMIT, NoData("No H1 bars of EUR_USD are stored"), RATE_LIMITED, NO_DATABASE),
 )
 async def get_candles(
     gateway: CurrentGateway,
     instrument: Instrument,
     granularity: Annotated[
-        Granularity, Query(description="How long a bar lasts; H4, D, W and M follow the trading day of New York")
+        Granularity, Query(description="The length of a bar; H4, D, W and M follow the trading day of New York")
     ] = Granularity.H1,
-    limit: Annotated[int, Query(ge=1, le=_MOST_BARS, description="At most so many bars")] = 24,
+    limit: Annotated[int, Query(ge=1, le=_MOST_BARS, description="Maximum number of bars")] = 24,
     start_time: StartTime = None,
     end_time: EndTime = None,
-    price: Annotated[
-        _Letters, Query(description="Which prices: letters of M (mid), B (bid) and A (ask)", examples=["M"])
-    ] = "MBA",
+    price: Annotated[_Letters, Query(description="Which prices: any of the letters M (mid), B (bid) and A (ask)")] = "MBA",
 ) -> Response:
-    """Bars that start in the time asked for, also one that is not complete yet.
+    """Return bars that start within the interval, including one that is not complete yet.
 
-    With `start_time` the first ones from there on, without it the last ones before `end_time`, or of all. Where nobody
-    quoted there is no bar.
+    With `start_time` they are the first bars from there, without it the last bars before `end_time`, or before now. A time
+    without prices has no bar.
     """
     pair = gateway.hub.pairs.find(instrument)
     if price not in _LETTERS:
-        raise InvalidRequest("price: some of the letters M, B and A are needed, each once")
-    start, end = stretch(start_time, end_time)
+        raise InvalidRequest("price: any of the letters M, B and A are needed, each at most once")
+    start, end = interval(start_time, end_time)
     size = limit if start is None else limit + 1
     bars = await page_of_bars(gateway, pair, granularity, start, end, size)
     if not bars:
@@ -127,7 +123,7 @@ async def get_candles(
 
 
 def _encoded(head: dict[str, Any], pair: CurrencyPair, bars: Sequence[Candle], letters: str, tail: dict[str, Any]) -> bytes:
-    """``Bars`` as JSON."""
+    """Encode a ``Bars`` to JSON."""
     prices = [_PRICES[letter] for letter in _PRICES if letter in letters]
     unit = Decimal(1).scaleb(-pair.precision)
     rows = [_row(bar, prices, unit) for bar in bars]
@@ -138,7 +134,7 @@ def _row(bar: Candle, prices: Sequence[tuple[str, Callable[[Candle], Ohlc]]], un
     row: dict[str, Any] = {"time": rfc3339(bar.time), "granularity": bar.granularity, "complete": bar.complete}
     for name, of in prices:
         ohlc = of(bar)
-        # What CurrencyPair.round does, without finding out the pair's precision for each of sixty thousand prices.
+        # As CurrencyPair.round, without looking up the precision of the pair for each of up to sixty thousand prices.
         row[name] = {
             "o": str(ohlc.open.quantize(unit, ROUND_HALF_EVEN)),
             "h": str(ohlc.high.quantize(unit, ROUND_HALF_EVEN)),

@@ -1,4 +1,4 @@
-"""``/api/v1/metrics``: how much pairs move."""
+"""``/api/v1/metrics``: volatility and moving averages of pairs."""
 
 import asyncio
 import logging
@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError
 from app.errors import DatabaseUnavailable, LogUnavailable, NoData
 from app.http.bars import newest_bars
 from app.http.gateway import CurrentGateway, Gateway
-from app.http.parameters import EndedBy, Instrument, moment
-from app.http.problems import responses
+from app.http.parameters import BarLength, EndedBy, Instrument, moment
+from app.http.refusals import NO_DATABASE, RATE_LIMITED, UNKNOWN_PAIR, WRONG_TIME, refusals
 from app.market.bars.candle import Granularity
 from app.market.clock import rfc3339, utc_now
 from app.market.measures.measures import MEASURE_BARS, measure
@@ -23,33 +23,35 @@ router = APIRouter(prefix="/api/v1/metrics", tags=["metrics"])
 
 _logger = logging.getLogger(__name__)
 
+_NO_METRICS = "Nothing has been measured yet"
+
 
 class AllMetrics(Message):
-    """The newest measures of every pair that has some."""
+    """The newest measures of all pairs."""
 
     timestamp: TimeText
-    pair_count: int = Field(description="How many pairs these are", examples=[20])
-    metrics: dict[PairName, PairMetrics] = Field(description="The measures of each pair, by its name")
+    pair_count: int = Field(description="Number of pairs", examples=[20])
+    metrics: dict[PairName, PairMetrics] = Field(description="The measures by the name of the pair")
 
 
 class MetricsOfPair(Message):
     """The measures of a pair."""
 
     instrument: PairName
-    metrics: PairMetrics = Field(description="What was measured")
+    metrics: PairMetrics = Field(description="The measures")
 
 
 @router.get(
     "/volatility",
     operation_id="get_all_volatility",
     summary="Volatility of all pairs",
-    responses=responses(404, 429, 503),
+    responses=refusals(NoData(_NO_METRICS), RATE_LIMITED, NO_DATABASE),
 )
 async def get_all_volatility(gateway: CurrentGateway) -> AllMetrics:
-    """What the hourly job measured last. Pairs of which nothing was measured yet are left out."""
+    """Return the measures of the last hourly job. Pairs that have not been measured yet are left out."""
     metrics = await _newest(gateway, gateway.hub.pairs.names)
     if not metrics:
-        raise NoData("Nothing has been measured yet")
+        raise NoData(_NO_METRICS)
     return AllMetrics(timestamp=rfc3339(utc_now()), pair_count=len(metrics), metrics=metrics)
 
 
@@ -57,20 +59,18 @@ async def get_all_volatility(gateway: CurrentGateway) -> AllMetrics:
     "/volatility/{instrument}",
     operation_id="get_volatility",
     summary="Volatility of a pair",
-    responses=responses(400, 404, 429, 503),
+    responses=refusals(UNKNOWN_PAIR, WRONG_TIME, NoData(_NO_METRICS), RATE_LIMITED, NO_DATABASE),
 )
 async def get_volatility(
     gateway: CurrentGateway,
     instrument: Instrument,
-    granularity: Annotated[
-        Granularity | None, Query(description="Of bars of this length; H1 where only another parameter is given")
-    ] = None,
+    granularity: BarLength = None,
     end_time: EndedBy = None,
     bars: Annotated[
-        int | None, Query(ge=2, le=5000, description=f"Of so many bars; {MEASURE_BARS} where only another parameter is given")
+        int | None, Query(ge=2, le=5000, description=f"The number of bars; {MEASURE_BARS} if only another parameter is given")
     ] = None,
 ) -> MetricsOfPair:
-    """What the hourly job measured last or, with any of the parameters, what is measured at once, also of a past moment."""
+    """Return the measures of the last hourly job or, with any parameter, computed now, also for a past time."""
     pair = gateway.hub.pairs.find(instrument)
     until = moment("end_time", end_time)
     if granularity is None and until is None and bars is None:
@@ -88,9 +88,9 @@ async def get_volatility(
 
 
 async def _newest(gateway: Gateway, pairs: tuple[str, ...] | list[str]) -> dict[str, PairMetrics]:
-    """The newest measures of those of the pairs that have some: cached ones, else stored ones.
+    """The newest measures of the pairs that have any: from Redis, else from the database.
 
-    Raises DatabaseUnavailable where nothing is cached, or Redis does not answer, and the database does not answer either.
+    Raises DatabaseUnavailable if the database does not answer and Redis has none.
     """
     try:
         found = await gateway.from_redis(gateway.cache.metrics(pairs))
@@ -99,7 +99,7 @@ async def _newest(gateway: Gateway, pairs: tuple[str, ...] | list[str]) -> dict[
     missing = [pair for pair in pairs if pair not in found]
     if missing:
         try:
-            stored = await gateway.from_database(gateway.metrics.newest(missing))
+            stored = await gateway.from_database(gateway.stores.metrics.newest(missing))
         except DatabaseUnavailable:
             if not found:
                 raise
@@ -109,9 +109,9 @@ async def _newest(gateway: Gateway, pairs: tuple[str, ...] | list[str]) -> dict[
 
 
 def _read(row: StoredMetrics) -> PairMetrics | None:
-    """The measures of a row; None where another version wrote it."""
+    """The measures of a row; None if they are not readable, such as those of another version."""
     try:
         return PairMetrics.model_validate_json(row.data)
     except ValidationError:
-        _logger.warning("the stored measures of %s are no PairMetrics and are passed over", row.pair)
+        _logger.warning("ignoring the stored measures of %s, which are not valid", row.pair)
         return None

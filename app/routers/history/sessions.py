@@ -1,4 +1,4 @@
-"""``/api/v1/sessions``: whether the market is open, and where in the world."""
+"""``/api/v1/sessions``: whether the market is open, and in which centres."""
 
 from datetime import datetime, time
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
-from app.http.problems import responses
+from app.http.refusals import RATE_LIMITED, refusals
 from app.market.clock import rfc3339, utc_now
 from app.market.hours.calendar import is_open
 from app.market.hours.session import SESSIONS, Overlap, Session, overlaps, session_hours
@@ -14,7 +14,7 @@ from app.realtime.contract.messages import Message, TimeText
 
 router = APIRouter(prefix="/api/v1/sessions", tags=["sessions"])
 
-SessionName = Annotated[str, Field(description="The centre that a session is named after", examples=["London"])]
+SessionName = Annotated[str, Field(description="The centre of the session", examples=["London"])]
 LocalTime = Annotated[
     str,
     Field(
@@ -26,58 +26,58 @@ LocalTime = Annotated[
 
 
 class ListedSession(Message):
-    """The business hours of a centre, and when it is open."""
+    """The business hours of a centre."""
 
     name: SessionName
-    timezone: str = Field(description="The IANA name of the zone that its hours are in", examples=["Europe/London"])
+    timezone: str = Field(description="The IANA time zone of its hours", examples=["Europe/London"])
     start_time: LocalTime
     end_time: LocalTime
     opens_at: TimeText = Field(
-        description="Start of the current hours or, while it is closed, of the next. Later than `start_time` where the "
+        description="Start of the current hours or, while closed, of the next. Later than `start_time` if the "
         "market opens later, as for Sydney on some Mondays"
     )
-    closes_at: TimeText = Field(description="End of the hours that begin at `opens_at`, itself not included")
+    closes_at: TimeText = Field(description="End of the hours that start at `opens_at`, exclusive")
     is_open: bool = Field(description="True between `opens_at` and `closes_at`")
     description: str = Field(description="The session in words", examples=[SESSIONS[2].description])
 
 
 class SessionOverlap(Message):
-    """A time of the trading day at which two sessions are open."""
+    """A part of the trading day in which two sessions are open."""
 
     sessions: list[SessionName] = Field(
         description="Two names, in the order of the sessions", examples=[["London", "New York"]], min_length=2, max_length=2
     )
     starts_at: TimeText
-    ends_at: TimeText = Field(description="Itself not included")
-    is_open: bool = Field(description="True between the two times")
+    ends_at: TimeText = Field(description="Exclusive")
+    is_open: bool = Field(description="True between `starts_at` and `ends_at`")
 
 
 class Sessions(Message):
-    """Whether the market is open, and where in the world."""
+    """Whether the market is open, and in which centres."""
 
     timestamp: TimeText
-    count: int = Field(description="How many sessions there are", examples=[len(SESSIONS)])
+    count: int = Field(description="Number of sessions", examples=[len(SESSIONS)])
     market_open: bool = Field(
-        description="True from Sunday 17:00 to Friday 17:00 in New York, but for the trading days that end there on "
+        description="True from Sunday 17:00 to Friday 17:00 in New York, except on the trading days that end on "
         "25 December and 1 January"
     )
     sessions: list[ListedSession] = Field(description="Every session, in the order of the day")
     overlaps: list[SessionOverlap] = Field(
-        description="Those of the current trading day or, while the market is closed, of the next; the earliest first"
+        description="The overlaps of the current trading day or, while the market is closed, of the next; earliest first"
     )
 
 
-@router.get("", operation_id="get_sessions", summary="Sessions of the market", responses=responses(429))
+@router.get("", operation_id="get_sessions", summary="Sessions of the market", responses=refusals(RATE_LIMITED))
 async def get_sessions() -> Sessions:
-    """Local business hours, what they are in UTC just now, and where they overlap.
+    """Return the local business hours of each centre, their current times in UTC, and their overlaps.
 
-    Hours follow the clocks of each zone, and end where the market is closed.
+    Hours follow daylight saving in each zone, and do not extend past the close of the market.
     """
     return sessions_at(utc_now())
 
 
 def sessions_at(moment: datetime) -> Sessions:
-    """The answer at a moment, which is aware."""
+    """The answer at an aware time."""
     return Sessions(
         timestamp=rfc3339(moment),
         count=len(SESSIONS),

@@ -1,1 +1,1 @@
-"""What is now: prices, the event streams, recent events, and publishing to them."""
+"""Live data: prices, event streams, recent events, and publishing."""

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.errors import NoPrice
 from app.http.gateway import CurrentGateway
-from app.http.problems import responses
+from app.http.refusals import RATE_LIMITED, UNKNOWN_PAIR, refusals
 from app.realtime.contract.messages import AllPricesResponse, PriceResponse, SpelledPair
 
 router = APIRouter(prefix="/api/v1/prices", tags=["prices"])
@@ -18,13 +19,13 @@ router = APIRouter(prefix="/api/v1/prices", tags=["prices"])
     operation_id="get_current_price",
     summary="Newest price of one pair",
     response_model=PriceResponse,
-    responses=responses(400, 404, 429),
+    responses=refusals(UNKNOWN_PAIR, NoPrice("No cached price for EUR_USD"), RATE_LIMITED),
 )
 async def get_current_price(
     gateway: CurrentGateway,
-    instrument: Annotated[SpelledPair, Query(description="A pair in any accepted spelling", examples=["EUR_USD", "EUR/USD"])],
+    instrument: Annotated[SpelledPair, Query(description="A pair in any accepted spelling")],
 ) -> Response:
-    """With its age, whether it is stale, and its source; `id` is the cursor to follow the stream from."""
+    """Return the newest price with its age, staleness and source. `id` is the cursor to follow a stream from."""
     return Response(gateway.prices.current(gateway.hub.pairs.find(instrument)), media_type="application/json")
 
 
@@ -33,9 +34,9 @@ async def get_current_price(
     operation_id="get_all_prices",
     summary="Newest prices of all pairs",
     response_model=AllPricesResponse,
-    responses=responses(429),
+    responses=refusals(RATE_LIMITED),
 )
 async def get_all_prices(request: Request) -> Response:
-    """Pairs that have had no price yet are left out. `cursor` is the place in the stream that the prices stand for."""
-    # Not injected: on the endpoint that is asked most, that would be a tenth of the answer's cost.
+    """Return the newest price of every pair that has one. `cursor` is their position in the stream."""
+    # The gateway is not injected: on this endpoint, the most used, that would be a tenth of the cost.
     return Response(request.app.state.gateway.prices.all(), media_type="application/json")

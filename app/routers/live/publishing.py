@@ -1,18 +1,17 @@
-"""Who may publish events over REST, and what they send."""
+"""Bodies of events published over REST, and the right to publish."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.errors import Forbidden, InvalidRequest
+from app.errors import InvalidRequest
 from app.http.bodies import InvalidBody
-from app.http.gateway import CurrentGateway
-from app.http.tokens import check_token
+from app.http.tokens import token_needed
 from app.market.pair import TrackedPairs
 from app.realtime.contract.event import Draft, EventType
 from app.realtime.contract.messages import (
@@ -24,7 +23,7 @@ from app.realtime.contract.messages import (
 from app.realtime.contract.publication import publication
 
 MOST_AT_ONCE = 1000
-"""How many events one body may hold."""
+"""Events that one body may hold."""
 
 _SCHEMAS = "#/components/schemas/{model}"
 _MODELS: Mapping[EventType, type[BaseModel]] = {
@@ -34,20 +33,14 @@ _MODELS: Mapping[EventType, type[BaseModel]] = {
     EventType.DATA_READY: PublishDataReady,
 }
 
-_bearer = HTTPBearer(auto_error=False, description="A token with the right to publish")
+CLOSED = "Publishing is not allowed: this gateway has no publish tokens"
 
-
-async def may_publish(
-    gateway: CurrentGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
-) -> None:
-    """Let pass who has a token. Raises Forbidden where this gateway has none, else Unauthorized."""
-    if not gateway.publish_tokens:
-        raise Forbidden("Publishing is not allowed: this gateway has no publish tokens")
-    check_token(credentials, gateway.publish_tokens)
+_bearer = HTTPBearer(auto_error=False, description="A token that may publish")
+token_checked = Depends(token_needed(_bearer, lambda tokens: tokens.publish, closed=CLOSED))
 
 
 def drafts_in(body: bytes, pairs: TrackedPairs) -> list[Draft]:
-    """The events of a body, all of them sound. Raises InvalidBody for the first that is not."""
+    """Parse a body to events. Raises InvalidBody for the first event that is not valid."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -70,21 +63,21 @@ def _draft(item: object, pairs: TrackedPairs, index: int | None) -> Draft:
 
 
 def described_body() -> dict[str, Any]:
-    """The body for OpenAPI, which cannot derive it: the endpoint reads it itself, within bounds."""
+    """The body for OpenAPI, which cannot derive it because the endpoint reads the body itself."""
     one = _ref("NewEvent")
     several = {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_AT_ONCE}
     price = {"type": "price_update", "data": {"instrument": "EUR_USD", "price": {"bid": "1.09450", "ask": "1.09470"}}}
     news = {"type": "data_ready", "data": {"data_type": "candles", "count": 20}}
     examples = {
         "one": {"summary": "One event", "value": price},
-        "several": {"summary": "Several, all of them or none", "value": [price, news]},
+        "several": {"summary": "Several events, all or none", "value": [price, news]},
     }
     content = {"application/json": {"schema": {"anyOf": [one, several]}, "examples": examples}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def described_schemas() -> dict[str, Any]:
-    """The schemas that the body refers to, by their names in the OpenAPI document."""
+    """The schemas of the body, by their names in the OpenAPI document."""
     _, definitions = models_json_schema([(model, "validation") for model in _MODELS.values()], ref_template=_SCHEMAS)
     events = {f"New{_camel(type)}": _described_event(type, model) for type, model in _MODELS.items()}
     mapping = {type.value: _ref(f"New{_camel(type)}")["$ref"] for type in _MODELS}

@@ -1,37 +1,64 @@
 """``/stream``: prices and alerts as Server-Sent Events."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import Response
 
-from app.errors import GatewayError, LimitExceeded, LogUnavailable, NotReady
+from app.errors import GatewayError, InvalidRequest, LimitExceeded, LogUnavailable, NotReady, TooManyClients
 from app.http.gateway import CurrentGateway
-from app.http.parameters import Instrument, SpelledPairsOrAll
-from app.http.problems import problem_response, refused_event_stream, responses
+from app.http.parameters import Instrument, PairsOrAll, pairs_or_all
+from app.http.problems import problem_response, refused_event_stream
+from app.http.refusals import UNKNOWN_CURSOR, UNKNOWN_PAIR, refusals
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.subscription import Interest
 from app.realtime.transports.sse import EventStreamResponse
 
 router = APIRouter(tags=["streams"])
 
-Since = Annotated[
-    str | None,
-    Query(description="Resume after this event; a browser sends the header `Last-Event-ID` by itself when it comes back"),
-]
-LastEventId = Annotated[
-    str | None, Header(alias="Last-Event-ID", description="Resume after this event; wins over the query parameter")
-]
-Snapshot = Annotated[bool, Query(description="Send the newest price of each pair first")]
-MaxHz = Annotated[float | None, Query(gt=0, le=1000, description="At most so many prices a second of each pair")]
-
-_STREAMED: dict[int | str, dict[str, Any]] = {
+_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "An endless stream: `retry:`, the event `stream_opened`, a snapshot or what was missed, then live events",
+        "description": "An endless stream: `retry:`, the event `stream_opened`, a snapshot or missed events, then live events",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
+    },
+    **refusals(
+        UNKNOWN_PAIR,
+        UNKNOWN_CURSOR,
+        InvalidRequest("max_hz: Input should be greater than 0"),
+        TooManyClients("Max clients reached: this gateway serves 1000 at once"),
+        NotReady("Try again shortly: the gateway is catching up with the log"),
+    ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """How a client wants a stream: from which event on, with a snapshot or not, and how often."""
+
+    since: str | None
+    snapshot: bool
+    max_hz: float | None
+
+
+async def stream_options(
+    last_event_id: Annotated[
+        str | None,
+        Query(description="Resume after this event; a browser that reconnects sends the header `Last-Event-ID` by itself"),
+    ] = None,
+    header: Annotated[
+        str | None,
+        Header(alias="Last-Event-ID", description="Resume after this event; takes precedence over the query parameter"),
+    ] = None,
+    snapshot: Annotated[bool, Query(description="Send the newest price of each pair first")] = True,
+    max_hz: Annotated[float | None, Query(gt=0, le=1000, description="Maximum number of prices per second and pair")] = None,
+) -> StreamOptions:
+    """The parameters that every stream takes."""
+    return StreamOptions(header or last_event_id or None, snapshot, max_hz)
+
+
+Options = Annotated[StreamOptions, Depends(stream_options)]
 
 
 @router.get(
@@ -39,20 +66,11 @@ _STREAMED: dict[int | str, dict[str, Any]] = {
     operation_id="stream_pair",
     summary="Stream one pair",
     response_class=Response,
-    responses={**_STREAMED, **responses(400, 503)},
+    responses=_RESPONSES,
 )
-async def stream_pair(
-    request: Request,
-    gateway: CurrentGateway,
-    pair: Instrument,
-    last_event_id: Since = None,
-    header: LastEventId = None,
-    snapshot: Snapshot = True,
-    max_hz: MaxHz = None,
-) -> Response:
-    """Prices and alerts of one pair, and what concerns everyone, as they happen."""
-    names = frozenset([gateway.hub.pairs.find(pair).name])
-    return await _stream(request, gateway.hub, Interest(names, max_hz), header or last_event_id or None, snapshot)
+async def stream_pair(request: Request, gateway: CurrentGateway, pair: Instrument, options: Options) -> Response:
+    """Stream the prices and alerts of one pair, and the events that concern every client."""
+    return await _stream(request, gateway.hub, frozenset([gateway.hub.pairs.find(pair).name]), options)
 
 
 @router.get(
@@ -60,39 +78,32 @@ async def stream_pair(
     operation_id="stream_pairs",
     summary="Stream several pairs",
     response_class=Response,
-    responses={**_STREAMED, **responses(400, 503)},
+    responses=_RESPONSES,
 )
 async def stream_pairs(
     request: Request,
     gateway: CurrentGateway,
-    pairs: Annotated[
-        SpelledPairsOrAll, Query(description="Pairs, comma separated, or `*` for all", examples=["EUR_USD,GBP_USD"])
-    ],
-    last_event_id: Since = None,
-    header: LastEventId = None,
-    snapshot: Snapshot = True,
-    max_hz: MaxHz = None,
+    pairs: PairsOrAll,
+    options: Options,
 ) -> Response:
-    """Prices and alerts of several pairs on one connection, and what concerns everyone, as they happen."""
-    tracked = gateway.hub.pairs
-    names = frozenset(tracked.names if pairs == "*" else [tracked.find(name.strip(" ")).name for name in pairs.split(",")])
-    return await _stream(request, gateway.hub, Interest(names, max_hz), header or last_event_id or None, snapshot)
+    """Stream the prices and alerts of several pairs on one connection, and the events that concern every client."""
+    return await _stream(request, gateway.hub, pairs_or_all(pairs, gateway.hub.pairs), options)
 
 
-async def _stream(request: Request, hub: Hub, interest: Interest, since: str | None, snapshot: bool) -> Response:
-    refuse = _refusal(request)
+async def _stream(request: Request, hub: Hub, pairs: frozenset[str], options: StreamOptions) -> Response:
+    interest = Interest(pairs, options.max_hz)
     try:
-        held = await hub.holds(since) if since is not None else None
+        held = await hub.holds(options.since) if options.since is not None else None
     except LogUnavailable:
         held = None
-    return EventStreamResponse(hub, interest, since=since, held=held, snapshot=snapshot, refuse=refuse)
+    return EventStreamResponse(hub, interest, since=options.since, held=held, snapshot=options.snapshot, refuse=_refusal(request))
 
 
 def _refusal(request: Request) -> Callable[[GatewayError], Response]:
-    """How this client is told that there is no place for it now.
+    """How to refuse this client.
 
-    Any status but 200 stops a browser's EventSource for good, so a browser gets an event and advice when to come back.
-    Others get the status.
+    Any status but 200 stops a browser's EventSource for good. So a browser that may retry later gets 200 with an error event
+    and a time to retry after, other clients the status of the error.
     """
     from_browser = "text/event-stream" in request.headers.get("accept", "")
 

@@ -1,1 +1,1 @@
-"""What operators and their tools ask: health, metrics, caches, jobs, the operator page."""
+"""For operators and their tools: health, Prometheus metrics, Redis, jobs, the operator page."""

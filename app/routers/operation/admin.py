@@ -1,23 +1,23 @@
-"""``/admin/state``: what the gateway does now, for whoever runs it.
+"""``/admin/state``: the live state of the gateway, for operators.
 
-Whichever worker is asked answers for all. Nothing in it is a secret, but much of it is nobody else's business: it takes a token.
+Any worker answers for all of them. The answer holds no secrets, but it is not for the public: it takes a token.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from time import monotonic
-from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Request, Response, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import HTTPBearer
 from pydantic import Field
 
 from app.errors import DatabaseUnavailable, Forbidden, LogUnavailable
 from app.http.deadline import within
+from app.http.fields import FeedState, JobName, RecordCount, RunError, Simulated, SourceName, SourceStates
 from app.http.gateway import CurrentGateway, Gateway
-from app.http.problems import responses
-from app.http.tokens import check_token
+from app.http.refusals import NO_TOKEN, RATE_LIMITED, refusals
+from app.http.tokens import token_needed
 from app.market.clock import rfc3339, utc_now
 from app.realtime.contract.event import ORIGIN, cursor_order
 from app.realtime.contract.messages import Cursor, Message, PairName, RecorderLag, TimeText
@@ -30,183 +30,167 @@ from app.storage.job_runs import JobRun, JobStatus
 router = APIRouter(prefix="/admin", tags=["admin"])
 
 CLOSED = "The operator page is closed: this gateway has no ADMIN_TOKENS"
-"""Why nobody may look."""
+"""The reason of a refusal if the gateway has no admin tokens."""
 
 _MOST_RUNS = 10
-_ANSWER_WITHIN = 3.0
+_TIMEOUT = 3.0
 
-_bearer = HTTPBearer(scheme_name="AdminToken", auto_error=False, description="A token that opens the operator page")
+_bearer = HTTPBearer(scheme_name="AdminToken", auto_error=False, description="A token for the operator page")
+_token_checked = Depends(token_needed(_bearer, lambda tokens: tokens.admin, closed=CLOSED))
 
 
 class Worker(Message):
-    """A process that serves the port."""
+    """A worker process."""
 
-    worker: int = Field(ge=1, description="The number that it goes by", examples=[1])
-    clients: int = Field(description="Streaming clients that it serves", examples=[42])
-    cpu_seconds: float = Field(description="Processor time that it has used, its predecessors' included", examples=[12.5])
-    memory_bytes: int = Field(description="Memory of it that is resident; 0 where that is not known", examples=[104857600])
-    loop_lag_ms: float = Field(description="Milliseconds by which its event loop was late within the last second", examples=[0.4])
-    log_lag_ms: float = Field(description="How old the newest event was when it was read, in milliseconds", examples=[1.2])
-    log_behind_events: int = Field(description="Events it had not read yet when that was last compared", examples=[0])
+    worker: int = Field(ge=1, description="The number of the worker", examples=[1])
+    clients: int = Field(description="The streaming clients", examples=[42])
+    cpu_seconds: float = Field(description="CPU time in seconds, including the processes that it replaced", examples=[12.5])
+    memory_bytes: int = Field(description="Resident memory; 0 if unknown", examples=[104857600])
+    loop_lag_ms: float = Field(description="Delay of its event loop in the last second, in milliseconds", examples=[0.4])
+    log_lag_ms: float = Field(description="Age of the newest event when it was read, in milliseconds", examples=[1.2])
+    log_behind_events: int = Field(description="Events that it had not read at the last comparison", examples=[0])
     reports: bool = Field(
-        description="False where it has not told of its clients in the last seconds, so that `laggards` and `subscriptions` are "
-        "without them; the first answer after a while is"
+        description="False if it has not reported its clients in the last seconds, as in the first answer after a pause; "
+        "`laggards` and `subscriptions` are then without them"
     )
 
 
 class Process(Message):
-    """The gateway itself."""
+    """The gateway."""
 
-    version: str = Field(description="Its version", examples=["0.1.0"])
+    version: str = Field(description="The version of the gateway", examples=["0.1.0"])
     started: TimeText
-    uptime_seconds: float = Field(description="Seconds since then", examples=[86400.5])
-    workers: list[Worker] = Field(description="The processes that serve the port together")
+    uptime_seconds: float = Field(description="Seconds since `started`", examples=[86400.5])
+    workers: list[Worker] = Field(description="The worker processes")
 
 
 class Clients(Message):
-    """The streaming clients of all workers. What was counted was counted since the gateway started."""
+    """The streaming clients of all workers. Counters count from the start of the gateway."""
 
-    total: int = Field(description="How many there are", examples=[42])
-    max: int = Field(description="How many are served at once", examples=[1000])
-    lagging: int = Field(description="How many cannot take what is sent at its pace, as of the last second", examples=[1])
-    queued_bytes: int = Field(description="Bytes that wait for them, as of the last second", examples=[81920])
+    total: int = Field(description="Number of clients", examples=[42])
+    max: int = Field(description="Maximum number of clients", examples=[1000])
+    lagging: int = Field(description="Clients that lag, as of the last second", examples=[1])
+    queued_bytes: int = Field(description="Bytes queued for lagging clients, as of the last second", examples=[81920])
     by_transport: dict[str, int] = Field(
-        description="How many there are by `websocket`, `polling` and `sse`",
+        description="Number of clients by transport: `websocket`, `polling`, `sse`",
         examples=[{"websocket": 30, "polling": 2, "sse": 10}],
     )
     connected: dict[str, int] = Field(
-        description="How many were taken in, by the transport that they came with",
+        description="Clients accepted, by the transport they connected with",
         examples=[{"websocket": 300, "polling": 20, "sse": 100}],
     )
     refused: dict[str, int] = Field(
-        description="How many were not, by the reason: `full` or `not ready`", examples=[{"full": 0, "not ready": 3}]
+        description="Clients refused, by reason: `full` or `not ready`", examples=[{"full": 0, "not ready": 3}]
     )
-    cut_off: dict[str, int] = Field(description="How many were cut off, by the reason", examples=[{"ping timeout": 7}])
+    cut_off: dict[str, int] = Field(description="Clients cut off, by reason", examples=[{"ping timeout": 7}])
 
 
 class Log(Message):
-    """The log, as the worker that answers knows it."""
+    """The event log, as seen by the worker that answers."""
 
     cursor: Cursor
-    seq: int = Field(description="The number of the newest event; the log counts them without a hole", examples=[123456])
-    events_per_second: float = Field(description="Events a second, over the last ten seconds at most", examples=[20.5])
-    age_ms: int | None = Field(
-        description="How old the newest event is, in milliseconds; null where there is none", examples=[48]
-    )
-    length: int | None = Field(description="How many events the log holds; null where Redis does not answer", examples=[100012])
+    seq: int = Field(description="The number of the newest event; events are numbered without gaps", examples=[123456])
+    events_per_second: float = Field(description="Events per second, over up to the last ten seconds", examples=[20.5])
+    age_ms: int | None = Field(description="Age of the newest event in milliseconds; null if there is none", examples=[48])
+    length: int | None = Field(description="Number of events in the log; null if Redis does not answer", examples=[100012])
     memory_bytes: int | None = Field(
-        description="What they take of Redis's memory, as it estimates it; null where it does not tell", examples=[21000000]
+        description="Memory of the log in Redis, as estimated by Redis; null if unknown", examples=[21000000]
     )
-    gaps: int = Field(description="Holes that the worker that answers has met in it", examples=[0])
+    gaps: int = Field(description="Gaps that the worker that answers has met in the log", examples=[0])
     fault: str | None = Field(
-        description="Why it cannot be followed at the moment; null while it can",
+        description="Why the log cannot be read now; null while it can",
         examples=["Redis does not answer: ConnectionError"],
     )
 
 
 class PriceFeed(Message):
-    """Where prices come from."""
+    """The feed of prices."""
 
-    source: str = Field(
-        description="The source, as the feed last said, else as it is configured", examples=["oanda", "simulated"]
-    )
-    simulated: bool | None = Field(description="True where its prices are invented; null where that is not known yet")
-    status: Literal["live", "stale", "none"] = Field(
-        description="`live` while any price is fresh, `stale` where none is, `none` where there never was one"
-    )
+    source: SourceName
+    simulated: Simulated
+    status: FeedState
     price_age_ms: int | None = Field(
-        description="Milliseconds since the newest price entered the log; null where there is none", examples=[48]
+        description="Milliseconds since the newest price was logged; null if there is none", examples=[48]
     )
-    sources: dict[str, str] = Field(
-        description="Every source of the feed by its name, the most preferred first: `active`, `standby`, `silent` or `refused`; "
-        "empty before the feed was heard",
-        examples=[{"oanda": "silent", "kraken": "active"}],
-    )
+    sources: SourceStates
     dropped: dict[str, int] = Field(
-        description="Quotes that the feed has not passed on since it began, by the reason", examples=[{"crossed": 3}]
+        description="Quotes that the feed has dropped since it started, by reason", examples=[{"crossed": 3}]
     )
 
 
 class LastRun(Message):
     """A run of a job."""
 
-    job: str = Field(description="The name of the job", examples=["hourly"])
+    job: JobName
     started: TimeText
-    duration_ms: int = Field(ge=0, description="How long it took or, while it runs, has taken", examples=[2100])
-    status: JobStatus = Field(description="`partial` where some of it failed")
-    records: int = Field(description="How many things it made", examples=[20])
-    error: str | None = Field(description="What went wrong")
+    duration_ms: int = Field(
+        ge=0, description="Duration of the run, so far if it has not ended, in milliseconds", examples=[2100]
+    )
+    status: JobStatus = Field(description="`partial` if a part of it failed")
+    records: RecordCount
+    error: RunError
 
 
 class Jobs(Message):
-    """What ran in the background."""
+    """The background jobs."""
 
-    runs: list[LastRun] | None = Field(description="The last runs, the newest first; null where the database does not answer")
+    runs: list[LastRun] | None = Field(description="The last runs, newest first; null if the database does not answer")
     due: dict[str, TimeText] = Field(
-        description="When each job is due next, by its name, where a scheduler runs with the settings of this gateway",
+        description="When each job is due next by its name, if a scheduler runs with the settings of this gateway",
         examples=[{"hourly": "2026-01-31T10:00:10.000000Z"}],
     )
 
 
 class Totals(Message):
-    """What was counted since the gateway started, over all workers, and what is so now. Two of these give rates.
+    """Counters of all workers since the gateway started, and gauges. The difference of two answers gives rates.
 
-    A total that is less than it was, or another start of the gateway, means that it counts anew.
+    A counter that has fallen, or another `started`, means that the counters were reset.
     """
 
-    at: float = Field(
-        description="When this was read: seconds of a clock that only goes on, with any beginning", examples=[5123.25]
-    )
-    events: int = Field(description="Events in the log since its beginning, as many as there ever were", examples=[123456])
-    deliveries: int = Field(description="Events handed to clients, each counted for each client", examples=[5000000])
-    bytes: int = Field(description="Bytes in which they and the answers to clients went", examples=[900000000])
-    conflated: int = Field(description="Prices that newer ones replaced before a client took them", examples=[120])
+    at: float = Field(description="Time of reading: seconds of a monotonic clock with an arbitrary start", examples=[5123.25])
+    events: int = Field(description="Events published since the log began", examples=[123456])
+    deliveries: int = Field(description="Events sent to clients, counted once for each client", examples=[5000000])
+    bytes: int = Field(description="Bytes sent to clients", examples=[900000000])
+    conflated: int = Field(description="Prices conflated: replaced by a newer one before they were sent", examples=[120])
     cut_off: int = Field(description="Clients cut off", examples=[7])
-    refused: int = Field(description="Clients not taken in", examples=[3])
-    cpu_seconds: float = Field(description="Processor time", examples=[345.2])
-    memory_bytes: int = Field(description="Memory that is resident now", examples=[104857600])
-    loop_lag_ms: float = Field(description="As the worker whose event loop was latest in the last second", examples=[0.4])
+    refused: int = Field(description="Clients refused", examples=[3])
+    cpu_seconds: float = Field(description="CPU time in seconds", examples=[345.2])
+    memory_bytes: int = Field(description="Resident memory", examples=[104857600])
+    loop_lag_ms: float = Field(
+        description="Greatest event-loop delay of a worker in the last second, in milliseconds", examples=[0.4]
+    )
 
 
 class AdminState(Message):
-    """What the gateway does now."""
+    """The live state of the gateway."""
 
     timestamp: TimeText
-    gateway: Process = Field(description="The gateway itself")
-    clients: Clients = Field(description="Its streaming clients")
+    gateway: Process = Field(description="The gateway")
+    clients: Clients = Field(description="The streaming clients")
     laggards: list[Laggard] = Field(
-        max_length=MOST_LAGGARDS, description="The clients that are behind most, of all workers, the worst first"
+        max_length=MOST_LAGGARDS, description="The clients of all workers that lag the most, worst first"
     )
     subscriptions: dict[PairName, int] = Field(
-        description="How many clients follow each tracked pair", examples=[{"EUR_USD": 40, "USD_JPY": 12}]
+        description="Number of clients subscribed to each tracked pair", examples=[{"EUR_USD": 40, "USD_JPY": 12}]
     )
-    log: Log = Field(description="The log that everything is told from")
-    recorder: RecorderLag | None = Field(description="As the recorder last said; null where none has been heard")
-    feed: PriceFeed = Field(description="Where prices come from")
-    jobs: Jobs = Field(description="What ran in the background")
-    totals: Totals = Field(description="Figures to draw")
-
-
-async def may_look(
-    gateway: CurrentGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
-) -> None:
-    """Let pass who has a token. Raises Forbidden where this gateway has none, else Unauthorized."""
-    if not gateway.admin_tokens:
-        raise Forbidden(CLOSED)
-    check_token(credentials, gateway.admin_tokens)
+    log: Log = Field(description="The event log")
+    recorder: RecorderLag | None = Field(description="As the recorder last reported; null if no recorder has been heard")
+    feed: PriceFeed = Field(description="The feed of prices")
+    jobs: Jobs = Field(description="The background jobs")
+    totals: Totals = Field(description="Counters and gauges to plot")
 
 
 @router.get(
     "/state",
     operation_id="get_admin_state",
-    summary="What the gateway does now",
-    dependencies=[Depends(may_look)],
-    responses=responses(401, 403, 429),
+    summary="Live state of the gateway",
+    dependencies=[_token_checked],
+    responses=refusals(NO_TOKEN, Forbidden(CLOSED), RATE_LIMITED),
 )
 async def get_admin_state(gateway: CurrentGateway, request: Request, response: Response) -> AdminState:
-    """Clients, the worst laggards, subscriptions, lags, the feed, jobs, and totals that rates can be made of.
+    """Return clients, laggards, subscriptions, lags, feed, jobs, and totals from which rates can be computed.
 
-    While it is asked for, and for ten seconds more, each worker looks at its clients once a second.
+    Until ten seconds after the last request, each worker inspects its clients once a second.
     """
     response.headers["Cache-Control"] = "no-store"
     hub, now = gateway.hub, utc_now()
@@ -273,9 +257,9 @@ def _clients(hub: Hub, rows: Sequence[Statistics]) -> Clients:
 
 
 def _worst(reports: Mapping[int, Report]) -> list[Laggard]:
-    together = [laggard for report in reports.values() for laggard in report.laggards]
-    together.sort(key=lambda laggard: (laggard.lagging_ms, laggard.behind_ms), reverse=True)
-    return together[:MOST_LAGGARDS]
+    laggards = [laggard for report in reports.values() for laggard in report.laggards]
+    laggards.sort(key=lambda laggard: (laggard.lagging_ms, laggard.behind_ms), reverse=True)
+    return laggards[:MOST_LAGGARDS]
 
 
 def _subscriptions(hub: Hub, reports: Mapping[int, Report]) -> dict[str, int]:
@@ -285,7 +269,7 @@ def _subscriptions(hub: Hub, reports: Mapping[int, Report]) -> dict[str, int]:
 
 def _feed(gateway: Gateway, now: datetime) -> PriceFeed:
     hub = gateway.hub
-    source, simulated = gateway.shown_source
+    source, simulated = gateway.current_source
     sign = hub.signs.feed
     newest = max((event.id for event in hub.book.snapshot(hub.pairs.names)), key=cursor_order, default=ORIGIN)
     return PriceFeed.model_validate(
@@ -317,14 +301,14 @@ def _totals(hub: Hub, rows: Sequence[Statistics]) -> Totals:
 
 async def _size_of_log(gateway: Gateway) -> tuple[int | None, int | None]:
     try:
-        return await within(_ANSWER_WITHIN, gateway.hub.log.size())
+        return await within(_TIMEOUT, gateway.hub.log.size())
     except (LogUnavailable, TimeoutError):
         return None, None
 
 
 async def _last_runs(gateway: Gateway, now: datetime) -> list[LastRun] | None:
     try:
-        runs = await within(_ANSWER_WITHIN, gateway.from_database(gateway.job_runs.newest(_MOST_RUNS)))
+        runs = await within(_TIMEOUT, gateway.from_database(gateway.stores.job_runs.newest(_MOST_RUNS)))
     except (DatabaseUnavailable, TimeoutError):
         return None
     return [_run(run, now) for run in runs]

@@ -1,4 +1,4 @@
-"""``/health``: whether the gateway works, lives, and should get clients."""
+"""``/health``: whether the gateway is healthy, alive, and ready for clients."""
 
 import asyncio
 import logging
@@ -9,9 +9,11 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
+from app.errors import GatewayError
 from app.http.deadline import within
+from app.http.fields import FeedState, Simulated, SourceName, SourceStates
 from app.http.gateway import CurrentGateway, Gateway
-from app.http.problems import responses
+from app.http.refusals import refusals
 from app.market.clock import rfc3339, utc_now
 from app.realtime.contract.messages import Message, RecorderLag, TimeText
 from app.realtime.monitoring.view import recorder_lag
@@ -20,56 +22,50 @@ router = APIRouter(tags=["health"])
 
 _logger = logging.getLogger(__name__)
 
-_ANSWER_WITHIN = 2.0
+_TIMEOUT = 2.0
 
 Connected = Literal["connected", "disconnected"]
 
 
 class Services(Message):
-    """The state of what the gateway depends on."""
+    """The state of the services that the gateway depends on."""
 
     redis: Connected = Field(description="Whether Redis answers")
     database: Connected = Field(description="Whether the database answers")
-    feed: Literal["live", "stale", "none"] = Field(
-        description="`live` while any price is fresh, `stale` where none is, `none` where there never was one"
-    )
+    feed: FeedState
 
 
 class Health(Message):
     """The state of the gateway."""
 
-    status: Literal["healthy", "unhealthy"] = Field(description="`unhealthy` where Redis or the database does not answer")
+    status: Literal["healthy", "unhealthy"] = Field(description="`unhealthy` if Redis or the database does not answer")
     service: str = Field(description="The name of the service", examples=["WebSocket Server"])
     timestamp: TimeText
-    active_clients: int = Field(description="Streaming clients, of all workers that serve this port", examples=[5])
-    max_clients: int = Field(description="As many as all workers together serve at once", examples=[1000])
-    services: Services = Field(description="What the gateway depends on")
-    source: str = Field(description="Where prices come from", examples=["oanda", "simulated"])
-    simulated: bool | None = Field(description="True where prices are invented; null where that is not known yet")
-    sources: dict[str, str] = Field(
-        description="Every source of the feed by its name, the most preferred first: `active`, `standby`, `silent` or `refused`; "
-        "empty before the feed was heard",
-        examples=[{"oanda": "silent", "kraken": "active"}],
-    )
-    recorder: RecorderLag | None = Field(description="As the recorder last said; null where none has been heard")
+    active_clients: int = Field(description="Streaming clients of all workers", examples=[5])
+    max_clients: int = Field(description="Maximum number of streaming clients of all workers", examples=[1000])
+    services: Services = Field(description="The services that the gateway depends on")
+    source: SourceName
+    simulated: Simulated
+    sources: SourceStates
+    recorder: RecorderLag | None = Field(description="As the recorder last reported; null if no recorder has been heard")
 
 
 class Liveness(Message):
-    """That the process answers."""
+    """A sign of life."""
 
-    status: Literal["alive"] = Field(description="Always `alive`: a process that is not does not answer")
-    reasons: list[str] = Field(description="Always empty; there for the likeness of `/health/ready`")
+    status: Literal["alive"] = Field(description="Always `alive`")
+    reasons: list[str] = Field(description="Always empty, for symmetry with `/health/ready`")
 
 
 class Readiness(Message):
-    """Whether the gateway should get clients."""
+    """Whether the gateway is ready for clients."""
 
-    status: Literal["ready", "not ready"] = Field(description="`not ready` where there is any reason")
-    reasons: list[str] = Field(description="Why not; empty where it is ready", examples=[["Redis does not answer"]])
+    status: Literal["ready", "not ready"] = Field(description="`not ready` if there is any reason")
+    reasons: list[str] = Field(description="Why it is not ready; empty if it is", examples=[["Redis does not answer"]])
 
 
 def _unavailable(description: str, model: type[Message]) -> dict[int | str, dict[str, Any]]:
-    return {**responses(), HTTPStatus.SERVICE_UNAVAILABLE.value: {"description": description, "model": model}}
+    return {**refusals(), HTTPStatus.SERVICE_UNAVAILABLE.value: {"description": description, "model": model}}
 
 
 @router.head("/health", include_in_schema=False)
@@ -80,12 +76,12 @@ def _unavailable(description: str, model: type[Message]) -> dict[int | str, dict
     responses=_unavailable("Redis or the database does not answer", Health),
 )
 async def get_health(gateway: CurrentGateway, response: Response) -> Health:
-    """Whether Redis and the database answer, how fresh prices are, and how many streaming clients there are."""
+    """Return whether Redis and the database answer, whether prices are fresh, and the number of streaming clients."""
     redis, database = await _connected(gateway)
     healthy = redis and database
     if not healthy:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    source, simulated = gateway.shown_source
+    source, simulated = gateway.current_source
     words: dict[bool, Connected] = {True: "connected", False: "disconnected"}
     return Health(
         status="healthy" if healthy else "unhealthy",
@@ -104,9 +100,9 @@ async def get_health(gateway: CurrentGateway, response: Response) -> Health:
 
 
 @router.head("/health/live", include_in_schema=False)
-@router.get("/health/live", operation_id="get_liveness", summary="Does the process answer?", responses=responses())
+@router.get("/health/live", operation_id="get_liveness", summary="Liveness", responses=refusals())
 async def get_liveness() -> Liveness:
-    """For whoever restarts processes: loss of Redis or of the database is no reason to, this still answers 200."""
+    """For process supervisors: 200 as long as the process runs, even without Redis or the database."""
     return Liveness(status="alive", reasons=[])
 
 
@@ -114,17 +110,17 @@ async def get_liveness() -> Liveness:
 @router.get(
     "/health/ready",
     operation_id="get_readiness",
-    summary="Should it get clients?",
-    responses=_unavailable("This process should get no clients now", Readiness),
+    summary="Readiness",
+    responses=_unavailable("This process should not get clients now", Readiness),
 )
 async def get_readiness(gateway: CurrentGateway, response: Response) -> Readiness:
-    """For load balancers: ready when caught up with the log, not stopping, and Redis and the database answer."""
+    """For load balancers: ready if Redis and the database answer, and the process has caught up and is not stopping."""
     redis, database = await _connected(gateway)
     reasons = []
     if not redis:
         reasons.append("Redis does not answer")
     unready = gateway.hub.unready
-    # Where Redis is away, the fault of the log says the same once more.
+    # Without Redis, the fault of the log is no further reason.
     if unready is not None and (redis or unready != gateway.hub.log_fault):
         reasons.append(unready)
     if not database:
@@ -136,13 +132,16 @@ async def get_readiness(gateway: CurrentGateway, response: Response) -> Readines
 
 async def _connected(gateway: Gateway) -> tuple[bool, bool]:
     """Whether Redis and the database answer."""
-    return await asyncio.gather(_answers("Redis", gateway.hub.log.ping), _answers("the database", gateway.database_ping))
+    return await asyncio.gather(_answers("Redis", gateway.hub.log.ping), _answers("the database", gateway.ping_database))
 
 
 async def _answers(name: str, ping: Callable[[], Coroutine[Any, Any, None]]) -> bool:
     try:
-        await within(_ANSWER_WITHIN, ping())
+        await within(_TIMEOUT, ping())
+    except GatewayError as error:  # its message names the service
+        _logger.warning("health check failed: %s", error)
     except Exception as error:  # whatever it is, the service cannot be used
-        _logger.warning("%s does not answer: %s", name, error or type(error).__name__)
-        return False
-    return True
+        _logger.warning("health check failed: %s does not answer: %s", name, error or type(error).__name__)
+    else:
+        return True
+    return False

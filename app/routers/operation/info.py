@@ -1,72 +1,70 @@
-"""``/api/v1/info``: what this gateway serves, and where."""
+"""``/api/v1/info``: pairs, limits and endpoints of the gateway."""
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 
+from app.http.fields import Simulated, SourceName
 from app.http.gateway import CurrentGateway
-from app.http.problems import responses
+from app.http.refusals import RATE_LIMITED, refusals
 from app.realtime.contract.messages import Message, PairName
+from app.realtime.log.cache import CORRELATION_TTL, METRICS_TTL
 
 router = APIRouter(prefix="/api/v1", tags=["info"])
 
-_API_VERSION = "1.0.0"
-
 
 class CacheTtls(Message):
-    """How long what is cached in Redis lives."""
+    """Lifetimes of what is cached in Redis."""
 
     prices: str = Field(description="The newest prices", examples=["300s"])
-    metrics: str = Field(description="What the hourly job measures", examples=["3600s"])
-    correlation: str = Field(description="What the daily job computes", examples=["86400s"])
+    metrics: str = Field(description="The measures of the hourly job", examples=["3600s"])
+    correlation: str = Field(description="The correlations of the daily job", examples=["86400s"])
 
 
 class RateLimit(Message):
-    """How often a client may ask."""
+    """The rate limit of a client."""
 
-    requests: int = Field(description="Requests in a window; 0 sets no limit", examples=[100])
-    window_seconds: float = Field(description="The length of a window in seconds", examples=[60])
+    requests: int = Field(description="Requests in a window; 0 is no limit", examples=[100])
+    window_seconds: float = Field(description="Length of a window in seconds", examples=[60])
 
 
 class Info(Message):
-    """What this gateway serves."""
+    """Pairs, limits and endpoints of the gateway."""
 
-    api_version: str = Field(description="The version of the REST interface", examples=[_API_VERSION])
+    api_version: str = Field(description="The version of the gateway", examples=["0.1.0"])
     service: str = Field(description="The name of the service", examples=["FX Gateway"])
-    tracked_pairs: list[PairName] = Field(description="Every pair there are prices of")
-    pair_count: int = Field(description="How many pairs these are", examples=[20])
-    cache_ttls: CacheTtls = Field(description="How long what is cached lives")
-    data_retention: str = Field(description="How long history is kept", examples=["365d"])
-    source: str = Field(description="Where prices come from", examples=["oanda", "simulated"])
-    sources: list[str] = Field(
-        description="Every source that is configured, the most preferred first", examples=[["oanda", "kraken"]]
-    )
-    simulated: bool | None = Field(description="True where prices are invented; null where that is not known yet")
-    rate_limit: RateLimit = Field(description="How often a client may ask")
+    tracked_pairs: list[PairName] = Field(description="The pairs that the gateway serves")
+    pair_count: int = Field(description="Number of pairs", examples=[20])
+    cache_ttls: CacheTtls = Field(description="Lifetimes of what is cached in Redis")
+    data_retention: str = Field(description="How long events, alerts and figures are kept in the database", examples=["365d"])
+    source: SourceName
+    sources: list[str] = Field(description="The configured sources, the most preferred first", examples=[["oanda", "kraken"]])
+    simulated: Simulated
+    rate_limit: RateLimit = Field(description="The rate limit of a client")
     endpoints: dict[str, str] = Field(
-        description="Paths by the names of their operations", examples=[{"get_current_price": "/api/v1/prices/current"}]
+        description="Paths by operation id", examples=[{"get_current_price": "/api/v1/prices/current"}]
     )
 
 
-@router.get("/info", operation_id="get_info", summary="What this gateway serves", responses=responses(429))
+@router.get("/info", operation_id="get_info", summary="About this gateway", responses=refusals(RATE_LIMITED))
 async def get_info(gateway: CurrentGateway, request: Request) -> Info:
-    """Tracked pairs, lifetimes, limits and every endpoint."""
+    """Return tracked pairs, lifetimes, limits and endpoints."""
     pairs = gateway.hub.pairs
-    source, simulated = gateway.shown_source
+    source, simulated = gateway.current_source
     return Info(
-        api_version=_API_VERSION,
+        api_version=request.app.version,
         service="FX Gateway",
         tracked_pairs=list(pairs.names),
         pair_count=len(pairs),
         cache_ttls=CacheTtls(
             prices=f"{gateway.hub.log.price_ttl}s",
-            metrics=f"{gateway.metrics_ttl}s",
-            correlation=f"{gateway.correlation_ttl}s",
+            metrics=f"{METRICS_TTL}s",
+            correlation=f"{CORRELATION_TTL}s",
         ),
         data_retention=f"{gateway.retention_days}d",
         source=source,
         sources=list(gateway.sources),
         simulated=simulated,
-        rate_limit=RateLimit(requests=gateway.rate_limit_requests, window_seconds=gateway.rate_limit_window),
+        rate_limit=RateLimit(requests=gateway.limits.requests, window_seconds=gateway.limits.window),
         endpoints={
             operation["operationId"]: path
             for path, operations in request.app.openapi()["paths"].items()

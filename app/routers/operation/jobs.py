@@ -1,4 +1,4 @@
-"""``/api/v1/jobs``: what the jobs did last."""
+"""``/api/v1/jobs``: the last runs of the background jobs."""
 
 from datetime import datetime
 from typing import Annotated
@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from app.http.fields import JobName, RecordCount, RunError
 from app.http.gateway import CurrentGateway
-from app.http.problems import responses
+from app.http.refusals import NO_DATABASE, RATE_LIMITED, WRONG_LIMIT, refusals
 from app.market.clock import rfc3339
 from app.realtime.contract.messages import Message, TimeText
 from app.storage.job_runs import JobRun, JobStatus
@@ -19,31 +20,31 @@ class Run(Message):
     """A run of a job."""
 
     id: int = Field(description="The number of the run", examples=[42])
-    job: str = Field(description="The name of the job", examples=["hourly"])
+    job: JobName
     started: TimeText
-    ended: TimeText | None = Field(description="Null while it runs")
-    status: JobStatus = Field(description="`partial` where some of it failed")
-    records: int = Field(description="How many things it made", examples=[20])
-    error: str | None = Field(description="What went wrong")
+    ended: TimeText | None = Field(description="End of the run; null while it runs")
+    status: JobStatus = Field(description="`partial` if a part of it failed")
+    records: RecordCount
+    error: RunError
 
 
 class Runs(Message):
-    """The last runs, the newest first."""
+    """The last runs, newest first."""
 
-    count: int = Field(description="How many runs these are", examples=[1])
-    runs: list[Run] = Field(description="The newest first")
+    count: int = Field(description="Number of runs", examples=[1])
+    runs: list[Run] = Field(description="The runs, newest first")
 
 
-@router.get("", operation_id="get_jobs", summary="Last runs of the jobs", responses=responses(400, 429, 503))
+@router.get(
+    "", operation_id="get_jobs", summary="Last runs of the jobs", responses=refusals(WRONG_LIMIT, RATE_LIMITED, NO_DATABASE)
+)
 async def get_jobs(
     gateway: CurrentGateway,
-    job: Annotated[
-        str | None, Query(description="Of this job; without it, of all", examples=["hourly"], pattern="^[a-z0-9_-]{1,40}$")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=500, description="At most so many runs")] = 20,
+    job: Annotated[str | None, Query(description="Only this job", examples=["hourly"], pattern="^[a-z0-9_-]{1,40}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=500, description="Maximum number of runs")] = 20,
 ) -> Runs:
-    """When jobs ran, how they ended, and what they made."""
-    runs = await gateway.from_database(gateway.job_runs.newest(limit, job))
+    """Return when jobs ran, how the runs ended, and how many records they wrote."""
+    runs = await gateway.from_database(gateway.stores.job_runs.newest(limit, job))
     return Runs(count=len(runs), runs=[_run(run) for run in runs])
 
 

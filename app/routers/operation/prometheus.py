@@ -1,7 +1,7 @@
-"""``/metrics``: what the gateway counts, for Prometheus.
+"""``/metrics``: the counters and gauges of the gateway, for Prometheus.
 
-Whichever worker is asked answers for all. It says nothing of any client, and is not for the outside all the same: a proxy should
-not pass it on. No limit of requests counts it, because a scraper that is refused loses samples, and an answer costs little.
+Any worker answers for all of them. The answer says nothing about single clients, but a proxy should not expose it to the
+public. The rate limit does not count it: a scraper that is refused loses samples, and an answer is cheap.
 """
 
 from fastapi import APIRouter, Request, Response
@@ -15,6 +15,6 @@ router = APIRouter(include_in_schema=False)
 @router.head("/metrics")
 @router.get("/metrics")
 async def get_exposition(request: Request, gateway: CurrentGateway) -> Response:
-    """The figures in the format that the client prefers, Prometheus text where it says nothing."""
+    """The metrics in the format that the client prefers, Prometheus text by default."""
     body, content_type = exposition(gateway.hub, request.headers.get("accept", ""))
     return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})

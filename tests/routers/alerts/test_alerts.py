@@ -127,5 +127,5 @@ async def test_values_that_cannot_be_used(api: Rest) -> None:
 
 
 async def test_without_the_database(valkey_url: str) -> None:
-    async with without_database() as stores, rest(valkey_url, **stores) as api:
+    async with without_database() as stores, rest(valkey_url, stores=stores) as api:
         assert_problem(await api.get(PATH), 503, "Database unavailable")

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
+from app.http.gateway import Tokens
 from app.market.clock import parse_time, utc_now
 from app.market.price_level import Direction, PriceLevel
 from app.routers.alerts.price_levels import MOST_LEVELS, ListedLevel, ListedLevels
@@ -85,7 +86,7 @@ async def test_a_level_is_kept_until_it_is_deleted(api: Rest) -> None:
 async def test_a_level_is_taken_by_its_digits(api: Rest, written: str, shown: str) -> None:
     response = await post(api, f'{{"instrument":"EUR_USD","direction":"above","level":{written}}}'.encode())
     assert response.status_code == 201, response.text
-    [kept] = await api.gateway.price_levels.all()
+    [kept] = await api.gateway.stores.price_levels.all()
     assert (response.json()["level"], str(kept.level)) == (shown, shown)
 
 
@@ -148,7 +149,7 @@ async def test_what_cannot_be_taken(api: Rest) -> None:
     for content, told in WRONG:
         body = assert_problem(await post(api, content), 422, "Invalid body")
         assert body["error"].startswith(told), (content, body)
-    assert await api.gateway.price_levels.count() == 0
+    assert await api.gateway.stores.price_levels.count() == 0
 
 
 async def test_a_body_that_is_too_large_or_of_another_type(api: Rest) -> None:
@@ -195,7 +196,7 @@ async def test_a_level_that_was_reached_is_shown_so(api: Rest) -> None:
     pair = api.on.hub.pairs.find("EUR_USD")
     [created_at, reached_at] = [parse_time("2026-01-05T00:00:00Z"), parse_time("2026-01-05T01:00:00Z")]
     kept = PriceLevel("0" * 32, pair, Direction.BELOW, pair.pip, "warning", None, True, 60, created_at, False, 3, reached_at)
-    await api.gateway.price_levels.add(kept)
+    await api.gateway.stores.price_levels.add(kept)
     body = (await api.get(f"{PATH}/{kept.id}")).json()
     assert (body["armed"], body["triggered"], body["last_triggered"]) == (False, 3, "2026-01-05T01:00:00.000000Z")
 
@@ -204,7 +205,7 @@ async def test_a_level_that_was_reached_is_shown_so(api: Rest) -> None:
 
 
 async def test_with_tokens_only_who_has_one_may_set_and_delete(valkey_url: str) -> None:
-    async with rest(valkey_url, alert_tokens=tuple(token.encode() for token in TOKENS)) as api:
+    async with rest(valkey_url, tokens=Tokens(alerts=tuple(token.encode() for token in TOKENS))) as api:
         for headers, told in (
             ({}, "A bearer token is needed"),
             ({"Authorization": TOKENS[0]}, "A bearer token is needed"),
@@ -245,13 +246,13 @@ async def test_there_are_never_more_levels_than_are_kept(api: Rest) -> None:
     answers = await asyncio.gather(*(post(api, LEVEL) for _ in range(6)))
     assert sorted(answer.status_code for answer in answers) == [201, 201, 422, 422, 422, 422]
     body = assert_problem(await post(api, LEVEL), 422, "Invalid body")
-    assert body["error"] == "There are 1000 price levels already, which is as many as are kept: delete some"
+    assert body["error"] == "The limit of 1000 price levels is reached: delete some first"
     assert (await api.client.delete(f"{PATH}/{1:032x}")).status_code == 204
     assert (await post(api, LEVEL)).status_code == 201
 
 
 async def test_without_the_database(valkey_url: str) -> None:
-    async with without_database() as stores, rest(valkey_url, **stores) as api:
+    async with without_database() as stores, rest(valkey_url, stores=stores) as api:
         for response in (
             await api.get(PATH), await post(api, LEVEL), await api.get(f"{PATH}/{'0' * 32}"),
             await api.client.delete(f"{PATH}/{'0' * 32}"),

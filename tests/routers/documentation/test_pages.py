@@ -118,7 +118,7 @@ async def test_where_nothing_is_built_the_page_says_how_to(tmp_path: Path) -> No
     async with _client(tmp_path) as client:
         answer = await client.get("/", headers=_AS_BROWSER)
         assert answer.status_code == 503
-        assert "`make run` builds them" in answer.text
+        assert "`make pages` builds them" in answer.text
         assert (await client.get("/", headers={"Accept": "*/*"})).status_code == 200
 
 

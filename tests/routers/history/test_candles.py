@@ -52,7 +52,7 @@ def times(candles: Sequence[Candle]) -> list[datetime]:
 
 async def test_the_last_day_of_hours_is_what_is_given_by_default(api: Rest) -> None:
     hours = bars(count=30)
-    await api.gateway.candles.write(hours)
+    await api.gateway.stores.candles.write(hours)
     body = await page(api)
     assert await page(api, "/api/v1/candles/eurusd") == body
     assert (body["instrument"], body["granularity"], body["count"]) == ("EUR_USD", "H1", 24)
@@ -70,7 +70,7 @@ async def test_the_last_day_of_hours_is_what_is_given_by_default(api: Rest) -> N
 async def test_prices_are_decimal_strings_at_the_precision_of_the_pair(api: Rest, pair: str, shown: str) -> None:
     mid = Decimal(shown) + Decimal("0.5").scaleb(-len(shown.partition(".")[2]))  # halfway between two: the even one counts
     [bar] = bars(pair)
-    await api.gateway.candles.write([replace(bar, mid=Ohlc.of(mid if shown[-1] == "2" else Decimal(shown)))])
+    await api.gateway.stores.candles.write([replace(bar, mid=Ohlc.of(mid if shown[-1] == "2" else Decimal(shown)))])
     [told] = (await page(api, f"/api/v1/candles/{pair}"))["candles"]
     assert told["mid"] == dict.fromkeys("ohlc", shown)
 
@@ -80,7 +80,7 @@ async def test_every_granularity_and_the_trading_day_of_the_long_ones(api: Rest)
             "M": ["2026-01-31", "2026-02-28", "2026-03-31"]}  # fmt: skip
     for granularity in Granularity:
         start = granularity.start(FIRST)
-        await api.gateway.candles.write(bars(count=3, granularity=granularity, start=start))
+        await api.gateway.stores.candles.write(bars(count=3, granularity=granularity, start=start))
         body = await page(api, granularity=granularity)
         assert (body["granularity"], body["count"], starts(body)[0]) == (granularity, 3, start)
         assert [bar.get("trading_day") for bar in body["candles"]] == days.get(granularity, [None] * 3)
@@ -88,7 +88,7 @@ async def test_every_granularity_and_the_trading_day_of_the_long_ones(api: Rest)
 
 
 async def test_only_the_prices_asked_for(api: Rest) -> None:
-    await api.gateway.candles.write(bars())
+    await api.gateway.stores.candles.write(bars())
     expected = {"M": ["mid"], "BA": ["bid", "ask"], "AB": ["bid", "ask"], "AMB": ["bid", "mid", "ask"], "A": ["ask"]}
     for price, names in expected.items():
         [bar] = (await page(api, price=price))["candles"]
@@ -110,7 +110,7 @@ STRETCHES = [
 
 
 async def test_times_are_half_open_and_may_have_an_offset_or_be_seconds(api: Rest) -> None:
-    await api.gateway.candles.write(bars(count=10))
+    await api.gateway.stores.candles.write(bars(count=10))
     for start, end, expected in STRETCHES:
         query: dict[str, Query] = {name: text for name, text in (("start_time", start), ("end_time", end)) if text is not None}
         body = await page(api, PATH, **query)
@@ -119,14 +119,14 @@ async def test_times_are_half_open_and_may_have_an_offset_or_be_seconds(api: Res
 
 async def test_without_a_start_the_last_bars_before_the_end(api: Rest) -> None:
     hours = bars(count=10)
-    await api.gateway.candles.write(hours)
+    await api.gateway.stores.candles.write(hours)
     assert starts(await page(api, limit=3)) == times(hours[-3:])
     assert starts(await page(api, limit=3, end_time=rfc3339(hours[5].time))) == times(hours[2:5])
 
 
 async def test_following_next_gives_every_bar_once(api: Rest) -> None:
     hours = [bar for bar in bars(count=14) if bar.time.hour not in (4, 5, 9, 13)]  # with holes, as at a weekend
-    await api.gateway.candles.write(hours)
+    await api.gateway.stores.candles.write(hours)
     for limit in (1, 2, 3, 7, 10, 11, 5000):
         body = await page(api, limit=limit, start_time=rfc3339(FIRST))
         found = starts(body)
@@ -138,7 +138,7 @@ async def test_following_next_gives_every_bar_once(api: Rest) -> None:
 
 
 async def test_a_page_that_ends_where_the_time_does_has_no_next(api: Rest) -> None:
-    await api.gateway.candles.write(bars(count=10))
+    await api.gateway.stores.candles.write(bars(count=10))
     start, end = rfc3339(FIRST), rfc3339(FIRST + 3 * HOUR)
     assert (await page(api, start_time=start, end_time=end, limit=3))["next"] is None
     assert (await page(api, start_time=start, end_time=end, limit=2))["next"] == rfc3339(FIRST + 2 * HOUR)
@@ -146,21 +146,21 @@ async def test_a_page_that_ends_where_the_time_does_has_no_next(api: Rest) -> No
 
 async def test_without_a_start_next_is_where_live_bars_go_on(api: Rest) -> None:
     hours = bars(count=3, unfinished=True)
-    await api.gateway.candles.write(hours[:2])
+    await api.gateway.stores.candles.write(hours[:2])
     assert (await page(api))["next"] == rfc3339(hours[1].end)
     assert_problem(await api.get(PATH, start_time=rfc3339(hours[1].end)), 404, "No data")
-    await api.gateway.candles.write(hours[2:])
+    await api.gateway.stores.candles.write(hours[2:])
     body = await page(api)
     assert [bar["complete"] for bar in body["candles"]] == [True, True, False]
     assert body["next"] == rfc3339(hours[2].time)
-    await api.gateway.candles.write([replace(hours[2], complete=True, volume=40)])
+    await api.gateway.stores.candles.write([replace(hours[2], complete=True, volume=40)])
     [finished] = (await page(api, start_time=body["next"]))["candles"]
     assert (finished["complete"], finished["volume"]) == (True, 40)
 
 
 async def test_a_page_as_long_as_can_be_is_whole(api: Rest) -> None:
     minutes = bars(count=5001, granularity=Granularity.M1)
-    await api.gateway.candles.write(minutes)
+    await api.gateway.stores.candles.write(minutes)
     body = await page(api, granularity="M1", limit=5000)
     assert starts(body) == times(minutes[1:])
     body = await page(api, granularity="M1", limit=5000, start_time="0")
@@ -208,7 +208,7 @@ WRONG: list[tuple[dict[str, Query], str]] = [
 
 
 async def test_values_that_cannot_be_used(api: Rest) -> None:
-    await api.gateway.candles.write(bars())
+    await api.gateway.stores.candles.write(bars())
     await assert_refused(api, PATH, WRONG)
 
 
@@ -218,14 +218,14 @@ async def test_a_pair_that_is_none(api: Rest) -> None:
 
 
 async def test_where_there_are_no_bars(api: Rest) -> None:
-    await api.gateway.candles.write(bars())
+    await api.gateway.stores.candles.write(bars())
     assert assert_problem(await api.get(PATH, granularity="D"), 404, "No data")["detail"] == "No D bars of EUR_USD are stored"
     assert_problem(await api.get("/api/v1/candles/USD_JPY"), 404, "No data")
     assert_problem(await api.get(PATH, end_time="2026-01-05T00:00:00Z"), 404, "No data")
 
 
 async def test_without_the_database(valkey_url: str) -> None:
-    async with without_database() as stores, rest(valkey_url, **stores) as api:
+    async with without_database() as stores, rest(valkey_url, stores=stores) as api:
         assert_problem(await api.get(PATH), 503, "Database unavailable")
 
 
@@ -244,7 +244,7 @@ def test_no_query_is_an_internal_error(valkey_url: str) -> None:
     )
     names = st.sampled_from(["granularity", "limit", "start_time", "end_time", "price", "end", "bars", "window"])
     with rest_for_examples(valkey_url) as (api, run):
-        run(api.gateway.candles.write(bars(count=3)))
+        run(api.gateway.stores.candles.write(bars(count=3)))
         app = application(api.gateway)
 
         @settings(deadline=None, max_examples=100)

@@ -5,6 +5,7 @@ from itertools import combinations
 
 import pytest
 
+from app.http.gateway import Limits
 from app.market.bars.candle import Candle, Granularity
 from app.market.clock import rfc3339
 from app.market.measures.correlation import Matrix, ewma, matrix, pearson, rank
@@ -49,12 +50,12 @@ async def store(api: Rest, hours: dict[str, list[Candle]], end: datetime = END) 
         StoredBestPair(of.first.name, of.second.name, end, of.category.value, of.correlation, of.observations, of.reason, of.rank)
         for of in rank(cells)
     ]
-    await api.gateway.correlations.write(stored, best)
+    await api.gateway.stores.correlations.write(stored, best)
 
 
 async def write_bars(api: Rest, hours: dict[str, list[Candle]]) -> None:
     for of_pair in hours.values():
-        await api.gateway.candles.write(of_pair)
+        await api.gateway.stores.candles.write(of_pair)
 
 
 async def the_matrix(api: Rest, **query: Query) -> CorrelationMatrix:
@@ -133,7 +134,7 @@ async def test_a_correlation_that_is_not_known(api: Rest) -> None:
 
 
 async def test_without_redis_what_is_stored_is_answered(valkey: PrivateValkey) -> None:
-    async with rest(valkey.url, redis_timeout=1) as api:
+    async with rest(valkey.url, limits=Limits(redis=1)) as api:
         await store(api, history())
         valkey.kill()
         assert await the_matrix(api) == matrix_of(history())
@@ -141,7 +142,7 @@ async def test_without_redis_what_is_stored_is_answered(valkey: PrivateValkey) -
 
 
 async def test_without_the_database_what_is_cached_is_answered(valkey: PrivateValkey) -> None:
-    async with without_database() as stores, rest(valkey.url, redis_timeout=1, **stores) as api:
+    async with without_database() as stores, rest(valkey.url, limits=Limits(redis=1), stores=stores) as api:
         await api.gateway.cache.put_correlations(matrix_of(history()), best_of(history()))
         assert await the_matrix(api) == matrix_of(history())
         assert await the_best(api) == best_of(history())
@@ -182,7 +183,7 @@ async def test_two_pairs_by_either_method(api: Rest) -> None:
 
 async def test_a_short_window_needs_fewer_returns_but_never_fewer_than_twenty(api: Rest) -> None:
     await write_bars(api, history(count=20))
-    await api.gateway.candles.write(bars("EUR_USD", 150, seed=3) + bars("AUD_USD", 150, seed=4))
+    await api.gateway.stores.candles.write(bars("EUR_USD", 150, seed=3) + bars("AUD_USD", 150, seed=4))
     assert (await the_pairs(api, "EUR_USD", "AUD_USD", window=21)).observations == 20
     assert (await the_matrix(api, window=21)).matrix["EUR_USD"]["GBP_USD"] is None
     assert_problem(await api.get(PAIRS, pair1="GBP_USD", pair2="USD_JPY", window=21), 404, "No data")

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.http.gateway import Limits
 from app.market.bars.candle import Candle, Granularity
 from app.market.clock import rfc3339, utc_now
 from app.market.measures.measures import measure
@@ -53,7 +54,7 @@ async def all_metrics(api: Rest) -> dict[str, Any]:
 
 async def test_cached_measures_come_first_and_stored_ones_fill_the_holes(api: Rest) -> None:
     new, old = figures(bars(count=60)), figures(bars(count=30))
-    await api.gateway.metrics.write([stored(old, "EUR_USD"), stored(old, "GBP_USD"), stored(old, "USD_SEK")])
+    await api.gateway.stores.metrics.write([stored(old, "EUR_USD"), stored(old, "GBP_USD"), stored(old, "USD_SEK")])
     await api.gateway.cache.put_metrics({"USD_JPY": new, "EUR_USD": new})
     found = await all_metrics(api)
     assert found == {"EUR_USD": new, "GBP_USD": old, "USD_JPY": new}
@@ -64,7 +65,7 @@ async def test_cached_measures_come_first_and_stored_ones_fill_the_holes(api: Re
 
 async def test_the_newest_stored_measures_count(api: Rest) -> None:
     new, old = figures(bars(count=60)), figures(bars(count=30))
-    await api.gateway.metrics.write([stored(new, time=FIRST + timedelta(hours=1)), stored(old)])
+    await api.gateway.stores.metrics.write([stored(new, time=FIRST + timedelta(hours=1)), stored(old)])
     assert await measured(api) == new
 
 
@@ -74,14 +75,14 @@ async def test_where_nothing_was_measured(api: Rest) -> None:
 
 
 async def test_rows_of_another_version_are_passed_over(api: Rest) -> None:
-    await api.gateway.metrics.write([StoredMetrics("EUR_USD", "H1", FIRST, b'{"volatility_20":1}', 1.0, False)])
+    await api.gateway.stores.metrics.write([StoredMetrics("EUR_USD", "H1", FIRST, b'{"volatility_20":1}', 1.0, False)])
     assert_problem(await api.get(PATH), 404, "No data")
 
 
 async def test_without_redis_stored_measures_are_answered(valkey: PrivateValkey) -> None:
-    async with rest(valkey.url, redis_timeout=1) as api:
+    async with rest(valkey.url, limits=Limits(redis=1)) as api:
         kept = figures(bars(count=60))
-        await api.gateway.metrics.write([stored(kept)])
+        await api.gateway.stores.metrics.write([stored(kept)])
         valkey.kill()
         assert await all_metrics(api) == {"EUR_USD": kept}
         assert await measured(api) == kept
@@ -89,7 +90,7 @@ async def test_without_redis_stored_measures_are_answered(valkey: PrivateValkey)
 
 
 async def test_without_the_database_cached_measures_are_answered(valkey: PrivateValkey) -> None:
-    async with without_database() as stores, rest(valkey.url, redis_timeout=1, **stores) as api:
+    async with without_database() as stores, rest(valkey.url, limits=Limits(redis=1), stores=stores) as api:
         kept = figures(bars(count=60))
         await api.gateway.cache.put_metrics({"EUR_USD": kept})
         assert await all_metrics(api) == {"EUR_USD": kept}
@@ -107,7 +108,7 @@ async def test_without_the_database_cached_measures_are_answered(valkey: Private
 async def test_each_parameter_has_measures_computed_of_stored_bars(api: Rest) -> None:
     hours = bars(count=400)
     days = bars(count=40, granularity=Granularity.D, start=Granularity.D.start(FIRST))
-    await api.gateway.candles.write(hours + days)
+    await api.gateway.stores.candles.write(hours + days)
     await api.gateway.cache.put_metrics({"EUR_USD": figures(hours[:30])})
     assert same(await measured(api, granularity="H1"), figures(hours[-300:]))
     assert same(await measured(api, granularity="D"), figures(days))
@@ -123,7 +124,7 @@ async def test_each_parameter_has_measures_computed_of_stored_bars(api: Rest) ->
 
 async def test_many_bars_are_read_in_parts_and_yet_are_whole(api: Rest) -> None:
     hours = bars(count=2500)
-    await api.gateway.candles.write(hours)
+    await api.gateway.stores.candles.write(hours)
     assert same(await measured(api, bars=2400), figures(hours[100:]))
     assert same(await measured(api, bars=5000), figures(hours))
     assert same(await measured(api, bars=2000, end_time=rfc3339(hours[1999].end)), figures(hours[:2000]))
@@ -131,21 +132,21 @@ async def test_many_bars_are_read_in_parts_and_yet_are_whole(api: Rest) -> None:
 
 async def test_unfinished_bars_are_left_out(api: Rest) -> None:
     hours = bars(count=60, unfinished=True)
-    await api.gateway.candles.write(hours)
+    await api.gateway.stores.candles.write(hours)
     assert same(await measured(api, bars=30), figures(hours[29:59]))
 
 
 async def test_bars_a_year_are_those_of_the_gateway(valkey_url: str) -> None:
     async with rest(valkey_url, annualization={**BARS_PER_YEAR, Granularity.H1: 6048}) as api:
         hours = bars(count=60)
-        await api.gateway.candles.write(hours)
+        await api.gateway.stores.candles.write(hours)
         assert same(await measured(api, bars=60), PairMetrics.of(measure(hours, 6048), FIRST))
 
 
 async def test_real_and_invented_bars_are_never_mixed(api: Rest) -> None:
     real, later = bars(count=50), FIRST + timedelta(hours=50)
     invented = bars(count=40, start=later, source="simulated", seed=2)
-    await api.gateway.candles.write(real + invented)
+    await api.gateway.stores.candles.write(real + invented)
     assert api.gateway.real_only is False
     assert same(await measured(api, bars=300), figures(invented))
     assert same(await measured(api, end_time=rfc3339(later)), figures(real))
@@ -155,7 +156,7 @@ async def test_real_and_invented_bars_are_never_mixed(api: Rest) -> None:
 
 
 async def test_where_there_are_no_bars(api: Rest) -> None:
-    await api.gateway.candles.write(bars(count=3))
+    await api.gateway.stores.candles.write(bars(count=3))
     assert_problem(await api.get(PATH, granularity="D"), 404, "No data")
     assert_problem(await api.get(PATH, end_time=rfc3339(FIRST)), 404, "No data")
 
@@ -174,8 +175,8 @@ async def test_values_that_cannot_be_used(api: Rest) -> None:
 
 
 async def test_only_so_much_is_computed_at_once(valkey_url: str) -> None:
-    async with rest(valkey_url, computing_timeout=0.05) as api:
-        await api.gateway.candles.write(bars(count=30))
+    async with rest(valkey_url, limits=Limits(computing=0.05)) as api:
+        await api.gateway.stores.candles.write(bars(count=30))
         async with api.gateway.computing():
             response = await api.get(PATH, bars=20)
             assert_problem(response, 429, "Too many requests")

@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.http import problems
 from app.market.clock import parse_time, utc_now
-from app.routers.history import sessions
+from app.routers import catalogue
 from app.routers.history.sessions import Sessions, sessions_at
 from tests.routers.running import assert_problem, client
 
@@ -20,7 +20,7 @@ _PATH = "/api/v1/sessions"
 @pytest.fixture
 def app() -> FastAPI:
     app = FastAPI()
-    app.include_router(sessions.router)
+    catalogue.include(app, operator=False)
     problems.register(app)
     return app
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.http.gateway import Limits
 from app.realtime.contract.event import ORIGIN, Draft, Event, heartbeat
 from app.realtime.contract.messages import EVENT_MODELS
 from app.routers.live.events import EventPage, LoggedEvent
@@ -208,7 +209,7 @@ async def test_without_redis(valkey: PrivateValkey) -> None:
 
 
 async def test_a_redis_that_does_not_answer_holds_nobody_up(valkey: PrivateValkey) -> None:
-    async with rest(valkey.url, redis_timeout=1.0) as api:
+    async with rest(valkey.url, limits=Limits(redis=1.0)) as api:
         valkey.pause()
         for path in ("/api/v1/events", "/api/v1/events?since=1-1", "/api/v1/cache/stats"):
             assert_problem(await api.client.get(path), 503, "Log unavailable", detail="Redis does not answer within 1 s")

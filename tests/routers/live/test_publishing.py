@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.bodies import InvalidBody, read_body
+from app.http.gateway import Limits, Tokens
 from app.realtime.contract.event import Event
 from tests.private_valkey import PrivateValkey
 from tests.routers.running import (
@@ -108,7 +109,7 @@ async def test_an_unknown_token(api: Rest, token: str) -> None:
 
 async def test_every_configured_token_will_do(valkey_url: str) -> None:
     tokens = ("the first token", "the sécond token", "the third token")
-    async with rest(valkey_url, publish_tokens=tuple(token.encode() for token in tokens)) as api:
+    async with rest(valkey_url, tokens=Tokens(publish=tuple(token.encode() for token in tokens))) as api:
         for token in tokens:
             for scheme in ("Bearer", "bearer"):
                 response = await api.post(PRICE, {"Authorization": f"{scheme} {token}"})
@@ -117,7 +118,7 @@ async def test_every_configured_token_will_do(valkey_url: str) -> None:
 
 
 async def test_a_gateway_without_tokens_takes_nothing(valkey_url: str) -> None:
-    async with rest(valkey_url, publish_tokens=()) as api:
+    async with rest(valkey_url, tokens=Tokens()) as api:
         assert_problem(await api.post(PRICE), 403, "Forbidden")
         assert_problem(await api.post(PRICE, {}), 403, "Forbidden")
 
@@ -258,7 +259,7 @@ class CountingBytes:
 
 
 async def test_a_body_that_does_not_come(valkey_url: str) -> None:
-    async with rest(valkey_url, body_timeout=0.05) as api, serving(application(api.gateway)) as address:
+    async with rest(valkey_url, limits=Limits(body=0.05)) as api, serving(application(api.gateway)) as address:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(head("Content-Length: 10") + b"[")
         answer = await reader.read()
@@ -293,7 +294,7 @@ async def test_without_redis(valkey: PrivateValkey) -> None:
 
 async def test_a_redis_that_does_not_answer_holds_nobody_up(valkey: PrivateValkey, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "asyncio")
-    async with rest(valkey.url, redis_timeout=1.0) as api:
+    async with rest(valkey.url, limits=Limits(redis=1.0)) as api:
         valkey.pause()
         for answer in await asyncio.gather(*(api.post(PRICE) for _ in range(5))):
             assert_problem(answer, 503, "Log unavailable", detail="Redis does not answer within 1 s")

@@ -119,7 +119,7 @@ async def test_the_feed_and_the_recorder_are_told_of_once_they_were_heard(runnin
 
 async def test_jobs_are_told_of_with_when_they_are_due(running: RunningGateway) -> None:
     now = utc_now()
-    runs = running.app.state.gateway.job_runs
+    runs = running.app.state.gateway.stores.job_runs
     first = await runs.start("hourly", now - timedelta(minutes=10))
     await runs.finish(first, now - timedelta(minutes=10) + timedelta(seconds=3), "partial", 19, "EUR_USD: no bars")
     await runs.start("daily-correlation", now - timedelta(minutes=5))

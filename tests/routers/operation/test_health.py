@@ -58,7 +58,7 @@ async def test_the_source_is_the_one_the_feed_names_or_else_the_configured_one(a
 
 
 async def test_without_the_database_the_shape_is_the_same(valkey_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with rest(valkey_url, database_ping=away) as api:
+    async with rest(valkey_url, ping_database=away) as api:
         response = await api.get("/health")
         body = response.json()
         assert response.status_code == 503
@@ -68,7 +68,7 @@ async def test_without_the_database_the_shape_is_the_same(valkey_url: str, caplo
         ready = await api.get("/health/ready")
         assert ready.status_code == 503
         assert ready.json() == {"status": "not ready", "reasons": ["the database does not answer"]}
-    assert "the database does not answer: The database does not answer: OSError" in caplog.text
+    assert "health check failed: The database does not answer: OSError" in caplog.text
 
 
 @pytest.mark.parametrize("end", [PrivateValkey.kill, PrivateValkey.pause])

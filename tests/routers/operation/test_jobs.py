@@ -18,7 +18,7 @@ async def runs(api: Rest, **query: Query) -> Runs:
 
 async def test_runs_come_newest_first(api: Rest) -> None:
     assert await runs(api) == Runs(count=0, runs=[])
-    of = api.gateway.job_runs
+    of = api.gateway.stores.job_runs
     first = await of.start("hourly", FIRST)
     await of.finish(first, FIRST + timedelta(seconds=3), "partial", 19, "EUR_USD: no bars")
     await of.start("daily-correlation", FIRST + timedelta(hours=1))
@@ -37,7 +37,7 @@ async def test_runs_come_newest_first(api: Rest) -> None:
 
 async def test_twenty_runs_unless_more_are_asked_for(api: Rest) -> None:
     for number in range(25):
-        await api.gateway.job_runs.start("hourly", FIRST + timedelta(hours=number))
+        await api.gateway.stores.job_runs.start("hourly", FIRST + timedelta(hours=number))
     assert (await runs(api)).count == 20
     assert (await runs(api, limit=500)).count == 25
 
@@ -57,5 +57,5 @@ async def test_values_that_cannot_be_used(api: Rest) -> None:
 
 
 async def test_without_the_database(valkey_url: str) -> None:
-    async with without_database() as stores, rest(valkey_url, **stores) as api:
+    async with without_database() as stores, rest(valkey_url, stores=stores) as api:
         assert_problem(await api.get(PATH), 503, "Database unavailable")
