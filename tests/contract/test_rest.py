@@ -18,6 +18,8 @@ from tests.routers.running import assert_problem
 _DESCRIPTION = PROJECT / "openapi" / "openapi.json"
 _BEARER = {"Authorization": f"Bearer {TOKEN}"}
 _EVENTS = "/api/v1/events"
+# Streams do not end; a level is asked for in tests/routers/alerts/test_price_levels.py.
+_ASKED_ELSEWHERE = {"/stream", "/stream/{pair}", "/api/v1/alerts/levels/{id}"}
 
 # Of each path the members of its answer, those inside of another after a dot; * stands for every member or item.
 _ANSWERS: Mapping[str, str] = {
@@ -62,6 +64,36 @@ _ANSWERS: Mapping[str, str] = {
 }  # fmt: skip
 
 
+@cache
+def _paths_of_others() -> list[str]:
+    """What else only reads, as a path with the examples of the parameters that it needs."""
+    asked = {re.sub("EUR_?USD", "{instrument}", path.partition("?")[0]) for path in _ANSWERS}
+    return [_example(path) for path, item in _paths().items() if "get" in item and path not in asked | _ASKED_ELSEWHERE]
+
+
+def _example(path: str) -> str:
+    """The path of an operation that reads, with the examples of the parameters that it needs."""
+    needed = [parameter for parameter in _paths()[path]["get"].get("parameters", []) if parameter["required"]]
+    examples = {
+        place: {each["name"]: each["schema"]["examples"][0] for each in needed if each["in"] == place}
+        for place in ("path", "query")
+    }
+    return str(httpx.URL(path.format(**examples["path"]), params=examples["query"] or None))
+
+
+def test_a_new_endpoint_is_asked_with_the_examples_of_its_parameters() -> None:
+    assert _example("/api/v1/correlation/pairs") == "/api/v1/correlation/pairs?pair1=EUR_USD&pair2=GBP_USD"
+    assert _example("/api/v1/candles/{instrument}") == "/api/v1/candles/EUR_USD"
+    assert _example("/health") == "/health"
+
+
+def test_every_other_operation_that_only_reads_answers(furnished_url: str) -> None:
+    for path in _paths_of_others():
+        response = httpx.get(f"{furnished_url}{path}", headers=_BEARER)
+        assert response.status_code == 200, (path, response.text)
+        assert response.headers["content-type"] == "application/json"
+
+
 @pytest.mark.parametrize("path", _ANSWERS)
 def test_an_answer_has_the_members_of_the_contract(path: str, each_furnished_url: str) -> None:
     response = httpx.get(f"{each_furnished_url}{path}", headers=_BEARER)
@@ -80,12 +112,6 @@ def _found(part: Any, steps: list[str]) -> Iterator[object]:
     inner = [part[step]] if step != "*" else part if isinstance(part, list) else part.values()
     for each in inner:
         yield from _found(each, rest)
-
-
-def test_every_operation_that_only_reads_is_in_the_contract() -> None:
-    asked = {re.sub("EUR_?USD", "{instrument}", path.partition("?")[0]) for path in _ANSWERS}
-    described = {path for path, item in _paths().items() if "get" in item and not path.startswith("/stream")}
-    assert described - asked == {"/api/v1/alerts/levels/{id}"}  # tests/routers/alerts/test_price_levels.py
 
 
 # ---------------------------------------------------------------- refusals

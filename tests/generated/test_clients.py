@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from tests.contract.furnished import TOKEN
+from tests.generated.operations import UNNAMED, operations, unnamed
 from tests.generated.tools import OPENAPI, PACKAGES, PROGRAMS, run, script
 
-_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _REFUSED_TO_NOBODY = frozenset(
     {
-        "get_all_prices", "get_all_volatility", "get_best_pairs", "get_cache_stats", "get_health", "get_info",
-        "get_liveness", "get_readiness", "get_sessions",
+        "get_all_prices", "get_all_volatility", "get_best_pairs", "get_health", "get_liveness", "get_readiness", "get_sessions",
     }
 )  # fmt: skip
 """Operations that take nothing that could be wrong, or whose parameter no generated client lets be wrong."""
@@ -35,7 +34,8 @@ async def test_openapi_python_client_calls_every_operation(furnished_url: str, t
         sys.executable, "-m", "mypy", "--config-file=", "--strict", "--ignore-missing-imports", "--follow-imports=silent",
         "--cache-dir", tmp_path / "cache", program, cwd=tmp_path,
     )  # fmt: skip
-    _every_operation(await run(sys.executable, program, cwd=tmp_path, GATEWAY_URL=furnished_url, GATEWAY_TOKEN=TOKEN))
+    environment = {"GATEWAY_URL": furnished_url, "GATEWAY_TOKEN": TOKEN, UNNAMED: unnamed("python_client.py")}
+    _every_operation(await run(sys.executable, program, cwd=tmp_path, **environment))
 
 
 async def test_openapi_typescript_and_openapi_fetch_call_every_operation(furnished_url: str, node: Path, tmp_path: Path) -> None:
@@ -67,7 +67,8 @@ def _furnish(folder: Path, *programs: str) -> None:
 
 async def _compiled_and_run(node: Path, folder: Path, program: str, url: str) -> str:
     await run(node, script("typescript", "bin/tsc"), "--project", folder, cwd=folder)
-    return await run(node, folder / "built" / f"{program}.js", cwd=folder, GATEWAY_URL=url, GATEWAY_TOKEN=TOKEN)
+    environment = {"GATEWAY_URL": url, "GATEWAY_TOKEN": TOKEN, UNNAMED: unnamed(f"{program}.ts")}
+    return await run(node, folder / "built" / f"{program}.js", cwd=folder, **environment)
 
 
 def _every_operation(printed: str, *, refusals_of_streams: bool = True) -> None:
@@ -75,23 +76,18 @@ def _every_operation(printed: str, *, refusals_of_streams: bool = True) -> None:
     asked: Sequence[Mapping[str, Any]] = json.loads(printed.splitlines()[-1])
     answered = {_operation(each) for each in asked if each["status"] < 300}
     refused = {_operation(each) for each in asked if each["type"] == "application/problem+json"}
-    operations = set(_operations().values())
-    assert sorted(operations - answered) == [], "operations that the client does not call"
+    names = set(operations().values())
+    assert sorted(names - answered) == [], "operations that the client does not call"
     streams = set() if refusals_of_streams else {"stream_pair", "stream_pairs"}
-    assert sorted(operations - refused - _REFUSED_TO_NOBODY - streams) == [], "operations that are never refused"
+    called_alike = {each["id"] for each in json.loads(unnamed("python_client.py"))}
+    assert sorted(names - refused - _REFUSED_TO_NOBODY - called_alike - streams) == [], "operations that are never refused"
 
 
 def _operation(asked: Mapping[str, Any]) -> str:
     """The operation that a request was for; a path without parameters wins over one with."""
     fitting = [
         (path.count("{"), name)
-        for (method, path), name in _operations().items()
+        for (method, path), name in operations().items()
         if method == asked["method"].lower() and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), asked["path"])
     ]
     return min(fitting)[1]
-
-
-def _operations() -> dict[tuple[str, str], str]:
-    """The name of every operation by its method and path."""
-    paths = json.loads(OPENAPI.read_text(encoding="utf-8"))["paths"]
-    return {(method, path): paths[path][method]["operationId"] for path in paths for method in _METHODS if method in paths[path]}

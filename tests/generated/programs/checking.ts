@@ -5,6 +5,19 @@ import assert from "node:assert/strict";
 /** What the environment says: where the gateway is and the token that may publish and look on. */
 export const [url, token] = [process.env["GATEWAY_URL"] ?? "", process.env["GATEWAY_TOKEN"] ?? ""];
 
+/** An operation that the program does not name, and the parameters to call it with. */
+interface Operation {
+  name: string;
+  path: string;
+  given: { path: Record<string, string>; query: Record<string, string> };
+}
+
+/** The operations that a program calls all alike. */
+export const unnamed: Operation[] = JSON.parse(process.env["UNNAMED_OPERATIONS"] ?? "[]");
+
+/** A call of any operation, whose types only its name would tell. */
+export type Call<O> = (options: O) => Promise<Answer<object, unknown>>;
+
 const asked: { method: string; path: string; status: number; type: string }[] = [];
 
 /** The fetch of this program, which notes every request and how it was answered. */

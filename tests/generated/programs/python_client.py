@@ -2,6 +2,7 @@
 
 import json
 import os
+from importlib import import_module
 from typing import Any, TypeVar
 
 import httpx
@@ -14,12 +15,10 @@ from fx_gateway_client.api.alerts import (
     get_price_levels,
     set_price_level,
 )
-from fx_gateway_client.api.cache import get_cache_stats
 from fx_gateway_client.api.candles import get_candles
 from fx_gateway_client.api.correlation import get_best_pairs, get_correlation_matrix, get_pair_correlation
 from fx_gateway_client.api.events import get_events, publish_events
 from fx_gateway_client.api.health import get_health, get_liveness, get_readiness
-from fx_gateway_client.api.info import get_info
 from fx_gateway_client.api.jobs import get_jobs
 from fx_gateway_client.api.metrics import get_all_volatility, get_volatility
 from fx_gateway_client.api.prices import get_all_prices, get_current_price
@@ -49,6 +48,7 @@ def main() -> None:
         _publish(client)
         _follow(client)
         _ask_for_the_gateway(client)
+        _ask_for_the_rest(client)
     with AuthenticatedClient(base_url=url, token="not a token that is known", httpx_args=noting) as stranger:
         _refused(publish_events.sync_detailed(client=stranger, body=_news()), 401, "unauthorized")
         _refused(get_admin_state.sync_detailed(client=stranger), 401, "unauthorized")
@@ -128,11 +128,17 @@ def _ask_for_the_gateway(client: AuthenticatedClient) -> None:
     state = _told(models.AdminState, get_admin_state.sync_detailed(client=client))
     assert state.clients.by_transport["sse"] >= 0
     assert state.subscriptions["EUR_USD"] >= 0
-    _told(models.Info, get_info.sync_detailed(client=client))
-    _told(models.CacheStats, get_cache_stats.sync_detailed(client=client))
     assert _told(models.Health, get_health.sync_detailed(client=client)).status == "healthy"
     assert _told(models.Liveness, get_liveness.sync_detailed(client=client)).status == "alive"
     assert _told(models.Readiness, get_readiness.sync_detailed(client=client)).status == "ready"
+
+
+def _ask_for_the_rest(client: AuthenticatedClient) -> None:
+    for operation in json.loads(os.environ["UNNAMED_OPERATIONS"]):
+        module = import_module(f"fx_gateway_client.api.{operation['tag']}.{operation['id']}")
+        given = operation["given"]
+        parsed = _told(object, module.sync_detailed(client=client, **given["path"], **given["query"]))
+        assert parsed.__class__.__module__.startswith("fx_gateway_client.models."), parsed
 
 
 def _told(kind: type[T], response: Response[Any]) -> T:
