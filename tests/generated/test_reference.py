@@ -74,7 +74,7 @@ async def test_pages_that_are_not_built_say_how_they_are(tmp_path: Path) -> None
         for path in (*_PAGES, "/docs/asyncapi.yaml", "/docs/events.d.ts"):
             answer = await client.get(path)
             assert answer.status_code == 503
-            assert "make run" in answer.text
+            assert "make pages" in answer.text
         assert (await client.get("/openapi.json")).status_code == 200
 
 
