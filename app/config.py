@@ -1,6 +1,6 @@
-"""Every setting of the gateway, read once from the environment and ``.env`` and passed down from there.
+"""The settings, read once from the environment and ``.env`` and passed down from there.
 
-The names are those of the environment variables in small letters. ``README.md`` lists them; a test holds the two together.
+The names are those of the environment variables in lower case. A test holds the table in ``README.md`` to them.
 """
 
 from pathlib import Path
@@ -27,106 +27,110 @@ class Settings(BaseSettings):
 
     websocket_host: str = Field("127.0.0.1", description="Address to listen on")
     websocket_port: int = Field(5001, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
-    workers: int = Field(1, ge=1, le=64, description="Processes that serve the port together")
+    workers: int = Field(1, ge=1, le=64, description="Worker processes that serve the port")
     websocket_max_clients: int = Field(
-        1000, ge=1, description="Streaming clients (Socket.IO and SSE) served at once, over all `WORKERS`"
+        1000, ge=1, description="Maximum number of streaming clients (Socket.IO and SSE) of all `WORKERS` together"
     )
     websocket_ping_interval: float = Field(25, gt=0, description="Seconds between Socket.IO pings")
     websocket_ping_timeout: float = Field(5, gt=0, description="Seconds a client has to answer a ping")
     forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1", "::1"),
-        description="Proxies, as addresses or networks, comma separated, whose `X-Forwarded-For` names the client; `*` is anyone",
+        description="Proxies whose `X-Forwarded-For` is trusted: addresses or networks, comma separated; `*` trusts every peer",
     )
     cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         ("http://localhost:*", "http://127.0.0.1:*"),
-        description="Web origins whose pages may connect, comma separated; `:*` is any port, `*` is anyone",
+        description="Web origins whose pages may connect, comma separated; `:*` is any port, `*` any origin",
     )
 
-    data_dir: Path = Field(Path("data"), description="Where the private Valkey and the SQLite file live")
-    redis_url: SecretStr | None = Field(None, description="A Redis or Valkey to use; without one a private Valkey is started")
-    redis_host: str | None = Field(None, description="A Redis in parts, where no `REDIS_URL` is given")
+    data_dir: Path = Field(Path("data"), description="Folder of the private Valkey and the SQLite file")
+    redis_url: SecretStr | None = Field(None, description="URL of a Redis or Valkey; by default a private Valkey is started")
+    redis_host: str | None = Field(None, description="Host of a Redis, used without `REDIS_URL`")
     redis_port: int = Field(6379, ge=1, le=65535, description="Port of `REDIS_HOST`")
     redis_db: int = Field(0, ge=0, description="Database number of `REDIS_HOST`")
     redis_password: SecretStr | None = Field(None, description="Password of `REDIS_HOST`")
     database_url: SecretStr | None = Field(
         None,
-        description="PostgreSQL (`postgresql://…`) or SQLite (`sqlite:///…`); without one a SQLite file in `DATA_DIR`",
+        description="PostgreSQL (`postgresql://…`) or SQLite (`sqlite:///…`); by default a SQLite file in `DATA_DIR`",
     )
-    db_host: str | None = Field(None, description="A PostgreSQL in parts, where no `DATABASE_URL` is given")
+    db_host: str | None = Field(None, description="Host of a PostgreSQL, used without `DATABASE_URL`")
     db_port: int = Field(5432, ge=1, le=65535, description="Port of `DB_HOST`")
     db_name: str = Field("fx_trading_data", description="Name of the database")
     db_user: str = Field("postgres", description="User of the database")
     db_password: SecretStr | None = Field(None, description="Password of the database")
 
     tracked_pairs: Annotated[tuple[str, ...], NoDecode] = Field(
-        DEFAULT_PAIRS, description="The pairs served, comma separated; the twenty of the default list without it"
+        DEFAULT_PAIRS, description="The pairs to serve, comma separated; by default the twenty of the default list"
     )
     source: Annotated[tuple[SourceName, ...], NoDecode] = Field(
         ("simulated",),
         min_length=1,
-        description="Where prices come from: `simulated`, `replay`, `oanda`, `kraken`, `ecb`, or several of them, "
-        "comma separated: the next takes over where the one before is silent",
+        description="Source of prices: `simulated`, `replay`, `oanda`, `kraken`, `ecb`, or several in order of preference, "
+        "comma separated: each takes over when the one before it is silent",
     )
-    source_silence: float = Field(30, gt=0, description="Seconds of open market after which a source without news is silent")
+    source_silence: float = Field(30, gt=0, description="Seconds of open market without prices after which a source is silent")
     oanda_token: SecretStr | None = Field(None, description="Token of an OANDA account")
-    oanda_token_file: Path | None = Field(None, description="A file that holds the token, in the place of `OANDA_TOKEN`")
-    oanda_account: str | None = Field(None, description="Id of the OANDA account; the token's only one where none is named")
+    oanda_token_file: Path | None = Field(None, description="File with the token, instead of `OANDA_TOKEN`")
+    oanda_account: str | None = Field(None, description="Id of the OANDA account; not needed if the token has only one")
     oanda_environment: Literal["practice", "live"] = Field("practice", description="`practice` or `live`")
-    oanda_rest_url: str | None = Field(None, description="OANDA's REST host, where it is another than its own")
-    oanda_stream_url: str | None = Field(None, description="OANDA's stream host, where it is another than its own")
+    oanda_rest_url: str | None = Field(None, description="URL of OANDA's REST API; by default that of the environment")
+    oanda_stream_url: str | None = Field(None, description="URL of OANDA's streaming API; by default that of the environment")
     kraken_url: str = Field("wss://ws.kraken.com/v2", description="Kraken's websocket")
-    kraken_rest_url: str = Field("https://api.kraken.com", description="Kraken's REST host")
-    frankfurter_url: str = Field("https://api.frankfurter.dev/v1", description="Where the ECB's reference rates are asked for")
-    simulated_seed: int = Field(1, ge=0, description="Seed of the simulated prices; the same seed gives the same walk")
-    simulated_rate: float = Field(20, gt=0, le=20_000, description="Simulated ticks a second, over all pairs")
+    kraken_rest_url: str = Field("https://api.kraken.com", description="URL of Kraken's REST API")
+    frankfurter_url: str = Field(
+        "https://api.frankfurter.dev/v1", description="URL of Frankfurter, which serves the ECB's reference rates"
+    )
+    simulated_seed: int = Field(1, ge=0, description="Seed of the simulated prices; the same seed gives the same prices")
+    simulated_rate: float = Field(20, gt=0, le=20_000, description="Simulated ticks per second, over all pairs")
     replay_files: Annotated[tuple[Path, ...], NoDecode] = Field((), description="Files to replay, comma separated")
-    replay_speed: float = Field(1, gt=0, description="How many times faster than life a replay runs")
+    replay_speed: float = Field(1, gt=0, description="Speed of a replay as a multiple of real time")
 
-    event_log_length: int = Field(100_000, ge=1000, description="Events the log retains, about")
-    stale_after: float = Field(60, gt=0, description="Seconds of open market after which a price without news is stale")
+    event_log_length: int = Field(100_000, ge=1000, description="Approximate number of events that the log retains")
+    stale_after: float = Field(60, gt=0, description="Seconds of open market without an update after which a price is stale")
     heartbeat_interval: float = Field(15, gt=0, description="Seconds between heartbeats, to SSE clients and through the log")
-    send_buffer_bytes: int = Field(65_536, ge=4096, description="Unsent bytes above which a client counts as lagging")
-    alert_lane_events: int = Field(1000, ge=1, description="Alerts kept for a lagging client before it is cut off")
+    send_buffer_bytes: int = Field(65_536, ge=4096, description="Unsent bytes above which a client is lagging")
+    alert_lane_events: int = Field(1000, ge=1, description="Alerts queued for a lagging client before it is cut off")
     alert_lane_bytes: int = Field(
-        1_048_576, ge=1024, description="Bytes of alerts and answers kept for a lagging client before it is cut off"
+        1_048_576, ge=1024, description="Bytes of alerts and answers queued for a lagging client before it is cut off"
     )
     lagging_timeout: float = Field(120, gt=0, description="Seconds a client may lag before it is cut off")
-    shutdown_timeout: float = Field(5, gt=0, description="Seconds clients are given to leave when the gateway stops")
+    shutdown_timeout: float = Field(5, gt=0, description="Seconds that clients have to disconnect when the gateway stops")
 
-    annualization: float = Field(6240, gt=0, description="Hourly bars a year that volatilities are scaled to")
+    annualization: float = Field(6240, gt=0, description="Hourly bars per year to which volatilities are annualized")
     volatility_thresholds: str = Field(
         DEFAULT_VOLATILITY_THRESHOLDS,
-        description="Volatilities a year that alert, info/warning/critical, for all pairs and for some: "
-        "`*=0.12/0.18/0.3,USD_JPY=0.15/0.2/0.3,median *=2/3/4`, the last in medians of the pair's own",
+        description="Annualized volatilities that raise an alert, as info/warning/critical, for all pairs and for single ones: "
+        "`*=0.12/0.18/0.3,USD_JPY=0.15/0.2/0.3,median *=2/3/4`, the last as multiples of the pair's own median",
     )
     correlation_thresholds: str = Field(
         DEFAULT_CORRELATION_THRESHOLDS,
-        description="Correlations that alert, and changes of one since the day before: "
+        description="Correlations that raise an alert, and changes since the day before: "
         "`*=/0.8/0.9,EUR_USD:USD_CHF=//0.97,change *=/0.3/0.5`",
     )
     notify_info: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Where every alert is sent: Apprise URLs (mail, SMS, Slack, Telegram, webhooks), separated by spaces"
+        (), description="Apprise URLs (mail, SMS, Slack, Telegram, webhooks) to which every alert is sent, separated by spaces"
     )
     notify_warning: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Where warnings and critical alerts are sent"
+        (), description="Apprise URLs to which warnings and critical alerts are sent"
     )
-    notify_critical: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="Where critical alerts are sent")
-    backfill_days: int = Field(30, ge=1, le=3650, description="Days of history that are fetched the first time")
-    hourly_job_delay: float = Field(10, gt=0, le=1800, description="Seconds after the hour at which the hourly job runs")
-    daily_job_delay: float = Field(60, gt=0, le=3600, description="Seconds after 17:00 in New York at which the daily job runs")
-    tick_retention_hours: int = Field(24, ge=1, description="Hours that single prices are kept in the database")
-    event_retention_days: int = Field(365, ge=1, description="Days that events, alerts and figures are kept in the database")
+    notify_critical: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Apprise URLs to which critical alerts are sent"
+    )
+    backfill_days: int = Field(30, ge=1, le=3650, description="Days of history to fetch the first time")
+    hourly_job_delay: float = Field(10, gt=0, le=1800, description="Seconds after the hour when the hourly job runs")
+    daily_job_delay: float = Field(60, gt=0, le=3600, description="Seconds after 17:00 in New York when the daily job runs")
+    tick_retention_hours: int = Field(24, ge=1, description="Hours for which ticks are kept in the database")
+    event_retention_days: int = Field(365, ge=1, description="Days for which events, alerts and figures are kept in the database")
 
-    rate_limit_requests: int = Field(100, ge=0, description="Requests a client may make in a window; 0 sets no limit")
-    rate_limit_window: float = Field(60, gt=0, description="The window, in seconds")
+    rate_limit_requests: int = Field(100, ge=0, description="Requests that a client may make in a window; 0 is no limit")
+    rate_limit_window: float = Field(60, gt=0, description="Length of the window in seconds")
     publish_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Bearer tokens that may `POST /api/v1/events`, comma separated; refused without one"
+        (), description="Bearer tokens for `POST /api/v1/events`, comma separated; without any, publishing is refused"
     )
     alert_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Bearer tokens that may set and delete price levels, comma separated; anyone may without one"
+        (), description="Bearer tokens for setting and deleting price levels, comma separated; without any, no token is needed"
     )
     admin_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Bearer tokens that open the operator page at `/admin`, comma separated; it is closed without one"
+        (), description="Bearer tokens for the operator page at `/admin`, comma separated; without any, the page is closed"
     )
     log_level: LogLevel = Field("info", description="`debug`, `info`, `warning` or `error`")
 
@@ -205,7 +209,7 @@ class Settings(BaseSettings):
 
     @property
     def oanda_secret(self) -> str:
-        """The token of the OANDA account. Raises ConfigurationError where there is none, or its file cannot be read."""
+        """The token of the OANDA account. Raises ConfigurationError if there is none or its file cannot be read."""
         if self.oanda_token is not None:
             return self.oanda_token.get_secret_value()
         if self.oanda_token_file is None:
@@ -220,7 +224,7 @@ class Settings(BaseSettings):
 
     @property
     def redis_address(self) -> str | None:
-        """The URL of the Redis to use; None where the gateway runs its own."""
+        """The URL of the Redis to use; None if the gateway starts its own."""
         if self.redis_url is not None:
             return self.redis_url.get_secret_value()
         if self.redis_host is None:
@@ -230,7 +234,7 @@ class Settings(BaseSettings):
 
     @property
     def database_address(self) -> str:
-        """The URL of the database; a SQLite file in ``data_dir`` where none is named."""
+        """The URL of the database; a SQLite file in ``data_dir`` by default."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         if self.db_host is None:
@@ -240,7 +244,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Settings from the environment, ``.env`` and the overrides that are not None. Raises ConfigurationError, one line."""
+    """Read the settings: overrides that are not None, environment, ``.env``. Raises ConfigurationError, one line."""
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
@@ -250,12 +254,12 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def _in_url(host: str) -> str:
-    """A host as a URL has it: an IPv6 address in brackets."""
+    """A host in the form of a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _sentence(problem: object) -> str:
-    """One wrong setting in words, its value left out because it may be a secret."""
+    """One wrong setting in words, without its value, which may be a secret."""
     assert isinstance(problem, dict)
     name = "_".join(str(part) for part in problem["loc"][:1]).upper()
     message = fault_message(problem)

@@ -1,4 +1,4 @@
-"""When the jobs are due. What they do is not known here, so that who only asks for the time need not load it."""
+"""When the jobs are due. The jobs themselves are elsewhere, so that the gateway can show the times without importing them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from app.market.hours.calendar import NEW_YORK
 HOURLY = "hourly"
 DAILY_CORRELATION = "daily-correlation"
 RETENTION = "retention"
-"""What the runs of the jobs are noted under."""
+"""The names of the jobs in the records of their runs."""
 
 _LONGEST_PERIOD = timedelta(hours=26)
-"""Every job is due once at least in this time, also on a day of 25 hours."""
+"""Every job is due at least once in this time, also on a day of 25 hours."""
 
 _RETENTION_DELAY = 300.0
-"""Seconds between the daily job and the retention job, which is in no hurry."""
+"""Seconds from the daily job to the retention job, which can wait."""
 
 _MOMENT = timedelta(microseconds=1)
 
@@ -30,12 +30,12 @@ class DueTimes:
     trigger: CronTrigger
 
     def next(self, now: datetime) -> datetime:
-        """The one at ``now`` or next, aware."""
+        """The due time at ``now`` or the next after it; both are aware."""
         due: datetime = self.trigger.get_next_fire_time(None, now)
         return due
 
     def last(self, now: datetime) -> datetime:
-        """The last one, at ``now`` at the latest, aware."""
+        """The last due time up to and including ``now``; both are aware."""
         due = self.next(now - _LONGEST_PERIOD)
         while (following := self.next(due + _MOMENT)) <= now:
             due = following
@@ -43,7 +43,7 @@ class DueTimes:
 
 
 def schedule_of(settings: Settings) -> Mapping[str, DueTimes]:
-    """All jobs by name, due when the settings say: each hour, and twice about the end of the trading day, 17:00 in New York."""
+    """The due times of each job by name: hourly, or after the end of the trading day at 17:00 in New York."""
     return {
         HOURLY: _each_hour(settings.hourly_job_delay),
         DAILY_CORRELATION: _each_trading_day(settings.daily_job_delay),
@@ -57,7 +57,7 @@ def _each_hour(delay: float) -> DueTimes:
 
 
 def _each_trading_day(delay: float) -> DueTimes:
-    """By the clocks of New York, which are never changed between 17:00 and midnight."""
+    """Local time of New York, where clocks never change between 17:00 and midnight."""
     hours, seconds = divmod(int(delay), 3600)
     minute, second = divmod(seconds, 60)
     return DueTimes(CronTrigger(hour=17 + hours, minute=minute, second=second, timezone=NEW_YORK))

@@ -1,8 +1,7 @@
-"""Several gateway processes on one port, watched by the process that started them.
+"""Several worker processes on one port, supervised by the process that started them.
 
-Each worker has a listening socket of its own, which outlives it: a worker that is started again goes on with the connections
-that wait there. All that a worker needs is sent to it through a pipe, so that nothing of it shows among its arguments or in
-its environment.
+Each worker has its own listening socket, which outlives it: the worker that replaces it accepts the connections that wait
+there. What a worker needs is sent through a pipe, so that secrets show neither in its arguments nor in its environment.
 """
 
 import asyncio
@@ -33,7 +32,7 @@ from app.run.server import GatewayServer, listen, listen_together, url_of
 _logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 5
-"""So many workers that die within a minute end the gateway."""
+"""The number of workers that die within a minute after which the gateway gives up."""
 
 _MINUTE = 60.0
 _STOPS_WITHIN = 10.0
@@ -41,7 +40,7 @@ _READY = True
 
 
 def listeners_of(settings: Settings) -> list[socket.socket]:
-    """A listening socket for each worker at the settings' address. Raises ConfigurationError where it cannot be had."""
+    """Open a listening socket for each worker. Raises ConfigurationError if the address cannot be used."""
     if settings.workers == 1:
         return [listen(settings.websocket_host, settings.websocket_port)]
     return listen_together(settings.websocket_host, settings.websocket_port, settings.workers)
@@ -50,7 +49,7 @@ def listeners_of(settings: Settings) -> list[socket.socket]:
 def server_on(
     listeners: Sequence[socket.socket], settings: Settings, redis_url: str, ready: Callable[[str], None]
 ) -> "GatewayServer | Workers":
-    """What serves these listeners: a server in this process for one, workers for several.
+    """Return the server of these listeners: one in this process for one listener, else workers.
 
     ``ready`` is called with the URL once requests are answered.
     """
@@ -67,27 +66,27 @@ def server_on(
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What the process of a worker is given."""
+    """What a worker process needs to start."""
 
     settings: Settings
     redis_url: str = field(repr=False)
     listener: socket.socket
     doors: Doors
     numbers: MutableSequence[float]
-    """The memory of the statistics, shared by all workers."""
+    """The shared memory of the statistics of all workers."""
     board: Memory
-    """The memory of their reports, shared likewise."""
+    """The shared memory of their reports."""
     link: Connection
-    """Takes ``True`` once requests are answered, or else why they never will be; it ends with the process that started this."""
+    """The worker sends ``True`` once it answers requests, or the reason why it cannot. It is closed when the supervisor dies."""
 
 
 class Workers:
-    """Gateway processes that serve one address together."""
+    """The supervisor of worker processes that serve one address."""
 
     def __init__(
         self, settings: Settings, redis_url: str, listeners: Sequence[socket.socket], ready: Callable[[str], None]
     ) -> None:
-        """A worker for each listener. ``ready`` is called with the URL once all of them answer requests."""
+        """One worker per listener. ``ready`` is called with the URL once all of them answer requests."""
         context = multiprocessing.get_context("spawn")
         self._context = context
         self._settings = settings
@@ -105,9 +104,9 @@ class Workers:
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)
 
     async def run_until_stopped(self) -> None:
-        """Serve until cancelled; clients are let go before the cancellation is passed on.
+        """Serve until cancelled. Clients are disconnected before the cancellation is passed on.
 
-        Raises ConfigurationError or WorkersLost, in an ExceptionGroup, where the workers cannot start or do not stay alive.
+        Raises an ExceptionGroup of ConfigurationError or WorkersLost if the workers cannot start or keep dying.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -116,7 +115,7 @@ class Workers:
                 try:
                     await asyncio.Event().wait()
                 finally:
-                    # A worker that stops closes its listener; nobody shall wait at this end of it.
+                    # A stopping worker closes its copy of the listener; with this one open, connections would still queue up.
                     for listener in self._listeners:
                         listener.close()
         finally:
@@ -130,23 +129,23 @@ class Workers:
         while True:
             began = monotonic()
             try:
-                how, said = await self._live(number)
+                how, reason = await self._live(number)
             except OSError as error:
-                how, said = "no process", error.strerror
-            self._bury(number, how, said)
+                how, reason = "no process", error.strerror
+            self._bury(number, how, reason)
             await asyncio.sleep(backoff.pause_after(monotonic() - began))
 
     async def _live(self, number: int) -> tuple[str, str | None]:
-        """The life of one process: how it ended, and what it said of why it cannot serve. Raises OSError where there is none."""
+        """Run one process to its end. Return how it ended and its reason, if any. Raises OSError if it cannot be started."""
         process, link = self._start(number)
         with link:
             try:
-                said = await self._follow(number, process, link)
+                reason = await self._follow(number, process, link)
             finally:
                 await self._end(number, process)
         how = _end_of(process)
         process.close()
-        return how, said
+        return how, reason
 
     def _start(self, number: int) -> tuple[SpawnProcess, Connection]:
         here, there = self._context.Pipe()
@@ -154,8 +153,8 @@ class Workers:
             listener, ways = self._listeners[number - 1], self._doors[number - 1]
             assignment = Assignment(self._settings, self._redis_url, listener, ways, self._numbers, self._board, there)
             process = self._context.Process(target=serve, args=(assignment,), name=f"worker {number}", daemon=True)
-            # A terminal's Ctrl+C reaches the workers too, which are told by this process. They inherit that it is blocked; the
-            # tracker, which multiprocessing starts with the first process, would unblock it, so it is started before.
+            # Ctrl+C in a terminal signals the workers too, but this process is to stop them. They inherit a blocked SIGINT.
+            # The resource tracker, which multiprocessing starts with the first process, would unblock it: start it before.
             resource_tracker.ensure_running()
             blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
             try:
@@ -165,41 +164,41 @@ class Workers:
         return process, here
 
     async def _follow(self, number: int, process: SpawnProcess, link: Connection) -> str | None:
-        """Wait for the end of a worker, and give what it said of why it cannot serve."""
+        """Wait for the end of a worker and return the reason why it cannot serve, if it sent one."""
         await _readable(link.fileno())
-        said: object = None
+        reason: object = None
         with suppress(EOFError, OSError):
-            said = link.recv()
-        if said is _READY:
+            reason = link.recv()
+        if reason is _READY:
             self._served.add(number)
             if len(self._served) == len(self._listeners) and self._announce is not None:
                 announce, self._announce = self._announce, None
                 announce(self._url)
         await _readable(process.sentinel)
-        return said if isinstance(said, str) else None
+        return reason if isinstance(reason, str) else None
 
     async def _end(self, number: int, process: SpawnProcess) -> None:
-        """Let a worker's clients go and the worker end, if it still runs."""
+        """Terminate a worker that still runs, and kill it if it does not stop in time."""
         try:
             if process.is_alive():
                 process.terminate()
                 async with asyncio.timeout(self._settings.shutdown_timeout + _STOPS_WITHIN):
                     await _readable(process.sentinel)
         except TimeoutError:
-            _logger.error("worker %d does not stop and is killed", number)
+            _logger.error("worker %d does not stop; killing it", number)
         finally:
             if process.is_alive():
                 process.kill()
             process.join()
 
-    def _bury(self, number: int, how: str, said: str | None) -> None:
-        """Clear away what a dead worker had. Raises ConfigurationError or WorkersLost where it is not to be replaced."""
+    def _bury(self, number: int, how: str, reason: str | None) -> None:
+        """Clean up after a dead worker. Raises ConfigurationError or WorkersLost if it is not to be replaced."""
         self._adopts[number - 1] = 0
-        StatisticsTable(self._numbers, len(self._listeners)).row(number - 1)  # which has no clients from here on
+        StatisticsTable(self._numbers, len(self._listeners)).row(number - 1)  # resets its number of clients
         Board(self._board, len(self._listeners)).clear(number - 1)
         if self._announce is not None:
-            raise ConfigurationError(said) if said else WorkersLost(f"worker {number} ended with {how} before it could serve")
-        _logger.critical("worker %d has ended with %s%s and is started again", number, how, f" ({said})" if said else "")
+            raise ConfigurationError(reason) if reason else WorkersLost(f"worker {number} ended with {how} before it could serve")
+        _logger.critical("worker %d ended with %s%s; restarting it", number, how, f" ({reason})" if reason else "")
         self._deaths.append(monotonic())
         if len(self._deaths) == MOST_DEATHS and self._deaths[-1] - self._deaths[0] < _MINUTE:
             raise WorkersLost(f"{MOST_DEATHS} workers have died within a minute")
@@ -211,7 +210,7 @@ def _end_of(process: SpawnProcess) -> str:
 
 
 async def _readable(descriptor: int) -> None:
-    """Wait until there is something to read, or an end."""
+    """Wait until a descriptor is readable or at its end."""
     loop, event = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(descriptor, event.set)
     try:
@@ -221,7 +220,7 @@ async def _readable(descriptor: int) -> None:
 
 
 def serve(assignment: Assignment) -> None:
-    """The whole life of a worker's process."""
+    """The entry point of a worker process."""
     try:
         run_process(_serve(assignment), assignment.settings)
     except ConfigurationError as error:
@@ -230,7 +229,7 @@ def serve(assignment: Assignment) -> None:
 
 
 def _tell(link: Connection, message: object) -> None:
-    with suppress(OSError):  # nobody may be left to hear it
+    with suppress(OSError):  # the supervisor may be gone
         link.send(message)
 
 
@@ -251,12 +250,12 @@ async def _serve(assignment: Assignment) -> None:
     assert serving is not None
 
     def stop() -> None:
-        # Whoever stops a gateway may tell every process of it, and the first one tells the workers again; a second
-        # cancellation would cut off the clients that the first one lets go.
+        # A process manager may signal every process, and then the supervisor signals the workers again. A second
+        # cancellation would interrupt the graceful disconnection of clients.
         loop.remove_reader(assignment.link.fileno())
         loop.add_signal_handler(signal.SIGTERM, lambda: None)
         serving.cancel()
 
     loop.add_signal_handler(signal.SIGTERM, stop)
-    loop.add_reader(assignment.link.fileno(), stop)  # only its end is ever read: the process that started this is gone
+    loop.add_reader(assignment.link.fileno(), stop)  # becomes readable only at its end: the supervisor is gone
     await server.run_until_stopped()

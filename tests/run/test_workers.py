@@ -187,7 +187,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_only_its_own_clients_noti
         assert resumed.opened["recovered"] is True
         assert resumed.ids == missed
 
-        await wait_until(lambda: "worker 1 has ended with SIGKILL and is started again" in process.text, "it is told", 20)
+        await wait_until(lambda: "worker 1 ended with SIGKILL; restarting it" in process.text, "it is told", 20)
         await wait_until(lambda: len(workers_of(process.pid)) == WORKERS, "there is another", 20)
         replaced = workers_of(process.pid)[-1]
         while not _serves(replaced, streams[-1]):
