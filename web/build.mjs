@@ -1,8 +1,8 @@
-// Makes app/pages/ from these sources: bundled, minified, named by their contents, each also compressed.
+// Builds app/pages/ from these sources: bundled, minified, named by a hash of their contents, and compressed.
 //
 //   node web/build.mjs [FOLDER]
 //
-// What pages load has its hash in its name, so that a browser may keep it for good.
+// Assets have a hash in their name, so that browsers may cache them forever.
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -20,7 +20,7 @@ await mkdir(unfinished, { recursive: true });
 
 const { outputFiles } = await build({
   absWorkingDir: here,
-  // The theme is a script of its own: it runs before the first paint, and the rest after it.
+  // The theme is a separate script, because it runs before the first paint.
   entryPoints: ["src/main.js", "src/theme.js", "src/admin/admin.js"],
   outdir: out,
   bundle: true,
@@ -49,7 +49,7 @@ for (const [name, content] of Object.entries(await referencePages(putHashed))) a
 await rm(out, { recursive: true, force: true });
 await rename(unfinished, out);
 
-/** Puts what pages load into the folder, and gives its new name. */
+/** Writes an asset into the folder and returns its hashed name. */
 async function putHashed(path, content) {
   const end = extname(path);
   const hash = createHash("sha256").update(content).digest("hex").slice(0, 12);

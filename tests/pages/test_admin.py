@@ -102,7 +102,7 @@ async def test_a_wrong_token_is_said_to_be_wrong_and_not_kept(open_page: OpenPag
         await page.get_by_label("Token", exact=True).fill(wrong)
         await page.get_by_role("button", name="Open").click()
         await expect(page.get_by_role("alert")).to_have_text(
-            "A token has no such characters." if "€" in wrong else "The gateway does not know this token."
+            "A token cannot contain these characters." if "€" in wrong else "The gateway does not know this token."
         )
         await expect(page.get_by_label("Token", exact=True)).to_be_focused()
         assert await page.evaluate("sessionStorage.length") == 0
@@ -129,13 +129,13 @@ async def test_figures_are_shown_and_move(open_page: OpenPage, running: RunningG
         await expect(row(page, "subscriptions", "EUR/USD").nth(0)).to_have_text("3")
         await expect(row(page, "subscriptions", "USD/JPY").nth(0)).to_have_text("1")
         await expect(row(page, "feed", "oanda")).to_have_text("silent")
-        await expect(row(page, "log", "Lost to it")).to_have_text("2")
+        await expect(row(page, "log", "Lost by recorder")).to_have_text("2")
         await expect(row(page, "workers", "1").nth(0)).to_have_text("3")
         await expect(page.locator("#jobs")).to_contain_text("hourly")
         await expect(page.get_by_text("Every client is up to date.")).to_be_visible()
         chart = page.get_by_role("img", name=re.compile("^Clients: 3, between 0 and 3 in the last 1 min$"))
         await expect(chart).to_be_visible()
-        deliveries = page.get_by_role("img", name=re.compile("^Deliveries a second: "))
+        deliveries = page.get_by_role("img", name=re.compile("^Deliveries per second: "))
 
         async def deliveries_are_drawn() -> bool:
             await publisher.publish([tick("EUR_USD")] * 50)

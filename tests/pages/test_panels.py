@@ -175,7 +175,7 @@ async def test_an_alert_appears_at_once_and_the_filter_hides_it(
         await expect(alerts(page)).to_have_count(1)
         await expect(alerts(page).first).to_contain_text("GBP/USD")
         await panel.get_by_label("Pair").select_option("USD_JPY")
-        await expect(panel).to_contain_text("No alerts fit the filter.")
+        await expect(panel).to_contain_text("No alerts match the filters.")
 
 
 @asynccontextmanager
@@ -283,7 +283,7 @@ async def test_a_token_is_asked_for_where_the_gateway_has_some(
         await expect(panel.get_by_label("Token")).to_be_hidden()
         await panel.get_by_label("Price", exact=True).fill("1.2")
         await panel.get_by_role("button", name="Set level").click()
-        await expect(panel.locator("#level-token-error")).to_have_text("This gateway asks for a token")
+        await expect(panel.locator("#level-token-error")).to_have_text("This gateway needs a token")
         await panel.get_by_label("Token").fill(_TOKEN)
         await panel.get_by_role("button", name="Set level").click()
         await expect(panel.locator("li")).to_contain_text("EUR/USD at or above 1.20000")

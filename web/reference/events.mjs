@@ -1,4 +1,4 @@
-// The AsyncAPI document as a page to read.
+// The AsyncAPI document as an HTML page.
 
 import { marked } from "marked";
 import { escaped } from "./page.mjs";
@@ -27,11 +27,11 @@ export function eventPage(document) {
   const groups = [
     [
       "Requests",
-      "What a client sends. A request of Socket.IO is answered by an event, and by an acknowledgement where one is asked for.",
+      "Sent by clients. A Socket.IO request is answered by an event and, if the client asks for one, an acknowledgement.",
       asked,
     ],
-    ["Events", "What the gateway sends: news of the log, and answers to requests.", told],
-    ["Errors", "What the gateway sends where it refuses something. All of them have the same payload.", errors],
+    ["Events", "Sent by the gateway: events of the log, and answers to requests.", told],
+    ["Errors", "Sent by the gateway when it refuses a request. All have the same payload.", errors],
   ];
   return `<div class="columns">
 <nav class="contents" aria-label="On this page">
@@ -158,7 +158,7 @@ function meaning(schema) {
   return parts.filter(Boolean).join("; ");
 }
 
-/** The type of a value in words, with links to the types it is made of. */
+/** The type of a value in words, with links to its parts. */
 function typeText(schema) {
   if (schema.$ref) return link(last(schema.$ref));
   if ("const" in schema) return `<code>${escaped(JSON.stringify(schema.const))}</code>`;

@@ -1,4 +1,4 @@
-// The frame that the pages share: a head, the way from one page to the next, and what the page loads.
+// The frame of the reference pages: header, navigation, styles and scripts.
 
 const PAGES = [
   ["/docs", "REST (Swagger UI)"],
@@ -11,7 +11,7 @@ const FILES = [
   ["/docs/events.d.ts", "TypeScript"],
 ];
 
-/** A page as HTML; the body is HTML already, styles and scripts are names of assets. */
+/** A page as HTML. The body is HTML, styles and scripts are names of assets. */
 export function page({ title, current, styles, scripts, body }) {
   const links = PAGES.map(([path, name]) => `<a href="${path}"${path === current ? ' aria-current="page"' : ""}>${name}</a>`);
   const files = FILES.map(([path, name]) => `<a href="${path}">${name}</a>`);
@@ -38,7 +38,7 @@ ${body}
 `;
 }
 
-/** Text that may stand in HTML. */
+/** Text escaped for HTML. */
 export function escaped(text) {
   return String(text).replace(/[&<>"]/g, (character) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[character]);
 }

@@ -1,4 +1,4 @@
-// The pages that describe the interface, and the documents that they are made from.
+// The reference pages and the documents behind them.
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,12 +9,12 @@ import { eventTypes } from "./types.mjs";
 
 const here = import.meta.dirname;
 const MODULES = join(here, "..", "node_modules");
-// Redoc's mark would come from a server of others, and nothing does.
+// Redoc's logo would be loaded from another host.
 const MARK_OF_REDOC = "https://cdn.redoc.ly/redoc/logo-mini.svg";
 
 /**
- * Pages and documents as text, by the names of their files.
- * @param {(path: string, content: string) => Promise<string>} putHashed puts what pages load, and gives its name
+ * Pages and documents as text, by file name.
+ * @param {(path: string, content: string) => Promise<string>} putHashed writes an asset and returns its name
  */
 export async function referencePages(putHashed) {
   const asset = async (path, change = (text) => text) => putHashed(path, change(await readFile(path, "utf8")));

@@ -1,4 +1,4 @@
-// Starts Redoc over the document of this gateway, in the colours the reader prefers.
+// Starts Redoc with the document of this gateway, in the preferred colour scheme.
 
 const dark = matchMedia("(prefers-color-scheme: dark)").matches;
 const colors = dark
@@ -15,7 +15,7 @@ const shared = { fontFamily: "system-ui, sans-serif", headings: { fontFamily: "s
 Redoc.init(
   "/openapi.json",
   {
-    disableSearch: true, // it would need workers made of text, which the security policy forbids
+    disableSearch: true, // it needs workers from blob URLs, which the content security policy forbids
     hideDownloadButton: true,
     nativeScrollbars: true,
     scrollYOffset: "header.site",

@@ -1,4 +1,4 @@
-// Starts Swagger UI over the document of this gateway.
+// Starts Swagger UI with the document of this gateway.
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const show = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
@@ -13,5 +13,5 @@ SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
   tryItOutEnabled: true,
-  validatorUrl: null, // it would ask a server of others
+  validatorUrl: null, // it would send the document to another host
 });

@@ -18,7 +18,7 @@ function declaration(name, schema) {
   return `${comment(schema.description, "")}${body}\n`;
 }
 
-/** The events of Socket.IO as its own types want them, and those of the streams. */
+/** The events of Socket.IO in the form of its own types, and those of event streams. */
 function sides(document, messages) {
   const payload = (name) => (messages[name].payload ? type(messages[name].payload) : null);
   const of = (action, channel) =>
@@ -33,13 +33,13 @@ function sides(document, messages) {
   const streamed = of("send", "stream_pairs").flatMap((each) => each.messages.map((message) => last(message.$ref)));
   return [
     block(
-      "What the gateway sends over Socket.IO, by the name of the event.",
+      "Events that the gateway sends over Socket.IO, by name.",
       "ServerEvents",
       sent.map((name) => member(messages[name].summary, `${name}: (payload: ${payload(name)}) => void;`)),
     ),
-    block("What a client sends over Socket.IO, by the name of the event.", "ClientEvents", received),
+    block("Events that a client sends over Socket.IO, by name.", "ClientEvents", received),
     block(
-      "What event streams carry, by the name of the event; the data is the payload as JSON.",
+      "Events of event streams, by name; the data is the payload as JSON.",
       "StreamEvents",
       streamed.map((name) => member(messages[name].summary, `${name}: ${payload(name)};`)),
     ),
@@ -54,7 +54,7 @@ function member(description, text) {
   return `${comment(description, "  ")}  ${text}`;
 }
 
-/** A schema as a type. Throws where it has something that is not known here. */
+/** A schema as a type. Throws on anything unknown. */
 export function type(schema, indent = "") {
   if (schema.$ref) return last(schema.$ref);
   if ("const" in schema) return JSON.stringify(schema.const);
@@ -79,7 +79,7 @@ export function type(schema, indent = "") {
   throw new Error(`no type for ${JSON.stringify(schema)}`);
 }
 
-/** What the values of a map by name are. */
+/** The schema of the values of a map. */
 export function values(schema) {
   const [found] = Object.values(schema.patternProperties ?? {});
   return found ?? schema.additionalProperties;
@@ -98,7 +98,7 @@ function comment(text, indent) {
   return text ? `${indent}/** ${text.trim().replaceAll(/\s+/g, " ").replaceAll("*/", "* /")} */\n` : "";
 }
 
-/** The last step of a reference: the name of what it leads to. */
+/** The name at the end of a reference. */
 export function last(reference) {
   return reference.split("/").at(-1);
 }

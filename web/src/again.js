@@ -2,7 +2,7 @@
 const FIRST_PAUSE = 2000;
 const LONGEST_PAUSE = 60_000;
 
-/** Another try of what has failed, later each time until it succeeds. */
+/** Retries with backoff until success. */
 export class Again {
   /** @param {() => void} act */
   constructor(act) {
@@ -11,14 +11,14 @@ export class Again {
     this._timer = 0;
   }
 
-  /** It has failed: try again after a pause. */
+  /** Schedule a retry after a failure. */
   failed() {
     clearTimeout(this._timer);
     this._timer = window.setTimeout(this._act, this._pause);
     this._pause = Math.min(2 * this._pause, LONGEST_PAUSE);
   }
 
-  /** It has succeeded, or is not wanted any more. */
+  /** Stop retrying, and reset the backoff. */
   stop() {
     clearTimeout(this._timer);
     this._pause = FIRST_PAUSE;

@@ -3,7 +3,7 @@
 
 const ANSWER_WITHIN = 10_000;
 
-/** What went wrong: the status of the answer, 0 where there was none, and a sentence for people. */
+/** A failed request: the status, 0 without an answer, and a message for display. */
 export class ApiError extends Error {
   /** @param {number} status @param {string} message */
   constructor(status, message) {
@@ -13,18 +13,18 @@ export class ApiError extends Error {
   }
 }
 
-/** What a path answers. Throws ApiError. @param {string} path @param {Record<string, any>} [params] */
+/** GET a path and return the body. Throws ApiError. @param {string} path @param {Record<string, any>} [params] */
 export function get(path, params = {}) {
   const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== undefined && value !== null));
   return ask("GET", query.size ? `${path}?${query}` : path);
 }
 
-/** The answer to a body sent as JSON. Throws ApiError. @param {string} path @param {any} body @param {Record<string, string>} [headers] */
+/** POST a body as JSON and return the answer. Throws ApiError. @param {string} path @param {any} body @param {Record<string, string>} [headers] */
 export function post(path, body, headers = {}) {
   return ask("POST", path, { body: JSON.stringify(body), headers: { "Content-Type": "application/json", ...headers } });
 }
 
-/** Delete what is at a path. Throws ApiError. @param {string} path @param {Record<string, string>} [headers] */
+/** DELETE a path. Throws ApiError. @param {string} path @param {Record<string, string>} [headers] */
 export function del(path, headers = {}) {
   return ask("DELETE", path, { headers });
 }

@@ -1,5 +1,5 @@
 // @ts-check
-/** Arithmetic with prices as text, so that no digit is invented. */
+/** Exact arithmetic with prices as text. */
 
 /** `one - other`, with the decimals of the longer; signed. @param {string} one @param {string} other */
 export function minus(one, other) {

@@ -5,7 +5,7 @@ const TRANSPORTS = { websocket: "WebSocket", eventsource: "EventSource", polling
 const SCHEMES = ["auto", "light", "dark"];
 const SCHEME_NAMES = { auto: "auto", light: "light", dark: "dark" };
 
-/** What stands at the top: source, connection and the switch of colours. */
+/** The header: source, connection and theme switch. */
 export class Header {
   /** @param {import("./store.js").Store} store @param {() => void} recoloured */
   constructor(store, recoloured) {
@@ -71,7 +71,7 @@ export class Header {
     try {
       localStorage.setItem("theme", next);
     } catch {
-      // Then the choice lasts as long as the page.
+      // Without storage the choice lasts as long as the page.
     }
     this._showScheme();
     this._recoloured();

@@ -23,7 +23,7 @@ export class PriceTable {
     new ResizeObserver(() => this.redraw()).observe(body);
   }
 
-  /** Draw every line anew, as after a change of colours. */
+  /** Redraw every sparkline, as after a change of colours. */
   redraw() {
     for (const pair of this._rows.keys()) this._undrawn.add(pair);
   }
@@ -136,7 +136,7 @@ class Row {
   }
 }
 
-/** A price whose pips stand out, as dealers read it; its text is the price as it was sent. */
+/** A price with its pips emphasized. Its text is the price as sent. */
 class Quoted {
   constructor() {
     this.element = cell("price");

@@ -1,6 +1,6 @@
 // @ts-check
 
-/** Draw values as a line that fills a canvas; the size is the one it is shown at. @param {HTMLCanvasElement} canvas @param {number[]} values @param {string} direction */
+/** Draw values as a line that fills a canvas at its displayed size. @param {HTMLCanvasElement} canvas @param {number[]} values @param {string} direction */
 export function drawLine(canvas, values, direction) {
   const { clientWidth: width, clientHeight: height } = canvas;
   const scale = window.devicePixelRatio || 1;

@@ -8,10 +8,10 @@ import { minus, percent, pips } from "./decimal.js";
  *   bid: string, ask: string, mid: string, spread: string, time: string, source: string, kind: string, prevClose: string|null,
  *   change: string|null, change_pct: number|null, direction: ""|"up"|"down", stale: boolean, id: string|null
  * }} ShownPrice
- * Prices and the change are text as the gateway writes them, the spread is in pips, the time RFC 3339 in UTC.
+ * Prices and the change are text as sent by the gateway, the spread is in pips, the time is RFC 3339 in UTC.
  */
 
-/** Seldom: pages behind one address share its rate limit. What changes at once comes over the stream. */
+/** Rarely, because pages behind one address share its rate limit. The stream carries what changes at once. */
 const REFRESH_EVERY = 30_000;
 const SOON = 1000;
 const REMEMBERED = 90;
@@ -19,7 +19,7 @@ const MOST_ALERTS = 500;
 const ALERTS = new Set(["volatility_alert", "correlation_alert", "price_alert"]);
 
 /**
- * What the page knows. Topics: `prices` (a Set of pairs, at most once a frame), `alert`, `data_ready`, `connection`, `latency`,
+ * The state of the page. Topics: `prices` (a Set of pairs, at most once a frame), `alert`, `data_ready`, `connection`, `latency`,
  * `selected`, `source`, `pairs`.
  */
 export class Store {
@@ -28,7 +28,7 @@ export class Store {
   selected = "";
   /** @type {{name: string, simulated: boolean|null}} */
   source = { name: "", simulated: null };
-  /** Those that came since the page was opened, the newest first. @type {any[]} */
+  /** Alerts received since the page was opened, newest first. @type {any[]} */
   alerts = [];
 
   /** @param {{get: (path: string, params?: object) => Promise<any>}} api */
@@ -55,29 +55,29 @@ export class Store {
     return this._connection.status;
   }
 
-  /** Whether any price shown is invented. */
+  /** Whether any price shown is simulated. */
   get simulated() {
     return this.source.simulated === true || [...this._prices.values()].some(({ source }) => source === "simulated");
   }
 
-  /** The newest price, if there was one. @param {string} pair @returns {ShownPrice|undefined} */
+  /** The newest price, if any. @param {string} pair @returns {ShownPrice|undefined} */
   price(pair) {
     return this._prices.get(pair);
   }
 
-  /** Recent mids, oldest first, for drawing. @param {string} pair @returns {number[]} */
+  /** Recent mids, oldest first. @param {string} pair @returns {number[]} */
   history(pair) {
     return this._history.get(pair) ?? [];
   }
 
-  /** Hear of a topic. Gives what ends it. @param {string} topic @param {(value: any) => void} listener */
+  /** Subscribe to a topic. Returns a function that unsubscribes. @param {string} topic @param {(value: any) => void} listener */
   on(topic, listener) {
     const listeners = this._listeners.get(topic) ?? new Set();
     this._listeners.set(topic, listeners.add(listener));
     return () => void listeners.delete(listener);
   }
 
-  /** Make a pair the one that the panels show, and the address one that leads to it. @param {string} pair */
+  /** Select the pair that the panels show, and put it into the address. @param {string} pair */
   select(pair) {
     if (pair === this.selected || !this.pairs.includes(pair)) return;
     this.selected = pair;
@@ -85,7 +85,7 @@ export class Store {
     this._emit("selected", pair);
   }
 
-  /** The first state, then the stream. Gives when there are pairs to show; the gateway may be away for a while. */
+  /** Load the first state, then follow the stream. Resolves when the pairs are known, which takes as long as the gateway is away. */
   async start() {
     this._connection.start();
     window.addEventListener("hashchange", () => this.select(pairInAddress()));
@@ -95,12 +95,12 @@ export class Store {
     await this._introduce();
   }
 
-  /** Everything that the stream does not say, and what it may have missed. */
+  /** Load what the stream does not carry or may have missed. */
   async reload() {
     await Promise.allSettled([this._askPrices(), this._askSource()]);
   }
 
-  /** What only time changes: the day, what is stale, and who serves the prices where that was not known. */
+  /** Refresh what changes with time alone: the day, staleness, and the source if it was not known. */
   _refresh() {
     if (this.source.simulated === null) this.reload();
     else this._askPrices().catch(() => {}); // the next one asks again
@@ -121,7 +121,7 @@ export class Store {
     this._takePairs(tracked_pairs);
   }
 
-  /** What a path answers, as soon as it does. */
+  /** GET a path, retried until it answers. */
   async _answer(path) {
     for (let pause = 500; ; pause = Math.min(2 * pause, 8000))
       try {
@@ -131,7 +131,7 @@ export class Store {
       }
   }
 
-  /** The first prices are shown before it is known which pairs there are beside them. */
+  /** Show the first prices before the list of all pairs is known. */
   _takePairs(pairs) {
     this.pairs = pairs;
     const asked = pairInAddress();
@@ -156,7 +156,7 @@ export class Store {
   _takePrice({ instrument, price, source, kind = "quoted" }, id) {
     const before = this._prices.get(instrument);
     const prevClose = before?.prevClose ?? null;
-    // The stream begins with the prices there are, which are as old as they were.
+    // The stream begins with a snapshot, whose prices keep their age.
     const stale = !!before?.stale && isSame(price, before);
     this._put(instrument, shown({ ...price, source, kind, prevClose, stale, id: id ?? before?.id ?? null }, before));
   }
@@ -165,13 +165,13 @@ export class Store {
     if (!this.pairs.length) this._takePairs(Object.keys(prices));
     for (const [pair, listed] of Object.entries(prices)) {
       const before = this._prices.get(pair);
-      // What the stream has brought meanwhile is newer than this answer, but only the answer knows the day.
+      // The stream may have brought a newer price meanwhile, but only this answer has the change of the day.
       const newest = before?.id && isAfter(before.id, cursor) ? before : { kind: "quoted", ...listed, id: before?.id ?? null };
       this._put(pair, shown({ ...newest, prevClose: listed.prev_close ?? null }, before));
     }
   }
 
-  /** Kept, because the first may come before there is a panel to show them. */
+  /** Keep alerts, which may arrive before their panel is mounted. */
   _takeAlert(alert) {
     this.alerts.unshift(alert);
     if (this.alerts.length > MOST_ALERTS) this.alerts.pop();

@@ -1,7 +1,7 @@
-// Colours that were chosen on this page before, put on before anything is painted.
+// Apply the theme chosen before, ahead of the first paint.
 try {
   const chosen = localStorage.getItem("theme");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 } catch {
-  // A browser that keeps nothing for pages shows the colours of the system.
+  // Without storage the page follows the theme of the system.
 }

@@ -18,7 +18,7 @@ form.addEventListener("submit", (event) => {
   const given = field.value.trim();
   if (!given) return;
   token.keep(given);
-  say("connecting", "Asking");
+  say("connecting", "Connecting");
   byId("entry-problem").textContent = "";
   watch.start(given);
 });
@@ -26,7 +26,7 @@ byId("forget").addEventListener("click", () => close(""));
 setInterval(tellAge, 1000);
 
 if (token.token()) {
-  say("connecting", "Asking");
+  say("connecting", "Connecting");
   watch.start(token.token());
 } else close("");
 
@@ -41,13 +41,13 @@ function hear(outcome) {
     view.show();
   } else {
     say("offline", outcome.reason);
-    if (!history.newest) byId("entry-problem").textContent = `${outcome.reason} It is asked again every few seconds.`;
+    if (!history.newest) byId("entry-problem").textContent = `${outcome.reason} Retrying every few seconds.`;
   }
   view.draw(now);
   tellAge();
 }
 
-/** Show figures in the place of the form. */
+/** Show the figures instead of the form. */
 function open() {
   if (!byId("view").hidden) return;
   const entered = form.contains(document.activeElement);
@@ -56,10 +56,10 @@ function open() {
   byId("forget").hidden = false;
   byId("entry-problem").textContent = "";
   field.value = "";
-  if (entered) byId("view").focus({ preventScroll: true }); // or a keyboard would begin anew at the top
+  if (entered) byId("view").focus({ preventScroll: true }); // or keyboard focus would return to the top
 }
 
-/** Forget the token and everything that it has shown, and ask for one. @param {string} reason why the last one was of no use */
+/** Forget the token and the figures, and ask for a token. @param {string} reason why the last one was refused */
 function close(reason) {
   watch.stop();
   token.forget();
@@ -79,10 +79,10 @@ function close(reason) {
 function say(connection, words) {
   document.body.dataset.connection = connection;
   const state = byId("state");
-  if (state.textContent !== words) state.textContent = words; // it is read aloud whenever it changes
+  if (state.textContent !== words) state.textContent = words; // a change is announced by screen readers
 }
 
-/** How old the figures are, where they are not of now. */
+/** Show the age of the figures while the gateway is away. */
 function tellAge() {
   const newest = history.newest;
   const away = newest && document.body.dataset.connection === "offline";

@@ -3,12 +3,12 @@ const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 600;
 const HEIGHT = 100;
 
-/** A figure of the last minutes as a line, with its newest value in words. */
+/** A line chart of a figure over the last minutes, with its newest value. */
 export class Chart {
   /**
    * @param {string} title
-   * @param {(value: number | null) => string} words how a value is told
-   * @param {number} least the value that the scale reaches to at least
+   * @param {(value: number | null) => string} words formats a value
+   * @param {number} least the minimum top of the scale
    */
   constructor(title, words, least) {
     this._title = title;
@@ -46,9 +46,9 @@ export class Chart {
 
   /**
    * Show lines.
-   * @param {[number, number][][]} lines times of the page's clock, in seconds, and values
-   * @param {number} now up to when
-   * @param {number} span how many seconds
+   * @param {[number, number][][]} lines points of time, in seconds of the page's clock, and value
+   * @param {number} now the right end
+   * @param {number} span the width in seconds
    */
   show(lines, now, span) {
     this._points = lines.flat();
@@ -68,7 +68,7 @@ export class Chart {
     const most = values.length ? this._words(Math.max(...values)) : "";
     const newest = this._words(values.at(-1) ?? null);
     const range = values.length ? `, between ${least} and ${most} in the last ${span / 60} min` : "";
-    this._svg.setAttribute("aria-label", `${this._title.replace("/s", " a second")}: ${newest}${range}`);
+    this._svg.setAttribute("aria-label", `${this._title.replace("/s", " per second")}: ${newest}${range}`);
     this._tell();
   }
 
@@ -84,7 +84,7 @@ export class Chart {
     this._tell();
   }
 
-  /** Tell the newest value or, while something is pointed at, the one that is nearest. */
+  /** Show the newest value or the one nearest to the pointer. */
   _tell() {
     const pointed = this._pointed;
     const nearest = pointed === null ? null : closest(this._points, (time) => Math.abs(this._x(time) - pointed));
@@ -102,7 +102,7 @@ export class Chart {
   }
 }
 
-/** The least of 1, 2, 5, 10, 20 … that is no less. @param {number} value */
+/** The smallest of 1, 2, 5, 10, 20 … not below a value. @param {number} value */
 function nice(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return power * /** @type {number} */ ([1, 2, 5, 10].find((step) => step * power >= value * 0.999999));

@@ -1,14 +1,14 @@
 // @ts-check
-/** The last ten minutes of figures, made of the totals that the gateway tells. */
+/** Samples of the last ten minutes, and the rates computed from their totals. */
 
 const SPANS = [60, 120, 300, 600];
-/** Seconds that are drawn, more of them as they pass; what is older than the last is forgotten. */
+/** Widths of the charts in seconds: the smallest that fits. Samples beyond the last are dropped. */
 
 const BROKEN_AFTER = 15;
-/** Seconds without an answer after which a line is not drawn through. */
+/** Seconds without an answer after which a line is interrupted. */
 
 const CPU_OVER = 10;
-/** Seconds that the processor's share is averaged over: each worker notes its time once a second only. */
+/** Seconds over which the CPU share is averaged, because workers record their CPU time once a second. */
 
 const MOST = 1200;
 
@@ -20,7 +20,7 @@ export class History {
     this.samples = [];
   }
 
-  /** Take in a state that came at a time of the page's clock, in seconds. @param {any} state @param {number} time */
+  /** Add a state received at a time, in seconds of the page's clock. @param {any} state @param {number} time */
   add(state, time) {
     const last = this.samples.at(-1);
     const { totals, clients } = state;
@@ -47,12 +47,12 @@ export class History {
       this.samples.shift();
   }
 
-  /** What the newest state says. */
+  /** The newest sample. */
   get newest() {
     return this.samples.at(-1);
   }
 
-  /** How many seconds there are to draw at a time of the page's clock. @param {number} now */
+  /** The width of the charts in seconds at a time of the page's clock. @param {number} now */
   span(now) {
     const age = now - (this.samples[0]?.time ?? now);
     return SPANS.find((span) => span >= age) ?? /** @type {number} */ (SPANS.at(-1));
@@ -70,7 +70,7 @@ export class History {
     return newest ? this._share(newest.state, newest.time, seconds) : null;
   }
 
-  /** The points of a figure as lines, each of times and values without a hole. @param {string} name @returns {[number, number][][]} */
+  /** The points of a figure as lines without gaps. @param {string} name @returns {[number, number][][]} */
   lines(name) {
     /** @type {[number, number][][]} */
     const lines = [];
@@ -87,7 +87,7 @@ export class History {
     return lines;
   }
 
-  /** Processor seconds a second since some time ago; null where that is not known. */
+  /** CPU seconds per second over the last while; null if unknown. */
   _share(state, time, secondsOf) {
     const now = secondsOf(state);
     const old = this.samples.find((sample) => sample.time >= time - CPU_OVER - 1 && follows(sample, state, time));
@@ -97,7 +97,7 @@ export class History {
   }
 }
 
-/** True where a state goes on counting where a sample stopped, and not long after it. @param {Sample} sample */
+/** Whether a state continues the counters of a sample, not long after it. @param {Sample} sample */
 function follows({ time: before, state: { gateway, totals } }, state, time) {
   return gateway.started === state.gateway.started && totals.at < state.totals.at && time - before <= BROKEN_AFTER;
 }

@@ -1,9 +1,9 @@
 // @ts-check
-/** Rows of tables that are told anew every two seconds: what stays the same is not touched, so that it can be selected. */
+/** Tables that are refreshed every two seconds. Unchanged cells are not touched, so that text can be selected. */
 
 /** @typedef {string | { text: string, kind?: string, share?: number }} Cell */
 
-/** Make the rows of a table these; the first cell of each is its head. @param {HTMLElement} body @param {Cell[][]} rows */
+/** Set the rows of a table. The first cell of each row is its header. @param {HTMLElement} body @param {Cell[][]} rows */
 export function fill(body, rows) {
   while (body.childElementCount > rows.length) body.lastElementChild?.remove();
   rows.forEach((cells, at) => {

@@ -1,16 +1,16 @@
 // @ts-check
-/** The token that opens the page. This tab keeps it, and no other place does. */
+/** The token of the page, kept in this tab only. */
 
 const NAME = "admin token";
 
 let held = "";
 
-/** The token, "" where there is none. */
+/** The token; "" if there is none. */
 export function token() {
   try {
     return sessionStorage.getItem(NAME) ?? held;
   } catch {
-    return held; // a browser that keeps nothing for pages: it lasts as long as the page
+    return held; // storage is disabled: the token lasts as long as the page
   }
 }
 
@@ -20,16 +20,16 @@ export function keep(text) {
   try {
     sessionStorage.setItem(NAME, text);
   } catch {
-    // Then it lasts as long as the page.
+    // Storage is disabled: the token lasts as long as the page.
   }
 }
 
-/** Keep none. */
+/** Forget the token. */
 export function forget() {
   held = "";
   try {
     sessionStorage.removeItem(NAME);
   } catch {
-    // Nothing was kept either.
+    // Storage is disabled: nothing was kept.
   }
 }

@@ -11,19 +11,19 @@ const LATE_LOOP = 100;
 const LATE_RECORDER = 30_000;
 const OLD_LOG = 60_000;
 
-/** @type {Record<string, [string, (value: number) => string, number]>} title, words for a value, and the least top of the scale */
+/** @type {Record<string, [string, (value: number) => string, number]>} title, format of a value, minimum top of the scale */
 const CHARTS = {
   clients: ["Clients", count, 5],
   deliveries: ["Deliveries/s", number, 10],
   events: ["Events/s", number, 10],
   bytes: ["Sent/s", bytes, 1000],
-  cpu: ["Processor", percent, 0.1],
+  cpu: ["CPU", percent, 0.1],
   memory: ["Memory", bytes, 1e8],
   loop: ["Loop lag", duration, 10],
   lagging: ["Lagging clients", count, 5],
 };
 
-/** Everything that is shown of the newest state, and the charts. */
+/** The newest state and the charts. */
 export class View {
   /** @param {import("./history.js").History} history */
   constructor(history) {
@@ -56,7 +56,7 @@ export class View {
     for (const { name, chart } of this._charts) chart.show(this._history.lines(name), now, span);
   }
 
-  /** Leave nothing of what was shown. */
+  /** Remove everything shown. */
   clear() {
     for (const body of document.querySelectorAll("#view tbody")) body.replaceChildren();
     byId("facts").replaceChildren();
@@ -158,7 +158,7 @@ function showClients({ clients }) {
     ...Object.entries(clients.refused).map(([reason, number]) => [`Refused: ${reason}`, number]),
     ...Object.entries(clients.cut_off).map(([reason, number]) => [`Cut off: ${reason}`, number]),
   ].filter(([, number]) => number);
-  fill(byId("ended"), ended.length ? ended.map(([what, number]) => [what, count(number)]) : [["Nobody", "0"]]);
+  fill(byId("ended"), ended.length ? ended.map(([what, number]) => [what, count(number)]) : [["None", "0"]]);
 }
 
 function showLog({ log, recorder }) {
@@ -166,18 +166,18 @@ function showLog({ log, recorder }) {
   fill(byId("log"), [
     ...fault,
     ["Newest event", log.cursor],
-    ["Its age", duration(log.age_ms)],
-    ["Events a second", number(log.events_per_second)],
+    ["Age", duration(log.age_ms)],
+    ["Events per second", number(log.events_per_second)],
     ["Events held", count(log.length)],
     ["Memory", bytes(log.memory_bytes)],
     ["Gaps", { text: count(log.gaps), kind: log.gaps ? "odd" : "" }],
-    ["Recorder behind", recorder ? `${count(recorder.behind_events)} events, ${duration(recorder.behind_ms)}` : "not heard"],
-    ["Lost to it", recorder ? { text: count(recorder.lost_events), kind: recorder.lost_events ? "bad" : "" } : NONE],
+    ["Recorder behind", recorder ? `${count(recorder.behind_events)} events, ${duration(recorder.behind_ms)}` : "no report"],
+    ["Lost by recorder", recorder ? { text: count(recorder.lost_events), kind: recorder.lost_events ? "bad" : "" } : NONE],
   ]);
 }
 
 function showFeed({ feed }) {
-  const simulated = feed.simulated === null ? "not known" : feed.simulated ? "invented" : "real";
+  const simulated = feed.simulated === null ? "unknown" : feed.simulated ? "simulated" : "real";
   fill(byId("feed"), [
     ["Source", feed.source],
     ["Prices", { text: `${simulated}, ${feed.status}`, kind: feed.status === "stale" ? "bad" : "" }],
@@ -203,10 +203,10 @@ function showJobs({ jobs, timestamp }) {
       run.error ?? "",
     ];
   });
-  for (const [job, due] of next) rows.push([job, NONE, NONE, "has not run lately", NONE, moment(due, timestamp), ""]);
+  for (const [job, due] of next) rows.push([job, NONE, NONE, "no recent run", NONE, moment(due, timestamp), ""]);
   fill(byId("jobs"), rows);
   const silent = byId("no-jobs");
-  put(silent, jobs.runs === null ? "The database does not answer, so that past runs are not known." : "");
+  put(silent, jobs.runs === null ? "The database does not answer: past runs are unknown." : "");
   silent.hidden = jobs.runs !== null;
 }
 

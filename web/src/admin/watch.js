@@ -3,7 +3,7 @@ import { ask } from "./state.js";
 
 const EVERY = 2_000;
 
-/** Asks every two seconds while the page is seen, and tells how it went. */
+/** Polls the state every two seconds while the page is visible, and reports each outcome. */
 export class Watch {
   /** @param {(outcome: import("./state.js").Told | import("./state.js").NotTold) => void} tell */
   constructor(tell) {
@@ -14,14 +14,14 @@ export class Watch {
     document.addEventListener("visibilitychange", () => this._look());
   }
 
-  /** Begin, with this token. @param {string} token */
+  /** Start polling with this token. @param {string} token */
   start(token) {
     this.stop();
     this._token = token;
     this._look();
   }
 
-  /** Ask no more. */
+  /** Stop polling. */
   stop() {
     this._token = "";
     this._rest();

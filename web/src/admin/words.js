@@ -1,5 +1,5 @@
 // @ts-check
-/** Figures as people read them. */
+/** Figures formatted for reading. */
 
 export const NONE = "–";
 
@@ -7,7 +7,7 @@ const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const hundredths = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 
-/** A number with as many decimals as say something. @param {number | null} value */
+/** A number with its significant decimals. @param {number | null} value */
 export function number(value) {
   if (value === null) return NONE;
   return (value < 10 ? hundredths : value < 100 ? tenths : whole).format(value);
@@ -51,7 +51,7 @@ export function duration(value) {
     .join(" ");
 }
 
-/** The time of day, with the day where that is another one. @param {string} text RFC 3339 @param {string} now likewise */
+/** The time of day, with the date if it is another day. @param {string} text RFC 3339 @param {string} now RFC 3339 */
 export function moment(text, now) {
   return text.slice(0, 10) === now.slice(0, 10) ? text.slice(11, 19) : `${text.slice(5, 10)} ${text.slice(11, 16)}`;
 }

@@ -4,10 +4,10 @@ import { Again } from "../again.js";
 import { choice, make, spoken, utc } from "./elements.js";
 
 const MOST = 500;
-const NONE = "No alerts yet. Those of volatility and correlation come by themselves, those of a price once a level is set.";
+const NONE = "No alerts yet. Volatility and correlation alerts come automatically, price alerts after you set a level.";
 const TYPES = { volatility_alert: "Volatility", correlation_alert: "Correlation", price_alert: "Price level" };
 
-/** Alerts of now and of the past. Gives what takes the panel away again. @param {HTMLElement} element */
+/** Mount the panel of live and past alerts. Returns a function that unmounts it. @param {HTMLElement} element */
 export function mount(element, { store, api }) {
   const panel = new AlertsPanel(element, store, api);
   return () => panel.unmount();
@@ -17,9 +17,9 @@ class AlertsPanel {
   constructor(element, store, api) {
     this.api = api;
     this.store = store;
-    /** @type {any[]} those asked for, the newest first */
+    /** @type {any[]} loaded alerts, newest first */
     this.past = [];
-    /** @type {string|null} where older ones begin */
+    /** @type {string|null} cursor of the next page */
     this.next = null;
     this.turn = 0;
     this.frame = 0;
@@ -42,7 +42,7 @@ class AlertsPanel {
       this.empty,
       this.more,
     );
-    // Only what is critical is read out by itself: everything else would talk over the reader.
+    // Only critical alerts are announced: more would interrupt a screen reader all the time.
     this.spoken = make("p", { class: "alerts-spoken", "aria-live": "assertive" });
     this.root = make("div", {}, make("div", { class: "alerts-bar" }, this.severity, this.type, this.pair), this.box, this.spoken);
     element.append(this.root);
@@ -58,7 +58,7 @@ class AlertsPanel {
     this.reload();
   }
 
-  /** The newest page of what fits the filters. */
+  /** Load the newest page for the filters. */
   async reload() {
     const turn = ++this.turn;
     this.past = [];
@@ -126,7 +126,7 @@ class AlertsPanel {
     return [...byId.values()].sort((one, other) => later(one.id, other.id)).slice(0, MOST);
   }
 
-  /** The list as it should be; what is there already stays, and the reader's place with it. */
+  /** Update the list. Existing items stay in place, so that the scroll position does too. */
   _render() {
     const shown = this._shown();
     const there = new Map([...this.list.children].map((item) => [item.dataset.id, item]));
@@ -140,7 +140,7 @@ class AlertsPanel {
       if (this.list.children[at] !== item) this.list.insertBefore(item, this.list.children[at] ?? null);
     });
     if (scrollTop > 0 && top?.isConnected && scrollHeight) this.box.scrollTop = scrollTop + top.offsetTop - before;
-    this.empty.textContent = this.problem || (this._filtered() ? "No alerts fit the filter." : NONE);
+    this.empty.textContent = this.problem || (this._filtered() ? "No alerts match the filters." : NONE);
     this.empty.hidden = shown.length > 0 && !this.problem;
     this.more.hidden = !this.next || shown.length >= MOST;
   }
@@ -159,7 +159,7 @@ function row(alert) {
 
 const pairsOf = (alert) => (alert.instrument ? [alert.instrument] : [alert.pair1, alert.pair2]);
 
-/** Orders ids, which are two numbers, the newest first. */
+/** Compare ids, two numbers each, newest first. */
 function later(one, other) {
   const [left, right] = [one, other].map((id) => id.split("-").map(Number));
   return right[0] - left[0] || right[1] - left[1];

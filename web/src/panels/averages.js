@@ -1,7 +1,7 @@
 // @ts-check
-/** Means and bands of closes, defined as the server's measures define them. */
+/** Moving averages and bands of closes, defined as in the measures of the gateway. */
 
-/** Simple means of the last `period` values, null where there are too few. @param {number[]} values @param {number} period */
+/** Simple moving averages of `period` values, null while there are too few. @param {number[]} values @param {number} period */
 export function sma(values, period) {
   return values.map((_, at) => (at + 1 < period ? null : mean(values.slice(at + 1 - period, at + 1))));
 }

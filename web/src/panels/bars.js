@@ -1,5 +1,5 @@
 // @ts-check
-/** Bars of one pair and length: from REST page by page, the last of them kept up to date by prices. */
+/** Bars of one pair and length: loaded from REST by page, the last one updated by prices. */
 
 export const MOST_BARS = 5000;
 const PAGE = 300;
@@ -23,7 +23,7 @@ const ALIGNED = new Set(["M1", "M5", "M15", "H1"]);
 export class Bars {
   /** @type {Bar[]} oldest first */
   list = [];
-  /** True where nothing older is stored, or as much as is kept has been read. */
+  /** True if nothing older is stored or the limit is reached. */
   whole = false;
 
   /** @param {{get: (path: string, params?: object) => Promise<any>}} api @param {string} pair @param {string} granularity */
@@ -33,14 +33,14 @@ export class Bars {
     this.granularity = granularity;
   }
 
-  /** The newest of all. Throws ApiError. */
+  /** Load the newest bars. Throws ApiError. */
   async load() {
     const page = await this._page({ limit: PAGE });
     this.list = page;
     this.whole = page.length < PAGE;
   }
 
-  /** The page before the first; true where there was one. Throws ApiError. */
+  /** Load the page before the first bar; false if there is none. Throws ApiError. */
   async older() {
     if (this.whole || !this.list.length) return false;
     const before = this.list[0].time;
@@ -50,21 +50,21 @@ export class Bars {
     return page.length > 0;
   }
 
-  /** What the server has made of the last bar since, and those after it. Throws ApiError. */
+  /** Reload the last bar and those after it. Throws ApiError. */
   async refresh() {
     const last = this.list.at(-1);
     if (!last) return this.load();
     for (const bar of await this._page({ limit: PAGE, start_time: new Date(last.time).toISOString() })) {
       const at = this.list.findIndex((known) => known.time === bar.time);
       if (at < 0) this.list.push(bar);
-      // While a bar is open the prices seen here may be newer than what is stored.
+      // While a bar is open, prices received here may be newer than the stored bar.
       else this.list[at] = bar.complete ? bar : joined(bar, this.list[at]);
     }
     if (this.list.length > MOST_BARS) this.list.splice(0, this.list.length - MOST_BARS);
   }
 
   /**
-   * Take a price into the last bar. False where a bar begins whose start only the server knows, so that `refresh` is due.
+   * Add a price to the last bar. Returns false if a new bar begins, whose start only the server knows: call `refresh`.
    * @param {{mid: string, time: string, source?: string}} price
    */
   take(price) {

@@ -21,7 +21,7 @@ const TABLE_ROWS = 60;
 const REFRESH = 60_000;
 const COLOURS = { 15: "#c77700", 30: "#8a5cd6", 50: "#0f8a8a", bands: "#7d8797" };
 
-/** Candles of the selected pair. Gives what takes the panel away again. @param {HTMLElement} element */
+/** Mount the candle chart of the selected pair. Returns a function that unmounts it. @param {HTMLElement} element */
 export function mount(element, { store, api }) {
   const panel = new ChartPanel(element, store, api);
   return () => panel.unmount();
@@ -37,7 +37,7 @@ class ChartPanel {
     this.turn = 0;
     this.loading = false;
     this.alive = true;
-    /** @type {import("lightweight-charts").IPriceLine[]} those of the levels */
+    /** @type {import("lightweight-charts").IPriceLine[]} price lines of the levels */
     this.lines = [];
     this.again = new Again(() => this.open());
     /** @type {Bars} */
@@ -49,7 +49,7 @@ class ChartPanel {
     this.open();
   }
 
-  /** Another pair or length: from the start. */
+  /** Load another pair or length. */
   async open() {
     const turn = ++this.turn;
     const bars = new Bars(this.api, this.store.selected, this.granularity);
@@ -149,7 +149,7 @@ class ChartPanel {
       ),
     );
     this.table.addEventListener("toggle", () => this._tabulate());
-    // The library's licence asks for this mention; its own logo would need a style of its own in the page.
+    // The licence of the library requires this credit; its own logo would need an inline style.
     const credit = make("a", { href: "https://www.tradingview.com/", rel: "noopener", target: "_blank" }, "TradingView");
     this.root = make(
       "div",
@@ -258,7 +258,7 @@ class ChartPanel {
       await this.bars.refresh();
       if (turn === this.turn) this._show(false);
     } catch {
-      // The connection's state says that the server is away; the next refresh tries again.
+      // The header shows that the gateway is away; the next refresh retries.
     } finally {
       this.refreshing = false;
     }
@@ -289,7 +289,7 @@ class ChartPanel {
     try {
       ({ levels } = await this.api.get("/api/v1/alerts/levels", { pair }));
     } catch {
-      return; // the panel of the levels tells why
+      return; // the panel of the levels shows the error
     }
     if (!this.alive || pair !== this.bars.pair) return;
     for (const line of this.lines) this.candles.removePriceLine(line);
@@ -313,7 +313,7 @@ class ChartPanel {
     this.decimals = decimals;
   }
 
-  /** Everything anew, with the newest bars in view where `fit`. */
+  /** Redraw everything; with `fit`, scroll to the newest bars. */
   _show(fit) {
     const { list } = this.bars;
     this._say(list.length ? "" : `No ${this.bars.granularity} bars of ${spoken(this.bars.pair)} are stored yet.`);
@@ -324,7 +324,7 @@ class ChartPanel {
     this._texts();
   }
 
-  /** Only the last bar, which is what a price changes. */
+  /** Redraw the last bar, the only one that a price changes. */
   _last() {
     const bar = this.bars.list.at(-1);
     this.candles.update(this._candle(bar));
@@ -440,7 +440,7 @@ class ChartPanel {
   }
 }
 
-/** The start of a bar, as the library takes it. @param {import("./bars.js").Bar} bar */
+/** The start of a bar in the form of the library. @param {import("./bars.js").Bar} bar */
 const moment = (bar) => /** @type {import("lightweight-charts").UTCTimestamp} */ (bar.time / 1000);
 
 /** For each bar `{15, 30, 50, bands}`. @param {import("./bars.js").Bar[]} bars */
@@ -451,12 +451,12 @@ function overlays(bars) {
   return bars.map((_, at) => ({ 15: means[0][at], 30: means[1][at], 50: means[2][at], bands: bands[at] }));
 }
 
-/** A line's name beside its colour. */
+/** A legend entry: a colour and a name. */
 function sample(text, colour) {
   const mark = make("span", { class: "chart-sample", "aria-hidden": "true" });
   mark.style.backgroundColor = colour;
   return make("span", {}, mark, text);
 }
 
-/** A colour at a third of its strength, where it is written as `#rrggbb`. */
+/** A `#rrggbb` colour at a third of its opacity. */
 const faint = (colour) => (/^#[0-9a-f]{6}$/i.test(colour) ? `${colour}55` : colour);

@@ -1,8 +1,8 @@
 // @ts-check
-/** Elements made in one step. Text is always text: nothing here reads markup. */
+/** Elements created in one step. Text is never parsed as markup. */
 
 /**
- * An element with attributes and children; a child that is a string becomes text.
+ * An element with attributes and children. Strings become text nodes.
  * @param {string} name @param {Record<string, string>} [attributes] @param {...(Node|string)} children
  * @returns {any}
  */
@@ -10,19 +10,19 @@ export function make(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
 }
 
-/** The same in a drawing. @param {string} name @param {Record<string, string|number>} [attributes] @param {...(Node|string)} children */
+/** The same for SVG. @param {string} name @param {Record<string, string|number>} [attributes] @param {...(Node|string)} children */
 export function draw(name, attributes = {}, ...children) {
   return filled(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 }
 
-/** A choice of one of several, each `[value, text]`. @param {string} label @param {string[][]} choices */
+/** A select element; each choice is `[value, text]`. @param {string} label @param {string[][]} choices */
 export function choice(label, choices) {
   const select = make("select", { "aria-label": label });
   for (const [value, text] of choices) select.append(make("option", { value }, text));
   return select;
 }
 
-/** `EUR_USD` as people write it. @param {string} pair */
+/** `EUR_USD` as `EUR/USD`. @param {string} pair */
 export const spoken = (pair) => pair.replace("_", "/");
 
 /** A moment as `2026-01-31 09:30:00 UTC`. @param {string|number} time */

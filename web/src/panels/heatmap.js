@@ -8,10 +8,10 @@ const WHITE = [247, 247, 247];
 const RED = [186, 32, 47];
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-/** Correlations of all pairs. Gives what takes the panel away again. @param {HTMLElement} element */
+/** Mount the correlation heatmap. Returns a function that unmounts it. @param {HTMLElement} element */
 export function mount(element, { store, api }) {
   const length = choice("Bars", [
-    ["", "Daily measure"],
+    ["", "Daily job"],
     ["H1", "H1 bars"],
     ["H4", "H4 bars"],
     ["D", "D bars"],
@@ -85,7 +85,7 @@ export function mount(element, { store, api }) {
       ),
     );
     facts.textContent = `${found.window} ${found.granularity} bars to ${utc(found.end)}${found.simulated ? ", simulated" : ""}`;
-    detail.textContent = "Point at a number, or move among them with the arrow keys.";
+    detail.textContent = "Point at a cell, or move with the arrow keys.";
   }
 
   function cell(found, row, column, down, right) {
@@ -160,7 +160,7 @@ function shade(value) {
   return WHITE.map((from, at) => Math.round(from + (end[at] - from) * part));
 }
 
-/** How light a colour is to the eye, from 0 to 1, as contrast is reckoned with. */
+/** The relative luminance of a colour, from 0 to 1, as defined by WCAG. */
 function luminance(colour) {
   const [red, green, blue] = colour.map((part) =>
     part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4,

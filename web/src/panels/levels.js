@@ -7,7 +7,7 @@ const PATH = "/api/v1/alerts/levels";
 const KEPT = "alert-token";
 const AT_ONCE = 300;
 
-/** Price levels: those there are, and a form for more. Gives what takes the panel away again. @param {HTMLElement} element */
+/** Mount the panel of price levels. Returns a function that unmounts it. @param {HTMLElement} element */
 export function mount(element, { store, api }) {
   const panel = new LevelsPanel(element, store, api);
   return () => panel.unmount();
@@ -71,7 +71,7 @@ class LevelsPanel {
     this.load();
   }
 
-  /** The levels there are. */
+  /** Load the levels. */
   async load() {
     try {
       const { levels } = await this.api.get(PATH);
@@ -94,7 +94,7 @@ class LevelsPanel {
     this.root.remove();
   }
 
-  /** After an alert, once for all that come together. */
+  /** Reload after an alert, once for several in quick succession. */
   _later() {
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.load(), AT_ONCE);
@@ -125,7 +125,7 @@ class LevelsPanel {
         const remove = make("button", { type: "button", "aria-label": `Delete ${words}` }, "Delete");
         remove.addEventListener("click", () => this._delete(level.id));
         const told = level.triggered ? ` · ${level.triggered} ${level.triggered === 1 ? "alert" : "alerts"}` : "";
-        const state = `${level.severity} · ${level.armed ? "waiting" : level.repeat ? "waits for the price to come back" : "done"}${level.repeat ? " · repeats" : ""}${told}`;
+        const state = `${level.severity} · ${level.armed ? "waiting" : level.repeat ? "waiting for the price to move back" : "done"}${level.repeat ? " · repeats" : ""}${told}`;
         return make(
           "li",
           { "data-id": level.id, "data-armed": String(level.armed) },
@@ -166,7 +166,7 @@ class LevelsPanel {
     this.level.focus();
   }
 
-  /** True where it was done; else what is wrong is shown. @param {(headers: Record<string, string>) => Promise<any>} ask */
+  /** Send a change. Returns whether it succeeded; an error is shown. @param {(headers: Record<string, string>) => Promise<any>} ask */
   async _send(ask) {
     this.set.disabled = true;
     try {
@@ -185,7 +185,7 @@ class LevelsPanel {
   _refused(status, message) {
     if (status === 401) {
       this.tokenField.hidden = false;
-      this._mark("token", this.token.value ? "The gateway does not know this token" : "This gateway asks for a token");
+      this._mark("token", this.token.value ? "The gateway does not know this token" : "This gateway needs a token");
       return;
     }
     const [, name, text] = /^(\w+): (.*)$/s.exec(message) ?? [];

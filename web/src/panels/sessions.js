@@ -9,7 +9,7 @@ const ROW = 24;
 const TOP = 18;
 const AGAIN = 10 * 60_000;
 
-/** Sessions on a day's clock. Gives what takes the panel away again. @param {HTMLElement} element */
+/** Mount the panel of sessions, drawn on a 24-hour clock. Returns a function that unmounts it. @param {HTMLElement} element */
 export function mount(element, { api }) {
   const state = make("p", { class: "sessions-state" }, "Loading sessions…");
   const clock = draw("svg", {
@@ -154,7 +154,7 @@ export function mount(element, { api }) {
   };
 }
 
-/** Where hours lie on the clock of a day: one stretch, or two where they go past midnight. */
+/** Hours as parts of a day: one, or two if they cross midnight. */
 function pieces(start, end) {
   const from = (Date.parse(start) % DAY) / DAY;
   const to = from + (Date.parse(end) - Date.parse(start)) / DAY;
