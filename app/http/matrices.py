@@ -1,6 +1,7 @@
 """The newest correlation matrix and its ranked pairs: from Redis, else from the database."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 from app.errors import LogUnavailable, NoData
 from app.http.gateway import Gateway
@@ -11,34 +12,26 @@ from app.market.pair import CurrencyPair
 from app.realtime.contract.figures import BestPair, BestPairs, CorrelationMatrix
 from app.storage.market.correlations import StoredCorrelation
 
+T = TypeVar("T")
+
 NO_CORRELATIONS = "No correlations have been computed yet"
 
 
 async def newest_matrix(gateway: Gateway) -> CorrelationMatrix:
     """Return the newest matrix. Raises NoData before the first, and DatabaseUnavailable if neither store answers."""
-    try:
-        cached = await gateway.from_redis(gateway.cache.matrix())
-    except LogUnavailable:
-        cached = None
+    cached = await _cached(gateway, gateway.cache.matrix())
     if cached is not None:
         return cached
-    cells = await gateway.from_database(gateway.stores.correlations.newest())
-    if not cells:
-        raise NoData(NO_CORRELATIONS)
+    cells = await _stored_cells(gateway)
     return _matrix(cells, gateway.hub.pairs.names, await _simulated(gateway, cells))
 
 
 async def newest_best_pairs(gateway: Gateway) -> BestPairs:
     """Return the ranked pairs of the newest matrix. Raises as ``newest_matrix`` does."""
-    try:
-        cached = await gateway.from_redis(gateway.cache.best_pairs())
-    except LogUnavailable:
-        cached = None
+    cached = await _cached(gateway, gateway.cache.best_pairs())
     if cached is not None:
         return cached
-    cells = await gateway.from_database(gateway.stores.correlations.newest())
-    if not cells:
-        raise NoData(NO_CORRELATIONS)
+    cells = await _stored_cells(gateway)
     stored = await gateway.from_database(gateway.stores.correlations.best())
     # In the order of the cached list: categories as they are defined, not by name.
     order = list(Category)
@@ -57,6 +50,22 @@ async def newest_best_pairs(gateway: Gateway) -> BestPairs:
     pairs.sort(key=lambda pair: (order.index(pair.category), pair.rank))
     simulated = await _simulated(gateway, cells)
     return BestPairs(timestamp=rfc3339(cells[0].time), simulated=simulated, count=len(pairs), pairs=pairs)
+
+
+async def _cached(gateway: Gateway, work: Coroutine[Any, Any, T]) -> T | None:
+    """What work on Redis returns; None if Redis does not answer."""
+    try:
+        return await gateway.from_redis(work)
+    except LogUnavailable:
+        return None
+
+
+async def _stored_cells(gateway: Gateway) -> Sequence[StoredCorrelation]:
+    """The cells of the newest stored matrix. Raises NoData, DatabaseUnavailable."""
+    cells = await gateway.from_database(gateway.stores.correlations.newest())
+    if not cells:
+        raise NoData(NO_CORRELATIONS)
+    return cells
 
 
 def _matrix(cells: Sequence[StoredCorrelation], tracked: Sequence[str], simulated: bool) -> CorrelationMatrix:

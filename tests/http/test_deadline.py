@@ -42,12 +42,12 @@ async def test_the_result_and_the_error_of_the_work_are_passed_on() -> None:
 
 
 @pytest.mark.parametrize("error", [None, ValueError("too late")])
-async def test_after_the_time_nobody_waits(error: Exception | None, caplog: pytest.LogCaptureFixture) -> None:
+async def test_after_the_timeout_the_work_is_not_waited_for(error: Exception | None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     work = Work(error)
     with pytest.raises(TimeoutError):
         await within(0.01, work.do())
-    await wait_until(lambda: work.cancellations == 1, "the work was told to end")
+    await wait_until(lambda: work.cancellations == 1, "the work was cancelled")
     work.end.set()
     await wait_until(lambda: work.ended, "the work has ended")
     await asyncio.sleep(0)
@@ -66,6 +66,6 @@ async def test_who_is_cancelled_leaves_no_work_running() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await wait_until(lambda: work.cancellations == 1, "the work was told to end")
+    await wait_until(lambda: work.cancellations == 1, "the work was cancelled")
     work.end.set()
     await wait_until(lambda: work.ended, "the work has ended")

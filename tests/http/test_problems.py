@@ -146,7 +146,7 @@ async def test_all_values_that_do_not_pass_are_named() -> None:
         assert body["detail"] == "count: an even number is needed"
 
 
-# ---------------------------------------------------------------- what nobody expected
+# ---------------------------------------------------------------- unexpected errors
 
 
 async def test_an_unexpected_error_is_logged_once_and_not_told(caplog: pytest.LogCaptureFixture) -> None:

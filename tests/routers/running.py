@@ -163,7 +163,7 @@ def _empty_tables() -> bytes:
 @asynccontextmanager
 async def without_database() -> AsyncGenerator[Stores]:
     """The stores of a database that does not answer."""
-    # A port that is taken, so that nobody else listens there, and at which nobody listens.
+    # A port that is bound but not listening, so that no other program can take it.
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         async with open_database(f"postgresql://127.0.0.1:{taken.getsockname()[1]}/none") as database:
@@ -245,7 +245,7 @@ async def status_of(app: FastAPI, **changed: object) -> int:
 
 
 async def assert_refused(api: Rest, path: str, table: Iterable[tuple[Mapping[str, Query], str]]) -> None:
-    """Check that each query of a table is refused with 400, and by the name of the parameter that is told with it."""
+    """Check that each query of a table is refused with 400, naming the parameter given with it."""
     for query, named in table:
         body = assert_problem(await api.get(path, **query), 400, "Invalid request")
         assert body["error"].startswith(f"{named}: "), (query, body)

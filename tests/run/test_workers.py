@@ -187,7 +187,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_only_its_own_clients_noti
         assert resumed.opened["recovered"] is True
         assert resumed.ids == missed
 
-        await wait_until(lambda: "worker 1 ended with SIGKILL; restarting it" in process.text, "it is told", 20)
+        await wait_until(lambda: "worker 1 ended with SIGKILL; restarting it" in process.text, "the restart is logged", 20)
         await wait_until(lambda: len(workers_of(process.pid)) == WORKERS, "there is another", 20)
         replaced = workers_of(process.pid)[-1]
         while not _serves(replaced, streams[-1]):
@@ -226,13 +226,13 @@ async def test_a_stop_lets_clients_go_and_leaves_nothing_behind(number: signal.S
         streams = [await stack.enter_async_context(open_stream(url, "/stream?pairs=*")) for _ in range(10)]
         sockets = [await stack.enter_async_context(raw_socket(url, joined=True)) for _ in range(10)]
         connecting = asyncio.create_task(_keep_connecting(url))
-        # As a terminal's Ctrl+C does, and whoever stops all processes of a group.
+        # As Ctrl+C in a terminal does, which signals all processes of the group.
         for one in reversed(family):
             one.send_signal(number)
         assert await process.wait() == 0, process.text
         for stream in streams:
             await stream.read_to_end()
-            assert stream.parser.retries[1:], "it was told when to come back"
+            assert stream.parser.retries[1:], "it was given a time to retry after"
         assert [await one.end() for one in sockets] == [1012] * 10
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)

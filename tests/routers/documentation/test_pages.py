@@ -97,7 +97,7 @@ async def test_assets_may_be_kept_for_good_and_come_compressed_where_that_is_tak
         ("", False),
     ],
 )
-async def test_nobody_gets_a_coding_that_they_refuse(client: httpx.AsyncClient, accepted: str, compressed: bool) -> None:
+async def test_a_coding_that_a_client_refuses_is_not_used(client: httpx.AsyncClient, accepted: str, compressed: bool) -> None:
     answer = await client.get("/", headers={"Accept": "text/html", "Accept-Encoding": accepted})
     assert ("content-encoding" in answer.headers) is compressed
     assert answer.text.startswith("<!doctype html>")

@@ -208,7 +208,7 @@ async def test_without_redis(valkey: PrivateValkey) -> None:
         assert_problem(await api.get("/api/v1/events", since="1-1"), 503, "Log unavailable")
 
 
-async def test_a_redis_that_does_not_answer_holds_nobody_up(valkey: PrivateValkey) -> None:
+async def test_a_redis_that_does_not_answer_is_not_waited_for(valkey: PrivateValkey) -> None:
     async with rest(valkey.url, limits=Limits(redis=1.0)) as api:
         valkey.pause()
         for path in ("/api/v1/events", "/api/v1/events?since=1-1", "/api/v1/cache/stats"):

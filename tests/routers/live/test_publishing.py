@@ -242,7 +242,7 @@ async def test_a_body_without_a_length_is_read_up_to_the_bound_and_no_further(ap
 
 
 class CountingBytes:
-    """An application that is seen to read so many bytes of bodies."""
+    """An application that counts the bytes it reads of bodies."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -292,7 +292,7 @@ async def test_without_redis(valkey: PrivateValkey) -> None:
         assert_problem(await api.post(PRICE), 503, "Log unavailable")
 
 
-async def test_a_redis_that_does_not_answer_holds_nobody_up(valkey: PrivateValkey, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_redis_that_does_not_answer_is_not_waited_for(valkey: PrivateValkey, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "asyncio")
     async with rest(valkey.url, limits=Limits(redis=1.0)) as api:
         valkey.pause()

@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 _CLOSED = "The operator page is closed: this gateway has no ADMIN_TOKENS"
 
 PATH = "/admin/state"
-TOKEN = "a token of whoever runs it"
+TOKEN = "a token of the operator"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -37,7 +37,7 @@ async def running(valkey_url: str, tmp_path: Path) -> AsyncGenerator[RunningGate
 
 
 async def state(url: str) -> AdminState:
-    """What an operator is told."""
+    """The live state for operators."""
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
         response = await http.get(PATH, headers=BEARER)
     assert response.status_code == 200, response.text
@@ -78,11 +78,11 @@ async def test_clients_are_counted_by_transport_and_what_they_follow_by_pair(run
     assert after.log.events_per_second >= 0.1
     await wait_until(lambda: running.hub.client_count == 0, "all have gone")
 
-    async def nobody_follows() -> bool:
+    async def no_client_follows() -> bool:
         none = await state(running.url)
         return none.clients.total == 0 and set(none.subscriptions.values()) == {0}
 
-    await wait_until(nobody_follows, "the next report says so")
+    await wait_until(no_client_follows, "the next report says so")
 
 
 async def test_the_gateway_tells_of_itself(running: RunningGateway) -> None:
@@ -153,7 +153,7 @@ async def test_a_client_that_stops_reading_is_among_the_laggards(running: Runnin
             conflated = told.clients.lagging == 1 and told.totals.conflated > 0
             return conflated and [laggard.queued_bytes > 4096 and laggard.behind_ms > 0 for laggard in told.laggards] == [True]
 
-        await wait_until(lags, "the stream that nobody reads lags", 30)
+        await wait_until(lags, "the stream that is not read lags", 30)
         [laggard] = (told := await state(running.url)).laggards
         assert (laggard.transport, laggard.worker, laggard.pairs, laggard.replaying) == ("sse", 1, 20, False)
         assert laggard.behind_ms > 0

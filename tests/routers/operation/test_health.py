@@ -1,4 +1,4 @@
-"""Health: what is told when all is well, and when something is away."""
+"""Health: with everything up, and with something down."""
 
 import logging
 from collections.abc import Callable
