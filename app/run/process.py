@@ -4,10 +4,12 @@ import asyncio
 import ctypes
 import gc
 import logging
+import os
 import signal
+import stat
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from app.config import Settings, load_settings
@@ -31,15 +33,18 @@ def run_job(name: str, job: Callable[[Settings, str], Coroutine[Any, Any, None]]
     return 0
 
 
-def run_process(work: Coroutine[Any, Any, None], settings: Settings) -> None:
-    """Run until the work ends, or SIGINT or SIGTERM cancels it."""
+def run_process(work: Coroutine[Any, Any, None], settings: Settings, *, ends_with_output: bool = False) -> None:
+    """Run until the work ends, or SIGINT, SIGTERM or SIGHUP cancels it.
+
+    With ``ends_with_output`` it is also cancelled when standard output is a pipe that its reader has closed.
+    """
     configure_logging(settings)
     # Modules and classes live as long as the process: the garbage collector need not scan them. A server allocates thousands of
     # short-lived objects a second; with the default threshold, a sixth of its time was spent on collections.
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)
     _give_back_large_pieces()
-    asyncio.run(_until_signal(work))
+    asyncio.run(_until_signal(work, ends_with_output))
 
 
 def _give_back_large_pieces() -> None:
@@ -68,9 +73,34 @@ def named_redis(settings: Settings) -> str:
     return settings.redis_address
 
 
-async def _until_signal(work: Awaitable[None]) -> None:
-    task = asyncio.ensure_future(work)
+async def _until_signal(work: Awaitable[None], ends_with_output: bool) -> None:
+    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    with suppress(asyncio.CancelledError):
+        loop.add_signal_handler(number, task.cancel)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup(1)
+        loop.add_signal_handler(signal.SIGHUP, task.cancel)
+    with _cancelled_by_closed_output(task) if ends_with_output else nullcontext(), suppress(asyncio.CancelledError):
         await task
+
+
+@contextmanager
+def _cancelled_by_closed_output(task: "asyncio.Future[None]") -> Iterator[None]:
+    """Cancel the task when the reader of the pipe on standard output closes it, though nothing may be written any more."""
+    try:
+        output = os.dup(1)  # a copy, because rich puts /dev/null in the place of a pipe that is closed
+    except OSError:  # there is none
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_reader(output)
+        task.cancel()
+
+    if stat.S_ISFIFO(os.fstat(output).st_mode):
+        loop.add_reader(output, stop)  # an end to write to is never readable: only its closing wakes us
+    try:
+        yield
+    finally:
+        loop.remove_reader(output)
+        os.close(output)

