@@ -1,9 +1,13 @@
 # make run      start the gateway                       make run ARGS="--port 6000"
-# make test     every test, with coverage               make test ARGS="tests/market -k pair" runs some, without
-# make check    lint, format, types, coverage of the last full test run
+# make test     every test                              make test ARGS="tests/market -k pair" runs some, and no npm
+#               with coverage: make test COVERAGE=1     those that need Node or the pages are skipped where there are none
+# make lint     format, style, types; runs no test
+# make check    lint, and the coverage of the last full run
+# make dates    the tests of Python on days of every kind, where faketime is installed
 # make bench    benchmarks                              make bench ARGS="--help"
 # make docs     write the documentation to site/
 # make pages    build the pages that the gateway serves, as make run does
+# make node     install what the tests with Node need, and build the pages, as make test does
 # make specs    write openapi/ anew from the code
 # make lock     newest versions into the lock files, from pyproject.toml and every package.json
 # make clean    remove what was built, installed and cached; data/ stays
@@ -31,32 +35,38 @@ TEST_READY := $(VENV)/.ready-test
 PAGES_READY := app/pages/index.html
 CLIENTS_READY := $(CLIENTS)/node_modules/.ready
 GENERATED_READY := $(GENERATED)/node_modules/.ready
-TESTS_READY := $(TEST_READY) $(CLIENTS_READY) $(GENERATED_READY) $(PAGES_READY)
+WITH_NODE := $(CLIENTS_READY) $(GENERATED_READY) $(PAGES_READY)
 
 WEB := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
 SOURCES := $(WEB) $(shell find app docs fx_gateway jobs tests openapi examples \( -name node_modules -o -path app/pages \) -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
 
-.PHONY: run test check bench docs pages specs lock clean
+.PHONY: run test lint check dates bench docs pages node specs lock clean
 
 # The gateway serves programs without the pages too, where npm cannot be reached.
 run: $(RUN_READY)
 	@$(MAKE) --silent NODE_READY=$(RUN_READY) $(PAGES_READY) || echo "The dashboard could not be built. All else works without it." >&2
 	@exec $(BIN)/fx-gateway run $(ARGS)
 
-test: $(TESTS_READY)
+test: $(TEST_READY)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(run-all-tests)
+	@$(MAKE) --silent --keep-going node || echo "Without these, the tests that need them are skipped." >&2
+	@$(if $(COVERAGE),$(run-all-tests-with-coverage),$(run-all-tests))
 endif
 
-check: $(TEST_READY) web/node_modules/.ready
+lint: $(TEST_READY) web/node_modules/.ready
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet || { echo "ruff format would change these files:"; $(BIN)/ruff format --check; exit 1; }
 	@$(BIN)/mypy
 	@cd web && $(node) node_modules/prettier/bin/prettier.cjs --check --log-level warn .
+
+check: lint
 	@$(MAKE) --no-print-directory .coverage ARGS=
 	@$(BIN)/coverage report
+
+dates: $(TEST_READY)
+	@$(BIN)/python -m tests.dates $(ARGS)
 
 bench: $(TEST_READY)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
@@ -68,17 +78,21 @@ docs: $(TEST_READY)
 pages:
 	@$(MAKE) --silent NODE_READY=$(RUN_READY) $(PAGES_READY)
 
+node: $(WITH_NODE)
+
 specs: $(RUN_READY)
 	@$(BIN)/fx-gateway openapi
 
 # The data of a full run that passed; a source that is newer asks for another run.
-.coverage: pyproject.toml $(SOURCES) | $(TESTS_READY)
-	@$(run-all-tests)
+.coverage: pyproject.toml $(SOURCES) | $(TEST_READY) $(WITH_NODE)
+	@$(run-all-tests-with-coverage)
 
 # Tests wait as long as they compute: three for two processors keep these busy.
 TEST_PROCESSES = $$(( ($$(nproc 2>/dev/null || echo 2) * 3 + 1) / 2 ))
 
-define run-all-tests
+run-all-tests = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES)
+
+define run-all-tests-with-coverage
 $(BIN)/coverage erase && $(BIN)/coverage run -m pytest --numprocesses $(TEST_PROCESSES) && $(BIN)/coverage combine --quiet
 endef
 

