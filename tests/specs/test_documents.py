@@ -33,10 +33,9 @@ from app.specs.documents import (
 )
 from fx_gateway.event_stream import Connected, EventStreamParser, Lost, StreamEvent, stream_events
 from tests.gateways import gateway
+from tests.node_packages import packages
 from tests.project import PROJECT
 from tests.waiting import wait_until
-
-_ASYNCAPI_SCHEMA = PROJECT / "tests" / "clients" / "node_modules" / "@asyncapi" / "specs" / "schemas" / "3.0.0.json"
 
 _files = cache(spec_files)
 
@@ -77,7 +76,8 @@ def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_asyncapi_is_valid() -> None:
-    schema = json.loads(_ASYNCAPI_SCHEMA.read_text(encoding="utf-8"))
+    file = packages("tests/clients") / "@asyncapi" / "specs" / "schemas" / "3.0.0.json"
+    schema = json.loads(file.read_text(encoding="utf-8"))
     jsonschema.Draft7Validator(schema).validate(yaml.safe_load(_files()[ASYNCAPI_FILE]))
 
 

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice, takewhile
 from types import TracebackType
 from typing import Literal, Self
@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from tests.providers.oanda.stub_market import INSTRUMENTS, LENGTHS, Json, Market, candles, nine_digits
 from tests.providers.oanda.stub_stream import Ending, Failure, Knobs, StubStream, price_line, reset
 from tests.tcp_server import tcp_server
+from tests.wall_clock import WallClock
 
 TOKEN = "0123456789abcdef-practice"
 
@@ -45,9 +46,10 @@ class _Refused(Exception):
 class OandaStub:
     """The servers, inside ``async with``. What they are asked and how often is in the attributes."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: WallClock | None = None) -> None:
         self.knobs = Knobs()
-        self.market = Market()
+        self.clock = clock or WallClock()
+        self.market = Market(self.clock)
         self.connections: list[float] = []
         self.requests: list[Request] = []
         self.statuses: Counter[int] = Counter()
@@ -125,7 +127,7 @@ class OandaStub:
             writer.write(self._head(refused.failure, len(refused.failure.body)) + refused.failure.body)
             return
         writer.write(self._head(Failure(200, kind="application/octet-stream"), None))
-        stream = StubStream(self.knobs, self.market, writer, names)
+        stream = StubStream(self.knobs, self.market, self.clock, writer, names)
         self._streams.add(stream)
         try:
             await stream.run(reader, snapshot=request.query.get("snapshot") != "false")
@@ -219,12 +221,12 @@ class OandaStub:
             raise _Refused(400, "'count' cannot be specified when 'to' and 'from' are set")
         if int(query.get("count", "500")) > _MOST_BARS:
             raise _Refused(400, "Maximum value for 'count' exceeded")
-        now = datetime.now(UTC)
+        now = self.clock.now()
         for bound in ("from", "to"):
             if bound in query and datetime.fromisoformat(query[bound]) > now:
                 raise _Refused(400, f"Invalid value specified for '{bound}'. Time is in the future")
         since = datetime.fromisoformat(query["from"]) if "from" in query else now - timedelta(days=1)
-        bars = candles(name, length, since, sides, query.get("includeFirst", "true") == "true")
+        bars = candles(name, length, since, sides, query.get("includeFirst", "true") == "true", now)
         if "to" in query:
             to = nine_digits(int(datetime.fromisoformat(query["to"]).timestamp()) * 1_000_000_000)
             rows = list(islice(takewhile(lambda bar: str(bar["time"]) < to, bars), _MOST_BARS + 1))

@@ -1,13 +1,14 @@
 """What the stand-in for OANDA quotes: a walk that is the same every time, and bars that depend on their start alone."""
 
 import random
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TypeAlias
 from zlib import crc32
 from zoneinfo import ZoneInfo
+
+from tests.wall_clock import WallClock
 
 Json: TypeAlias = dict[str, object]
 
@@ -24,7 +25,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Market:
     """The last price of every instrument. It moves on request, and never twice in a nanosecond."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, clock: WallClock, seed: int = 1) -> None:
+        self._clock = clock
         self._random = random.Random(seed)
         self._points = dict.fromkeys(INSTRUMENTS, 110_000)
         self._nanoseconds = 0
@@ -37,7 +39,7 @@ class Market:
         return self.last[name]
 
     def _price(self, name: str) -> Json:
-        self._nanoseconds = max(time.time_ns(), self._nanoseconds + 1)
+        self._nanoseconds = max(self._clock.nanoseconds(), self._nanoseconds + 1)
         bid = self._points[name]
         return {
             "type": "PRICE",
@@ -64,9 +66,9 @@ def nine_digits(nanoseconds: int) -> str:
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{nanoseconds % 1_000_000_000:09}Z"
 
 
-def candles(name: str, length: str, since: datetime, sides: str, first: bool) -> Iterator[Json]:
-    """The bars from the one that holds ``since``, or the one after it, to that of the present."""
-    now = datetime.now(UTC)
+def candles(name: str, length: str, since: datetime, sides: str, first: bool, now: datetime | None = None) -> Iterator[Json]:
+    """The bars from the one that holds ``since``, or the one after it, to the one that holds ``now``, the present by default."""
+    now = now or datetime.now(UTC)
     starts = bar_starts(length, since)
     start = next(starts)
     for number, end in enumerate(starts):

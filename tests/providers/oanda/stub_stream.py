@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tests.providers.oanda.stub_market import Json, Market, nine_digits
+from tests.wall_clock import WallClock
 
 ACCOUNT = "101-004-1234567-001"
 
@@ -57,11 +58,11 @@ class Knobs:
 class StubStream:
     """An open stream of prices."""
 
-    def __init__(self, knobs: Knobs, market: Market, writer: asyncio.StreamWriter, names: list[str]) -> None:
+    def __init__(self, knobs: Knobs, market: Market, clock: WallClock, writer: asyncio.StreamWriter, names: list[str]) -> None:
         self.injected: deque[bytes] = deque()
         self.ending: Ending | None = None
         self.wake = asyncio.Event()
-        self._knobs, self._market, self._writer, self._names = knobs, market, writer, names
+        self._knobs, self._market, self._clock, self._writer, self._names = knobs, market, clock, writer, names
         self._random = random.Random(2)
 
     async def run(self, reader: asyncio.StreamReader, snapshot: bool) -> None:
@@ -87,7 +88,7 @@ class StubStream:
                 self.wake.clear()
                 if time.monotonic() - last >= knobs.heartbeat:
                     last = time.monotonic()
-                    self._send([as_line({"type": "HEARTBEAT", "time": nine_digits(time.time_ns())})])
+                    self._send([as_line({"type": "HEARTBEAT", "time": nine_digits(self._clock.nanoseconds())})])
                 await self._writer.drain()
         finally:
             leaving.cancel()
