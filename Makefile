@@ -3,7 +3,7 @@
 #               with coverage: make test COVERAGE=1     those that need Node or the pages are skipped where there are none
 # make lint     format, style, types; runs no test
 # make check    lint, and the coverage of the last full run
-# make dates    the tests of Python on days of every kind, where faketime is installed
+# make test-dates  the tests that read a clock, on days of every kind (needs cc)
 # make bench    benchmarks                              make bench ARGS="--help"
 # make docs     write the documentation to site/
 # make pages    build the pages that the gateway serves, as make run does
@@ -40,7 +40,7 @@ WITH_NODE := $(CLIENTS_READY) $(GENERATED_READY) $(PAGES_READY)
 WEB := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
 SOURCES := $(WEB) $(shell find app docs fx_gateway jobs tests openapi examples \( -name node_modules -o -path app/pages \) -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
 
-.PHONY: run test lint check dates bench docs pages node specs lock clean
+.PHONY: run test lint check test-dates bench docs pages node specs lock clean
 
 # The gateway serves programs without the pages too, where npm cannot be reached.
 run: $(RUN_READY)
@@ -65,7 +65,7 @@ check: lint
 	@$(MAKE) --no-print-directory .coverage ARGS=
 	@$(BIN)/coverage report
 
-dates: $(TEST_READY)
+test-dates: $(TEST_READY)
 	@$(BIN)/python -m tests.dates $(ARGS)
 
 bench: $(TEST_READY)

@@ -18,6 +18,7 @@ from tests.databases import on_postgres, postgres_of, put_sqlite
 from tests.forked import ForkedProcess, fork_command
 from tests.project import PROJECT
 from tests.waiting import wait_until
+from tests.wall_clock import CLOCK
 from tests.watchdog import MARK
 
 QUIET: Mapping[str, Any] = {"_env_file": None, "rate_limit_requests": 0, "websocket_port": 0}
@@ -155,4 +156,4 @@ async def _start_command(arguments: Sequence[str], cwd: Path, variables: Mapping
     )  # fmt: skip
 
 
-_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", MARK)
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", MARK, *CLOCK)

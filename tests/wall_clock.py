@@ -10,6 +10,9 @@ from app.market import clock
 AHEAD = "FX_TESTS_AHEAD"
 """A variable of processes that ``tests.gateways.command`` starts: the microseconds that their clock is ahead of the machine's."""
 
+CLOCK = ("TZ", "LD_PRELOAD", "FX_TESTS_SHIFT")
+"""The variables that ``tests.dates`` sets the clock with, for processes that inherit nothing else."""
+
 _MICROSECOND = timedelta(microseconds=1)
 
 
