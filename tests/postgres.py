@@ -64,7 +64,8 @@ class PrivatePostgres:
     def _signal(self, number: signal.Signals) -> None:
         server = self._process()
         for process in (server, *server.children()):
-            os.kill(process.pid, number)
+            with suppress(ProcessLookupError):  # it has ended since it was listed
+                os.kill(process.pid, number)
 
     def _process(self) -> psutil.Process:
         return psutil.Process(self._server.get_pid())

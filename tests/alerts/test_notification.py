@@ -1,6 +1,5 @@
 import asyncio
 import logging
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -115,12 +114,8 @@ async def test_a_slow_address_holds_up_neither_the_caller_nor_the_others() -> No
     async with web_hook() as slow, web_hook() as quick:
         slow.open.clear()
         async with Notifier({Severity.INFO: [slow.url(), quick.url()]}, drain=0.1) as notifier:
-            started = time.perf_counter()
-            for number in range(500):
+            for number in range(500):  # a wait for one answer of the slow address would never end
                 notifier.notify(_numbered(number))
-            took = time.perf_counter() - started
-            # Waiting for even one answer of the slow address would have taken for ever.
-            assert took < 2
             await wait_until(lambda: len(slow.requests) == 1, "the slow one is asked")
             await wait_until(lambda: len(quick.messages) >= 20, "the quick one gets what is its", timeout=30)
             assert quick.texts[:20] == [str(number) for number in range(20)]

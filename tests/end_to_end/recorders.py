@@ -54,6 +54,15 @@ class Record:
             self.other.append(line)
 
     @property
+    def closed(self) -> str | None:
+        """Why the client was cut off, as it says, or None while it is not."""
+        return next((line for line in self.other if line.startswith("closed ")), None)
+
+    def __str__(self) -> str:
+        """The client, how much it has got up to where, and all else that it said."""
+        return f"{self.kind} with {len(self.payloads)} events up to {self.last_id}, {self.other[-3:]}"
+
+    @property
     def ids(self) -> list[str]:
         """The ids of what was got, without what carries none."""
         return [body["id"] for payload in self.payloads if "id" in (body := orjson.loads(payload))]

