@@ -13,7 +13,7 @@ _FIRST = 1_764_000_000_000
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A monotonic clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -23,12 +23,12 @@ class Clock:
 
 
 def cursor(number: int) -> str:
-    """The id of event number so-and-so; ``cursor(0)`` is no event's, but stands before all."""
+    """The id of an event by its number; ``cursor(0)`` belongs to no event and stands before all of them."""
     return f"{_FIRST + number}-0"
 
 
 def quote(pair: str = "EUR_USD", bid: str = "1.09450", ask: str = "1.09470", source: str = "replay") -> Quote:
-    """A quote of the moment."""
+    """A quote at ``MOMENT``."""
     return Quote(CurrencyPair.parse(pair), Decimal(bid), Decimal(ask), MOMENT, source)
 
 
@@ -48,12 +48,12 @@ def correlation_draft(pair1: str = "EUR_USD", pair2: str = "GBP_USD") -> Draft:
 
 
 def ready_draft(count: int = 1) -> Draft:
-    """News for everyone on its way to the log."""
+    """A ``data_ready`` event on its way to the log."""
     return draft(EventType.DATA_READY, {"data_type": "prices", "count": count})
 
 
 def event(number: int, of: Draft) -> Event:
-    """A draft as the log gives it back."""
+    """A draft as the log returns it."""
     return Event.from_entry(cursor(number), number, of.type, of.data)
 
 
@@ -73,7 +73,7 @@ def correlation_event(number: int, pair1: str = "EUR_USD", pair2: str = "GBP_USD
 
 
 def ready_event(number: int) -> Event:
-    """News that concerns everyone."""
+    """A ``data_ready`` event, which goes to every client."""
     return event(number, ready_draft(number))
 
 
@@ -83,5 +83,5 @@ def gap_event(before: int, missed: int | None = 3) -> Event:
 
 
 def numbers(events: list[Event]) -> list[int]:
-    """Which events these are, by number."""
+    """The numbers of these events."""
     return [event.order[0] - _FIRST for event in events]

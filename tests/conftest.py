@@ -26,12 +26,12 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests, in any order, so that in the end no process is left alone with one of them."""
+    """Run the longest tests first, in any order, so that no process is left with one of them at the end."""
     items.sort(key=lambda item: "end_to_end" not in item.path.parts)
 
 
 def pytest_collection_finish() -> None:
-    """Hide what stays to the end from the collector: each look at all of it would hold a gateway up for half a second."""
+    """Exclude long-lived objects from garbage collection: a full collection would stall a gateway for half a second."""
     gc.collect()
     gc.freeze()
 
@@ -47,10 +47,10 @@ def fx_data() -> Path:
 
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[PrivateValkey]:
-    """A running Valkey of this test's own, empty."""
+    """A running, empty Valkey for this test alone."""
     data = tmp_path / "valkey"
     data.mkdir()
-    # Not in tmp_path, whose length is the test's name: the path of a unix socket has to be short.
+    # Not in tmp_path, which contains the name of the test: the path of a Unix socket must be short.
     with tempfile.TemporaryDirectory(prefix=folder_prefix()) as folder:
         server = PrivateValkey(data, Path(folder) / "valkey.sock")
         server.start()
@@ -62,7 +62,7 @@ def valkey(tmp_path: Path) -> Iterator[PrivateValkey]:
 
 @pytest.fixture
 def valkey_url(valkey: PrivateValkey) -> str:
-    """The URL of ``valkey``, for a test that only talks to it."""
+    """The URL of ``valkey``, for tests that only connect to it."""
     return valkey.url
 
 

@@ -1,4 +1,4 @@
-"""The database of a test that names none: a SQLite file or, where TEST_DATABASE is ``postgres``, a PostgreSQL of its own."""
+"""The default database of a test: a SQLite file or, with ``TEST_DATABASE=postgres``, a PostgreSQL database."""
 
 import asyncio
 import atexit
@@ -19,14 +19,14 @@ _of_folders: dict[Path, str] = {}
 
 
 def on_postgres() -> bool:
-    """True where gateways of tests are to work on PostgreSQL."""
+    """True if tests are to run gateways on PostgreSQL by default."""
     kind = os.environ.get("TEST_DATABASE", "sqlite")
     assert kind in ("sqlite", "postgres"), f"TEST_DATABASE is {kind!r}"
     return kind == "postgres"
 
 
 async def put_sqlite(file: Path) -> None:
-    """Put a SQLite file with all tables there, unless there is one already; to make the tables takes much longer."""
+    """Copy a migrated SQLite file there unless one exists; migrating takes much longer."""
     if not file.exists():
         template = await asyncio.to_thread(_sqlite_with_tables)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ async def put_sqlite(file: Path) -> None:
 
 
 async def postgres_of(data_dir: Path) -> str:
-    """The URL of the database that stands for the SQLite file in a folder, empty at first and the same at every call."""
+    """The URL of the database that replaces the SQLite file of a folder: empty at first, the same on every call."""
     folder = data_dir.resolve()
     if folder not in _of_folders:
         _of_folders[folder] = await _create("template1")
@@ -42,7 +42,7 @@ async def postgres_of(data_dir: Path) -> str:
 
 
 async def migrated_postgres() -> str:
-    """The URL of a new database that has all tables."""
+    """The URL of a new, migrated database."""
     return await _create(await asyncio.to_thread(_with_tables))
 
 
@@ -59,7 +59,7 @@ async def _create(template: str) -> str:
 
 @lru_cache
 def _server() -> PrivatePostgres:
-    """The server that all tests of this process share, until the process ends."""
+    """The server that all tests of this process share."""
     server = new_postgres()
     atexit.register(server.close)
     server.forgo_safety()
@@ -68,7 +68,7 @@ def _server() -> PrivatePostgres:
 
 @lru_cache
 def _with_tables() -> str:
-    """The name of a database with all tables, to be copied; to make them takes much longer."""
+    """The name of a migrated database, used as a template; migrating takes much longer than copying."""
 
     async def make() -> None:
         async with open_database(await _create("template1")) as database:

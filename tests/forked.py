@@ -1,4 +1,4 @@
-"""Commands that begin as a fork of a process which has imported the gateway, as each import takes seconds of computing."""
+"""Run commands as forks of a process that has imported the gateway: importing takes seconds of CPU time."""
 
 import asyncio
 import multiprocessing
@@ -19,7 +19,7 @@ from tests.wall_clock import AHEAD, set_ahead
 
 
 class ForkedProcess:
-    """A command in such a process, as ``asyncio.subprocess.Process`` has it."""
+    """A command in a forked process, with the interface of ``asyncio.subprocess.Process``."""
 
     def __init__(self, process: ForkServerProcess, stdout: asyncio.StreamReader, stderr: asyncio.StreamReader) -> None:
         self._process = process
@@ -36,17 +36,17 @@ class ForkedProcess:
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, None while it runs."""
+        """The exit code, or None while it runs."""
         return self._process.exitcode
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal. Raises ProcessLookupError where it has ended."""
+        """Send a signal. Raises ProcessLookupError if the process has ended."""
         if self.returncode is not None:
             raise ProcessLookupError
         os.kill(self.pid, number)
 
     async def wait(self) -> int:
-        """Its exit code, once it has ended."""
+        """Wait for the process to end and return its exit code."""
         await self._ended.wait()
         code = self.returncode
         assert code is not None
@@ -58,7 +58,7 @@ class ForkedProcess:
 
 
 async def fork_command(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> ForkedProcess:
-    """Run ``fx-gateway`` with these arguments, in this folder and with no other variables than these."""
+    """Run ``fx-gateway`` with these arguments in this folder, with exactly these environment variables."""
     context = multiprocessing.get_context("forkserver")
     _start_server(context)
     (stdout, stdout_end), (stderr, stderr_end) = context.Pipe(duplex=False), context.Pipe(duplex=False)
@@ -70,7 +70,7 @@ async def fork_command(arguments: Sequence[str], cwd: Path, environment: Mapping
 
 
 def _start_server(context: ForkServerContext) -> None:
-    """Start the process that the others are forks of, where there is none yet. It is not traced; its forks see to that."""
+    """Start the fork server unless it runs. It is not traced itself; each fork starts its own tracing."""
     context.set_forkserver_preload([__name__])
     with mock.patch.dict(os.environ, UNTRACED):
         forkserver.ensure_running()

@@ -1,4 +1,4 @@
-"""Gateways for tests: in this process, where a test looks inside, or in one of their own, as users run them."""
+"""Gateways for tests: in this process, for tests that look inside, or in a separate process, as users run them."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ class RunningGateway:
 
 @asynccontextmanager
 async def gateway(redis_url: str, folder: Path, **settings: Any) -> AsyncGenerator[RunningGateway]:
-    """A gateway on this Redis, its files in the folder, ready when entered and stopped when left."""
+    """A gateway on this Redis with its files in the folder: ready on entry, stopped on exit."""
     if "database_url" not in settings:
         if on_postgres():
             settings["database_url"] = await postgres_of(folder)
@@ -65,7 +65,7 @@ async def gateway(redis_url: str, folder: Path, **settings: Any) -> AsyncGenerat
 
 
 class GatewayProcess:
-    """A command of ``fx-gateway`` in a process of its own."""
+    """An ``fx-gateway`` command in a separate process."""
 
     def __init__(self, process: asyncio.subprocess.Process | ForkedProcess) -> None:
         self._process = process
@@ -79,28 +79,28 @@ class GatewayProcess:
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, None while it runs."""
+        """The exit code, or None while it runs."""
         return self._process.returncode
 
     @property
     def text(self) -> str:
-        """All it has said, on both streams."""
+        """Everything printed so far, on both streams."""
         return "\n".join(self.output)
 
     async def ready_url(self) -> str:
-        """Where it serves, once it says that it is ready."""
+        """Wait for the ``Ready on`` line and return the URL."""
         await wait_until(lambda: "Ready on " in self.text or self.returncode is not None, "the gateway is ready", 60)
         assert "Ready on " in self.text, f"exit code {self.returncode}:\n{self.text}"
         return self.text.partition("Ready on ")[2].split()[0].rstrip(",")
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send it a signal and give its exit code."""
+        """Send a signal, wait for the process to end and return its exit code."""
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
         return await self.wait()
 
     async def wait(self, timeout: float = 30) -> int:
-        """Its exit code, once it has ended."""
+        """Wait for the process to end and return its exit code."""
         async with asyncio.timeout(timeout):
             await asyncio.gather(*self._reading)
             return await self._process.wait()
@@ -112,15 +112,15 @@ class GatewayProcess:
 
 
 def command(*arguments: str | Path, cwd: Path, **environment: str) -> AbstractAsyncContextManager[GatewayProcess]:
-    """``fx-gateway`` with these arguments and variables, ended on leaving if it still runs.
+    """``fx-gateway`` with these arguments and variables, stopped on exit.
 
-    It is a fork of a process that has imported it, which saves seconds of computing.
+    It is forked from a process that has already imported the gateway, which saves seconds of CPU time.
     """
     return _running(fork_command, arguments, cwd, environment)
 
 
 def new_command(*arguments: str | Path, cwd: Path, **environment: str) -> AbstractAsyncContextManager[GatewayProcess]:
-    """The same, begun as it is for users."""
+    """The same in a new interpreter, as users start it."""
     return _running(_start_command, arguments, cwd, environment)
 
 
@@ -143,7 +143,7 @@ async def _running(
             try:
                 await running.stop()
             except TimeoutError:
-                await running.stop(signal.SIGKILL)  # else the tests would wait for it at their end
+                await running.stop(signal.SIGKILL)  # or the test run would wait for it at its end
                 raise
 
 

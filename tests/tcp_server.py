@@ -1,4 +1,4 @@
-"""A TCP server that a test plays the other side with."""
+"""A TCP server that plays a client's peer in a test."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -8,22 +8,22 @@ from typing import TypeAlias
 Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 _TURNS_OF_AN_ACCEPT = 4
-"""How many turns of the event loop asyncio takes from a connection that it accepts to the first line that serves it."""
+"""Turns of the event loop between accepting a connection and the first line of its handler in asyncio."""
 
 
 async def all_accepted() -> None:
-    """Return when the connections that asyncio has accepted by now are served; a server that stops before would forget them."""
+    """Return when the handlers of all connections accepted so far have started; a server stopped earlier would drop them."""
     for _ in range(_TURNS_OF_AN_ACCEPT):
         await asyncio.sleep(0)
 
 
 @asynccontextmanager
 async def tcp_server(serve: Serve, port: int = 0, limit: int = 1 << 16) -> AsyncGenerator[int]:
-    """A server on this machine; yields its port, some free one unless told.
+    """A server on localhost; yields its port, a free one by default.
 
-    ``serve`` has one connection, which is closed when it returns; that the client leaves meanwhile is no error, and any other
-    error is raised in the end. ``limit`` is the most bytes that its reader looks through for a separator. In the end nobody is
-    connected: who still is there is cut off, for asyncio alone would leave connections open until the collector finds them.
+    ``serve`` handles one connection, which is closed when it returns. A client that disconnects is no error; any other error is
+    raised on exit. ``limit`` is the buffer limit of the reader. On exit, remaining connections are aborted: asyncio alone would
+    leave them open until they are garbage-collected.
     """
     serving: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
     failures: list[Exception] = []
@@ -52,4 +52,4 @@ async def tcp_server(serve: Serve, port: int = 0, limit: int = 1 << 16) -> Async
         while tasks := list(filter(None, serving.values())):
             await asyncio.wait(tasks)
     if failures:
-        raise ExceptionGroup("what a connection could not be served for", failures)
+        raise ExceptionGroup("connections failed", failures)

@@ -1,4 +1,4 @@
-"""Tests of the whole and of much data, whose lines other tests have measured: tracing would only slow them down."""
+"""No coverage tracing for end-to-end tests and tests with much data: other tests cover the same lines, and tracing is slow."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,19 +7,19 @@ import coverage
 import pytest
 
 UNTRACED: Mapping[str, str] = {"COVERAGE_PROCESS_CONFIG": ""}
-"""Variables that keep coverage from following a process, which makes it several times slower."""
+"""Variables that keep coverage out of a process, which it makes several times slower."""
 
 
 @pytest.fixture(autouse=True, scope="module")
 def untraced() -> Iterator[None]:
-    """Nothing that this module's tests do in this process counts for the coverage; they take half the time."""
+    """Suspend coverage tracing in this process for the tests of a module, which halves their time."""
     with _no_tracing():
         yield
 
 
 @pytest.fixture
 def untraced_test() -> Iterator[None]:
-    """The same for one test."""
+    """Suspend coverage tracing for one test."""
     with _no_tracing():
         yield
 

@@ -1,4 +1,4 @@
-"""Waiting for a condition, so that no test waits for the clock."""
+"""Wait for a condition instead of a fixed time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 async def wait_until(
     condition: Callable[[], bool | Awaitable[bool]], description: str | Callable[[], str], timeout: float = 20
 ) -> None:
-    """Return as soon as the condition holds. Raises AssertionError with the description where it does not in time.
+    """Return as soon as the condition holds. Raises AssertionError with the description after ``timeout`` seconds.
 
-    The description says what is waited for: ``the hub has caught up``, or gives it as things stand in the end. What the
-    condition raises is passed on.
+    The description names the condition (``the hub has caught up``), or is a function called on failure, to report the final
+    state. Exceptions of the condition propagate.
     """
     try:
         async with asyncio.timeout(timeout) as limit:

@@ -1,4 +1,4 @@
-"""The private Valkey that a gateway starts where no Redis is named."""
+"""The private Valkey that a gateway starts when no Redis is configured."""
 
 import asyncio
 import fcntl
@@ -29,10 +29,10 @@ _RESTART_PAUSE = 0.2
 
 @asynccontextmanager
 async def private_valkey(data_dir: Path) -> AsyncGenerator[str]:
-    """A Valkey of our own on a Unix socket, its append-only file under ``data_dir``; yields its URL.
+    """Run a Valkey on a Unix socket, with its append-only file under ``data_dir``; yields its URL.
 
-    One that dies is started again on its data. Raises ConfigurationError where the directory cannot be used or another
-    gateway uses it.
+    If it dies it is restarted on its data. It ends with this process, even if that is killed.
+    Raises ConfigurationError if the directory cannot be used, another gateway uses it, or Valkey does not start.
     """
     directory = (data_dir / "valkey").resolve()
     with ExitStack() as stack:
@@ -41,7 +41,7 @@ async def private_valkey(data_dir: Path) -> AsyncGenerator[str]:
         await valkey.end_orphan()
         try:
             await valkey.start()
-            # No task group: it would wrap what the gateway raises, and a wrong setting is to be told in one line.
+            # No task group: it would wrap the exceptions of the gateway, and a wrong setting is reported in one line.
             watch = asyncio.create_task(valkey.keep_running(), name="private valkey")
             try:
                 yield valkey.url
@@ -63,13 +63,13 @@ class _Valkey:
         self.url = f"unix://{self._socket}"
 
     async def end_orphan(self) -> None:
-        """End what a gateway that was killed has left behind. We hold the lock, so whoever answers is such an orphan."""
+        """Shut down a Valkey that outlived its gateway. We hold the lock, so a server that answers is such an orphan."""
         if self._socket.exists():
             with suppress(LogUnavailable):
                 await shut_down(self.url)
 
     async def start(self) -> None:
-        """Start it and wait until its data is loaded. Raises ConfigurationError where it does not come up."""
+        """Start it and wait until its data is loaded. Raises ConfigurationError if it does not start."""
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
@@ -98,7 +98,7 @@ class _Valkey:
             raise ConfigurationError(f"DATA_DIR: Valkey does not answer, see {self._log}") from None
 
     async def keep_running(self) -> None:
-        """Start it again on its data whenever it dies, until cancelled."""
+        """Restart it on its data whenever it dies, until cancelled."""
         while True:
             assert self._process is not None
             await self._process.wait()
@@ -110,7 +110,7 @@ class _Valkey:
                 await asyncio.sleep(_RESTART_PAUSE)
 
     async def stop(self) -> None:
-        """Let it write out its data and end."""
+        """Stop it with SIGTERM, on which it saves its data; kill it after a timeout."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
             try:
@@ -133,9 +133,9 @@ def _lock(directory: Path, data_dir: Path, stack: ExitStack) -> None:
 
 
 def _plainly_named(directory: Path, stack: ExitStack) -> Path:
-    """The directory; a link to it where its own path is too long for a socket or a riddle to a URL.
+    """The directory, or a link to it if its path is too long for a Unix socket or has characters that a URL would quote.
 
-    The socket lies beside the data in either case, so that the next gateway finds an orphan.
+    Either way the socket lies beside the data, so that the next gateway finds an orphan.
     """
     if len(str(directory)) <= _LONGEST_PATH and _PLAIN.fullmatch(str(directory)):
         return directory

@@ -19,7 +19,7 @@ def main(parent: int, program: list[str]) -> None:
     """Become the program, unless the parent has ended already."""
     with suppress(AttributeError):  # not Linux
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == parent:  # else it ended before the kernel knew of our wish
+    if os.getppid() == parent:  # or it ended before prctl was called
         os.execv(program[0], program)  # noqa: S606 - our own words, for which no shell is wanted
 
 

@@ -1,4 +1,4 @@
-"""A gateway that every test of the contract asks, in a thread of its own so that tests may ask it as clients do."""
+"""The gateway that the contract tests query, in a separate thread so that tests can be synchronous clients."""
 
 import asyncio
 import tempfile
@@ -19,7 +19,7 @@ __all__ = ["postgres_server"]
 
 @pytest.fixture(scope="session")
 def furnished_url() -> Iterator[str]:
-    """Where a gateway serves that has something to answer with everywhere."""
+    """The URL of a gateway with data behind every endpoint."""
     with _furnished_gateway() as url:
         yield url
 

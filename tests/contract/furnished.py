@@ -1,4 +1,4 @@
-"""A gateway that has something to answer with everywhere: prices, history, figures, alerts, levels and runs of jobs."""
+"""A gateway with data behind every endpoint: prices, history, figures, alerts, levels and job runs."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""What a description in JSON Schema cannot say of a request that is to be accepted, for those who make requests up by it."""
+"""Constraints on acceptable requests that JSON Schema cannot express, for requests generated from the description."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ _PAST = "2026-01-30T00:00:00Z"
 
 
 def agree(case: "schemathesis.Case[Any]") -> None:
-    """Make a request that keeps to its description one that is to be accepted.
+    """Turn a request that matches its description into an acceptable one.
 
     A pair becomes one that is tracked, a time one that the calendar has, and a cursor one of numbers that fit 64 bits; and
     members that have to fit each other do.

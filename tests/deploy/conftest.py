@@ -1,4 +1,4 @@
-"""The database that deployed gateways run on, and the commands that they are."""
+"""The database that deployed gateways run on, and the commands there are."""
 
 import os
 import re
@@ -16,7 +16,7 @@ __all__ = ["commands", "postgres_server", "postgres_url", "untraced"]
 
 @pytest.fixture(scope="session")
 def commands() -> frozenset[str]:
-    """The commands that ``fx-gateway --help`` tells of."""
+    """The commands that ``fx-gateway --help`` lists."""
     helped = subprocess.run(
         [sys.executable, "-m", "fx_gateway.cli", "--help"],
         cwd=PROJECT,

@@ -31,14 +31,14 @@ class Deployment:
     """Starts one more process on the same stores, with these arguments."""
 
     async def clients(self, gateway: str) -> int:
-        """How many streaming clients a gateway says that it has."""
+        """The number of streaming clients that a gateway reports."""
         async with httpx.AsyncClient(base_url=gateway) as http:
             return int((await http.get("/health")).json()["active_clients"])
 
 
 def clients_of_every_kind(node: Path, folder: Path) -> dict[str, Client]:
     """A client of each kind, by its name."""
-    # Node ends when nothing but an EventSource waits to come back; with a timer of its own it stays, as a browser does.
+    # Node exits while an EventSource waits to reconnect; a timer keeps it running, as a browser would.
     staying = folder / "node"
     staying.write_text(f"#!/bin/sh\nexec {node} --import 'data:text/javascript,setInterval(() => {{}}, 1e9)' \"$@\"\n")
     staying.chmod(0o700)

@@ -28,7 +28,7 @@ class Proxy:
 
     @property
     def text(self) -> str:
-        """All it has said, the requests included."""
+        """Its whole log, including requests."""
         return self.log.read_text()
 
 
@@ -45,7 +45,7 @@ def adapted(folder: Path, address: str, gateways: Sequence[str]) -> str:
 
 
 async def check(folder: Path, configuration: str) -> tuple[int, str]:
-    """What ``nginx -t`` says of a configuration: its exit code and its words."""
+    """Run ``nginx -t`` on a configuration; returns the exit code and the output."""
     file = folder / "nginx.conf"
     file.write_text(configuration)
     process = await asyncio.create_subprocess_exec(
@@ -71,8 +71,8 @@ async def proxy(folder: Path, *gateways: str) -> AsyncGenerator[Proxy]:
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 nginx_binary(), "-e", "stderr", "-c", file, "-g", options,
-                # It takes over the listening socket, as it does when it is replaced at work: no port is free for a moment only,
-                # and whoever connects before it is ready waits.
+                # It inherits the listening socket, as when it is upgraded at work: the port is never free in between, and clients
+                # that connect before it is ready wait.
                 env={"NGINX": f"{listener.fileno()};"},
                 pass_fds=[listener.fileno()],
                 stdout=output, stderr=output,

@@ -27,7 +27,7 @@ async def test_clients_of_a_gateway_that_is_killed_resume_at_the_other_with_noth
         [since] = await log.publisher().publish([tick("EUR_USD")])
 
         async def live(kind: str, client: Client, record: Record) -> None:
-            """Start the client anew, from the last id it had, as often as it ends."""
+            """Restart the client from its last id whenever it ends."""
             while True:
                 lives[kind] += 1
                 await client(deployed.url, PAIRS, record.last_id or since, record)

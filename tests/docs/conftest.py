@@ -1,4 +1,4 @@
-"""Pages are tried out as their readers do it."""
+"""The pages are executed as readers would; no coverage is measured."""
 
 from tests.untraced import untraced
 

@@ -111,7 +111,7 @@ class Session:
         await self.settle(process, command.shown, endless, command.text)
 
     async def settle(self, process: Process, shown: tuple[str, ...], endless: bool, what: str) -> None:
-        """See that a process prints the lines and ends well: by itself, or when it is told to where it never ends."""
+        """Check that a process prints the lines and exits with 0: by itself, or on SIGINT if it is endless."""
         try:
             await process.shows(shown, what)
             code = await (process.stop() if endless else process.ended())
@@ -214,7 +214,7 @@ def _put_program(file: Path, text: str) -> None:
 
 
 async def _furnished(url: str) -> None:
-    """Wait for what a reader finds who takes some seconds: prices of all pairs, figures, and word of the recorder."""
+    """Wait for the state a reader finds after some seconds: prices of all pairs, figures, and heartbeats of the recorder."""
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
 
         async def is_there() -> bool:

@@ -1,5 +1,5 @@
-"""OANDA's hour files and what follows from them, reckoned apart from the code that is tested: by the csv module, by floats one by
-one, by the statistics of the standard library and by TA-Lib."""
+"""OANDA's hour files and the figures derived from them, computed independently of the tested code: with the csv module, floats
+one by one, the standard library's statistics, and TA-Lib."""
 
 import csv
 import io
@@ -56,7 +56,7 @@ def _hour(row: Sequence[str]) -> ReckonedBar:
 
 
 def ended_by(hours: Sequence[ReckonedBar], moment: datetime, count: int) -> list[ReckonedBar]:
-    """The last so many hours that were over by then."""
+    """The last ``count`` hours that had ended by the moment."""
     return [hour for hour in hours if hour.time + _HOUR <= moment][-count:]
 
 

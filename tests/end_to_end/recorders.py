@@ -1,4 +1,4 @@
-"""Clients of every kind that write down what they get, in the order they get it."""
+"""Clients of every kind that record what they receive, in order."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ report();
 
 
 class Record:
-    """What one client got: whole payloads by kind, and the ids in order."""
+    """What one client received: the payloads in order, and every other line."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -44,7 +44,7 @@ class Record:
         self.other: list[str] = []
 
     def line(self, line: str) -> None:
-        """Take down ``event payload``."""
+        """Record a line ``event payload``."""
         name, _, payload = line.partition(" ")
         if name in _EVENTS:
             self.payloads.append(payload.encode())
@@ -64,7 +64,7 @@ class Record:
 
     @property
     def ids(self) -> list[str]:
-        """The ids of what was got, without what carries none."""
+        """The ids of the received events, except events without one."""
         return [body["id"] for payload in self.payloads if "id" in (body := orjson.loads(payload))]
 
     @property
@@ -154,7 +154,7 @@ async def page_server(page: str, collect: Callable[[str], None]) -> AsyncGenerat
 
 
 async def fetch_events(url: str, pairs: Sequence[str], since: str | None = None) -> AsyncIterator[tuple[str, bytes]]:
-    """Everything that ``GET /api/v1/events`` gives of these pairs, page by page, as id and payload bytes."""
+    """All events of these pairs from ``GET /api/v1/events``, page by page, as id and payload bytes."""
     async with httpx.AsyncClient(base_url=url) as client:
         cursor = since
         while True:
@@ -182,7 +182,7 @@ async def _lines_of(arguments: Sequence[str], record: Record) -> None:
 
 
 async def _output(arguments: Sequence[str]) -> AsyncIterator[str]:
-    """The lines of a program's output; it is killed when nobody reads on."""
+    """The lines of a program's output; it is killed when the iteration stops."""
     process = await asyncio.create_subprocess_exec(
         *arguments,
         stdout=asyncio.subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""``fx-gateway backfill`` from a stand-in for OANDA: complete however often it is killed, and nothing fetched twice for it."""
+"""``fx-gateway backfill`` from a stand-in for OANDA: complete however often it is killed, and no page fetched twice."""
 
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -68,7 +68,7 @@ def _of_stub(end: datetime) -> list[tuple[object, ...]]:
 
 
 def _asked(stub: OandaStub) -> list[datetime]:
-    """From where on bars were asked for, request by request."""
+    """The start of each request for bars."""
     return [datetime.fromisoformat(request.query["from"]) for request in stub.requests if request.path.endswith("/candles")]
 
 
@@ -91,7 +91,7 @@ async def test_a_backfill_that_is_killed_is_completed_by_the_same_command_from_w
         assert await process.wait(60) == 0, process.text
         assert TOKEN not in process.text
     again = _asked(stub)
-    # The page under way and one that may have been stored and not noted are all that is asked for once more.
+    # Only the page in flight, and a page stored but not yet noted, may be fetched again.
     assert there[-3] <= again[0] <= there[-1] + timedelta(days=30)
     assert again == sorted(set(again))
 

@@ -1,4 +1,4 @@
-"""OANDA's prices through the processes of a gateway, with everything that goes wrong on the way, from a stand-in for OANDA."""
+"""OANDA's prices, from a stand-in for OANDA, through the processes of a gateway, with every fault on the way."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -57,12 +57,12 @@ class Listener:
 
     @property
     def statuses(self) -> list[tuple[str, str]]:
-        """What clients were told of how a source does, by its name."""
+        """The status changes of sources that clients received, as source and status."""
         return [(event.body["source"], event.body["status"]) for event in self._events if event.type == "feed_status"]
 
     @property
     def sources(self) -> list[tuple[str, str]]:
-        """Which source every price is of, and which one every change is to."""
+        """The source of every price and the new source of every change, in order."""
         return [(event.type, event.body["source"]) for event in self._events if event.type in {"price_update", "source_changed"}]
 
     def check(self) -> None:
@@ -78,7 +78,7 @@ class Listener:
 
 @asynccontextmanager
 async def _listening(url: str) -> AsyncGenerator[Listener]:
-    """Listen to all that an event stream says meanwhile."""
+    """Record everything an event stream sends meanwhile."""
     async with open_stream(url, f"/stream?pairs={','.join(PAIRS)}") as stream, asyncio.TaskGroup() as tasks:
 
         async def listen() -> None:
@@ -107,7 +107,7 @@ def _settings(stub: OandaStub, redis_url: str, folder: Path, **more: str) -> dic
 
 @asynccontextmanager
 async def _processes(folder: Path, settings: Mapping[str, str]) -> AsyncGenerator[tuple[str, GatewayProcess]]:
-    """A gateway, a recorder and a feed: where the first serves, and the last. In the end none has told the token."""
+    """A gateway, a recorder and a feed; yields the URL and the feed. None of them may print the token."""
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(command("gateway", "--port", "0", cwd=folder, **settings))
         url = await gateway.ready_url()
@@ -194,7 +194,7 @@ async def test_a_stall_makes_prices_stale_and_the_minutes_missed_are_fetched(
         # What was fetched has to outlast what the recorder made of the prices on either side of the hole.
         await wait_until(next_minute_is_recorded, "the recorder is past the hole", 90)
         for pair in PAIRS:
-            # A minute in which nobody quoted has no bar.
+            # A minute without a quote has no bar.
             missed = [bar for bar in candles(pair, "M1", first, "MBA", first=True, now=stub.clock.now()) if _time(bar) <= last]
             stored = await _stored_minutes(tmp_path, pair, first, last)
             assert [_facts(bar) for bar in stored if bar.time in set(map(_time, missed))] == list(map(_facts_of_stub, missed))
@@ -222,7 +222,7 @@ async def test_another_source_stands_in_for_one_that_is_away_and_clients_are_tol
         stub.knobs.stalled = True
         await wait_until(lambda: bool(listener.changes), "clients are told of another source", SILENCE + 20)
         silent = {"oanda": "silent", "simulated": "active"}
-        await wait_until(lambda: is_told("simulated", silent), "the health tells of it", 20)
+        await wait_until(lambda: is_told("simulated", silent), "the health shows it", 20)
         await wait_until(lambda: listener.sources[-20:] == [("price_update", "simulated")] * 20, "its prices come", 20)
 
         stub.knobs.stalled = False
@@ -230,7 +230,7 @@ async def test_another_source_stands_in_for_one_that_is_away_and_clients_are_tol
             await stub.come_up()
         await wait_until(lambda: len(listener.changes) > 1, "clients are told that the first is back", 40)
         back = {"oanda": "active", "simulated": "standby"}
-        await wait_until(lambda: is_told("oanda", back), "the health tells of it", 20)
+        await wait_until(lambda: is_told("oanda", back), "the health shows it", 20)
         await wait_until(lambda: listener.sources[-20:] == [("price_update", "oanda")] * 20, "its prices come", 20)
 
         listener.check()
@@ -266,7 +266,7 @@ def _newest(prices: list[dict[str, Any]]) -> dict[str, str]:
 
 
 async def _feed_states(client: httpx.AsyncClient) -> tuple[str, set[bool]]:
-    """What the health says of prices, and what the prices say of themselves."""
+    """The feed state in the health, and the set of ``stale`` flags of the prices."""
     health, shown = await asyncio.gather(client.get("/health"), client.get("/api/v1/prices/all"))
     return health.json()["services"]["feed"], {price["stale"] for price in shown.json()["prices"].values()}
 

@@ -61,7 +61,7 @@ async def test_a_client_killed_ten_times_has_every_event_exactly_once(
         while events := await reader.read(1000):
             expected += [event.payload for event in events if not event.pairs or set(event.pairs) & set(PAIRS)]
         expected = [payload for payload in expected if b'"role"' not in payload]
-        # Between its connection and its subscription a client hears what concerns everyone, without an id.
+        # Between connecting and subscribing, a client receives events for all clients, without an id.
         assert [payload for payload in record.payloads if payload.startswith(b'{"id"')] == expected
         assert all(opened["recovered"] is True for opened in record.opened)
         assert len(record.opened) == LIVES + 1
@@ -84,7 +84,7 @@ def _has(record: Record, payloads: int, opened: int) -> bool:
 
 
 async def _publish(publisher: Publisher, chance: random.Random) -> None:
-    """Ticks of every pair, and now and then what concerns two pairs or everyone."""
+    """Ticks of every pair, with an occasional event of two pairs or for all clients."""
     n = 1
     while True:
         drafts: list[Draft] = [_tick(chance.choice(DEFAULT_PAIRS), n + k) for k in range(chance.randrange(1, 12))]

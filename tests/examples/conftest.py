@@ -26,7 +26,7 @@ def examples(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port that remains the test's own while its gateway is stopped: bound, never listened to."""
+    """A port reserved for the test while its gateway is stopped: bound, but not listened on."""
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", 0))
@@ -35,6 +35,6 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 async def publisher(valkey_url: str) -> AsyncIterator[Publisher]:
-    """Writes to the log, whether a gateway runs or not."""
+    """A publisher on the log, independent of any gateway."""
     async with open_redis(valkey_url) as redis:
         yield EventLog(redis).publisher()

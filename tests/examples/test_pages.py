@@ -54,7 +54,7 @@ async def test_a_page_shows_prices_and_alerts_as_they_are_published(
                 volatility("EUR_USD", "critical"),
                 correlation("EUR_USD", "USD_CHF"),
                 data_ready(7),
-                price("CHF_JPY", 4),  # nobody follows it
+                price("CHF_JPY", 4),  # no client follows it
                 price("GBP_USD", 5),
             ]
         )

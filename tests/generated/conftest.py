@@ -1,4 +1,4 @@
-"""The gateway that generated clients and browsers ask."""
+"""The gateway that generated clients and browsers query."""
 
 import pytest
 

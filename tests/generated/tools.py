@@ -1,4 +1,4 @@
-"""Programs that are run over the specifications: generators, compilers, linters, and the clients that come of them."""
+"""Run programs over the specifications: generators, compilers, linters, and the generated clients."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
 async def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """What a command prints, on both streams. Raises AssertionError with it where the command fails."""
+    """Run a command and return its output, both streams. Raises AssertionError with the output if it fails."""
     inherited = {name: value for name, value in os.environ.items() if name in _INHERITED}
     process = await asyncio.create_subprocess_exec(
         *map(str, command), cwd=cwd, env={**inherited, "NO_COLOR": "1", **environment}, stdout=PIPE, stderr=STDOUT

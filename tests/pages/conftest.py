@@ -33,7 +33,7 @@ def built() -> Path:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The script that finds what keeps people from using a page."""
+    """The source of axe-core, which finds accessibility violations."""
     return (packages("web") / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
@@ -58,7 +58,7 @@ async def browser(chromium: Path) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def open_page(browser: Browser, built: Path) -> OpenPage:
-    """Pages that remember nothing of each other. What their scripts did not catch, or the policy forbade, fails the test."""
+    """Opens pages in separate contexts. Uncaught script errors and violations of the content security policy fail the test."""
 
     @asynccontextmanager
     async def opened(
@@ -85,7 +85,7 @@ async def open_page(browser: Browser, built: Path) -> OpenPage:
 
 
 def _is_fault(kind: str, text: str) -> bool:
-    """Whether the page is at fault. A browser also reports connections that the tests themselves cut or bar, and refusals."""
+    """True if the page is at fault. Browsers also log connections that the test itself cut or blocked, and refused requests."""
     refusals = ("status of 401", "status of 403", "status of 404")
     connection = ("net::ERR_", "WebSocket connection to", "EventSource's response", *refusals)
     return kind in ("error", "warning") and not any(words in text for words in connection)
@@ -93,7 +93,7 @@ def _is_fault(kind: str, text: str) -> bool:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port that remains the test's own while its gateway is stopped: bound, never listened to."""
+    """A port reserved for the test while its gateway is stopped: bound, but not listened on."""
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", 0))
@@ -102,6 +102,6 @@ def port() -> Iterator[int]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def publisher(valkey_url: str) -> AsyncIterator[Publisher]:
-    """Writes to the log, whether a gateway runs or not."""
+    """A publisher on the log, independent of any gateway."""
     async with open_redis(valkey_url) as redis:
         yield EventLog(redis).publisher()

@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TOKEN = "a token of whoever runs it"
+TOKEN = "an operator's token"
 STATE = "**/admin/state"
 
 
@@ -95,7 +95,7 @@ async def test_a_token_is_asked_for_kept_by_the_tab_alone_and_forgotten(open_pag
         await expect(field).to_be_focused()
 
 
-@pytest.mark.parametrize("wrong", ["a token of somebody else", "one with letters no header has: €"])
+@pytest.mark.parametrize("wrong", ["another token", "one with letters no header has: €"])
 async def test_a_wrong_token_is_said_to_be_wrong_and_not_kept(open_page: OpenPage, running: RunningGateway, wrong: str) -> None:
     async with open_page() as page:
         await page.goto(f"{running.url}/admin")
@@ -209,7 +209,7 @@ async def test_it_does_not_ask_while_nobody_looks_and_waits_as_long_as_it_is_tol
         await page.clock.run_for(60_000)
         assert asked == []
         await _hide(page, hidden=False)
-        await wait_until(lambda: len(asked) == 1, "it asks as soon as somebody looks")
+        await wait_until(lambda: len(asked) == 1, "it polls as soon as the page is visible")
         await expect(page.locator("#state")).to_have_text("Live")
 
 
@@ -248,7 +248,7 @@ async def test_the_page_holds_no_data_and_its_script_is_its_own(running: Running
 
 
 async def _serious(page: Page, axe: str) -> list[tuple[str, object]]:
-    """What axe finds that keeps people from using the page."""
+    """The serious accessibility violations that axe finds."""
     await page.evaluate(axe)
     found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [
@@ -259,7 +259,7 @@ async def _serious(page: Page, axe: str) -> list[tuple[str, object]]:
 
 
 async def _hide(page: Page, *, hidden: bool) -> None:
-    """Have the page believe that it is not seen, or is again."""
+    """Make the page believe that it is hidden, or visible again."""
     await page.evaluate(
         """hidden => {
           Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });

@@ -246,7 +246,7 @@ async def test_a_level_set_in_the_form_is_kept_alerts_when_it_is_reached_and_can
 
 @asynccontextmanager
 async def _refused_page(browser: Browser, width: int = 1440) -> AsyncIterator[Page]:
-    """A page to which the gateway says no, which a browser writes to its console as an error."""
+    """Open a page whose requests the gateway refuses, which the browser logs as errors."""
     context = await browser.new_context(viewport={"width": width, "height": 900})
     faults: list[str] = []
     page = await context.new_page()

@@ -149,7 +149,7 @@ async def _close(socket: WebSocketRoute) -> None:
 
 
 def _swallow(socket: WebSocketRoute) -> None:
-    """The browser's end is open, and nothing is at the other."""
+    """Accept the browser's connection and never send anything on it."""
 
 
 async def _abort(route: Route) -> None:
