@@ -15,15 +15,16 @@ from tempfile import TemporaryDirectory
 from tests.project import PROJECT
 
 MOMENTS: Mapping[str, datetime] = {
-    "a Tuesday": datetime(2026, 1, 13, 12, 0, tzinfo=UTC),
-    "a Saturday": datetime(2026, 1, 17, 12, 0, tzinfo=UTC),
+    "a Tuesday": datetime(2027, 1, 12, 12, 0, tzinfo=UTC),
+    "a Saturday": datetime(2027, 1, 16, 12, 0, tzinfo=UTC),
     "25 December": datetime(2026, 12, 25, 12, 0, tzinfo=UTC),
     "31 December, 23:59": datetime(2026, 12, 31, 23, 59, tzinfo=UTC),
-    "the hour before summer time": datetime(2026, 3, 8, 6, 30, tzinfo=UTC),
-    "the first hour of summer time": datetime(2026, 3, 8, 7, 30, tzinfo=UTC),
-    "the last hour of summer time": datetime(2026, 11, 1, 5, 30, tzinfo=UTC),
-    "the hour after summer time": datetime(2026, 11, 1, 6, 30, tzinfo=UTC),
+    "the hour before summer time": datetime(2027, 3, 14, 6, 30, tzinfo=UTC),
+    "the first hour of summer time": datetime(2027, 3, 14, 7, 30, tzinfo=UTC),
+    "the last hour of summer time": datetime(2027, 11, 7, 5, 30, tzinfo=UTC),
+    "the hour after summer time": datetime(2027, 11, 7, 6, 30, tzinfo=UTC),
 }
+"""By name. All are later than the rates and bars that tests read from files: what is to come has no history."""
 
 _FOLDERS = (
     "tests/test_trading_days.py", "tests/market", "tests/jobs", "tests/alerts", "tests/storage", "tests/routers",

@@ -59,7 +59,9 @@ async def deployment(valkey_url: str, postgres_url: str, folder: Path) -> AsyncG
         "REDIS_URL": valkey_url,
         "DATABASE_URL": postgres_url,
         "DATA_DIR": str(folder),
-        "SEND_BUFFER_BYTES": "4000000",  # how prices are conflated for a client that stalls is not tested here
+        # A client that stalls for want of a processor is neither conflated for nor cut off: that is not tested here.
+        "SEND_BUFFER_BYTES": "4000000",
+        "WEBSOCKET_PING_TIMEOUT": "120",
         "SIMULATED_RATE": "800",
         **UNTRACED,
     }
