@@ -85,10 +85,10 @@ async def _until_signal(work: Awaitable[None], ends_with_output: bool) -> None:
 
 @contextmanager
 def _cancelled_by_closed_output(task: "asyncio.Future[None]") -> Iterator[None]:
-    """Cancel the task when the reader of the pipe on standard output closes it, though nothing may be written any more."""
+    """Cancel the task when the reader of the pipe on standard output closes it, even if nothing more is to be written."""
     try:
-        output = os.dup(1)  # a copy, because rich puts /dev/null in the place of a pipe that is closed
-    except OSError:  # there is none
+        output = os.dup(1)  # a duplicate: rich replaces a closed pipe with /dev/null
+    except OSError:  # there is no standard output
         yield
         return
     loop = asyncio.get_running_loop()
@@ -98,7 +98,7 @@ def _cancelled_by_closed_output(task: "asyncio.Future[None]") -> Iterator[None]:
         task.cancel()
 
     if stat.S_ISFIFO(os.fstat(output).st_mode):
-        loop.add_reader(output, stop)  # an end to write to is never readable: only its closing wakes us
+        loop.add_reader(output, stop)  # the writing end is never readable: only its closing wakes us
     try:
         yield
     finally:

@@ -153,8 +153,9 @@ class Workers:
             listener, ways = self._listeners[number - 1], self._doors[number - 1]
             assignment = Assignment(self._settings, self._redis_url, listener, ways, self._numbers, self._board, there)
             process = self._context.Process(target=serve, args=(assignment,), name=f"worker {number}", daemon=True)
-            # Ctrl+C in a terminal, and closing it, signal the workers too, but this process is to stop them. They inherit blocked
-            # signals. The resource tracker, which multiprocessing starts with the first process, would unblock them: start it before.
+            # Ctrl+C in a terminal, and closing it, signal the workers too, but this process is to stop them. They inherit both
+            # signals blocked. The resource tracker, which multiprocessing starts with the first process, would unblock them:
+            # start it before.
             resource_tracker.ensure_running()
             blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
             try:

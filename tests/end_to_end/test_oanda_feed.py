@@ -13,6 +13,7 @@ import pytest
 from app.market.bars.candle import Candle, Granularity
 from app.market.pair import CurrencyPair
 from app.realtime.contract.event import cursor_order
+from app.sources import SOURCES
 from app.storage.database.database import open_database
 from app.storage.market.candles import Candles
 from tests.end_to_end.recorders import Record, python_socketio
