@@ -9,6 +9,7 @@ import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { constants, gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { logEvents } from "./log_events.mjs";
 import { referencePages } from "./reference/pages.mjs";
 
 const here = import.meta.dirname;
@@ -27,6 +28,7 @@ const { outputFiles } = await build({
   minify: true,
   format: "esm",
   target: ["es2022"],
+  define: { "globalThis.LOG_EVENTS": JSON.stringify(await logEvents()) },
   legalComments: "eof",
   logLevel: "warning",
   write: false,

@@ -1,30 +1,25 @@
 // @ts-check
-/** What the ways to the gateway have in common. */
+/** What the channels to the gateway share. */
 
 /**
  * @typedef {{reason: string, refused: boolean, unusable: boolean}} Loss
- * `refused` where the gateway itself said no, `unusable` where it was the cursor that it would not take.
+ * `refused` if the gateway itself refused, `unusable` if it refused the cursor.
  * @typedef {{
  *   opened: (recovered: boolean|null) => void, event: (type: string, data: any, id: string|null) => void,
  *   cursor: (cursor: string) => void, latency: (milliseconds: number) => void, lost: (loss: Loss) => void
  * }} Hooks
  * @typedef {{transport: string, check: () => void, close: () => void}} Channel
- * Opens once, and once it is lost it stays so.
+ * Opens once; a lost channel stays lost.
  */
 
-/** What the gateway tells its clients of, beside the state of their connection. */
-export const EVENTS = [
-  "price_update",
-  "volatility_alert",
-  "correlation_alert",
-  "price_alert",
-  "data_ready",
-  "source_changed",
-  "feed_status",
-  "gap",
-];
+/**
+ * The events of the log. The build puts them in, from openapi/asyncapi.yaml.
+ * @type {string[]}
+ */
+export const EVENTS = globalThis.LOG_EVENTS;
 
+/** Milliseconds in which a channel has to open. */
 export const OPEN_WITHIN = 4000;
 
-/** What is replayed at first is old, and would be taken for a slow connection. */
+/** Milliseconds after opening before latency is measured: replayed events are old, and would look like a slow connection. */
 export const SETTLED_AFTER = 1000;

@@ -17,7 +17,7 @@ export class SocketChannel {
     this._socket.on("connect", () => this._subscribe(since));
     this._socket.on("subscription_confirmed", ({ recovered }) => this._open(recovered));
     this._socket.on("connect_error", (error) => this._lose(error.message, "data" in error));
-    // A connection that ends before it has begun is no error to the library.
+    // The library reports no error for a connection that closes before it has opened.
     this._socket.io.engine?.once("close", (reason) => this._lose(reason));
     this._socket.on("disconnect", (reason) => this._lose(reason));
     for (const error of ["subscription_error", "server_error"])
@@ -26,7 +26,7 @@ export class SocketChannel {
     for (const name of EVENTS) this._socket.on(name, (event) => this._over || hooks.event(name, event, event.id ?? null));
   }
 
-  /** Ask for a sign of life; without one in time the channel is lost. */
+  /** Send a ping; without an answer in time the channel is lost. */
   check() {
     if (!this._opened || this._asked) return;
     this._asked = performance.now();

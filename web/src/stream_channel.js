@@ -16,7 +16,7 @@ export class StreamChannel {
     this._over = false;
     this._told = 0;
     this._source = new EventSource(`/stream?${new URLSearchParams({ pairs: "*", ...(since && { last_event_id: since }) })}`);
-    this._timer = setTimeout(() => this._lose("nothing came in time"), OPEN_WITHIN);
+    this._timer = setTimeout(() => this._lose("no answer in time"), OPEN_WITHIN);
     this._source.onerror = () => this._lose("the stream broke off");
     this._listen("stream_opened", ({ recovered }) => {
       this._openedAt = performance.now();
@@ -31,7 +31,7 @@ export class StreamChannel {
       });
   }
 
-  /** After sleep nobody knows whether the connection still stands. It sends a heartbeat now and then; without one it is lost. */
+  /** Call after the machine slept: a connection without a recent event or heartbeat counts as lost. */
   check() {
     if (this._openedAt && performance.now() - this._heard > ASLEEP_AFTER) this._lose("silent");
   }
@@ -54,7 +54,7 @@ export class StreamChannel {
     });
   }
 
-  /** How old the newest event is. */
+  /** Report the age of the newest event as the latency. */
   _tellAge(id) {
     const now = performance.now();
     if (!id || now - this._openedAt < SETTLED_AFTER || now - this._told < TELL_EVERY) return;
