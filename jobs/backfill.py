@@ -1,4 +1,4 @@
-"""Fetching the bars of the past, so that they can be interrupted and gone on with."""
+"""Fetching past bars, in pages, so that an interrupted backfill can be resumed."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ from jobs.history.aggregation import aggregate_stored
 _MOST_HOLES = 100
 _ATTEMPTS = 5
 _SETTLES_IN = timedelta(seconds=12)
-"""How long after the end of a minute the recorder may yet write its own bar of it, which lacks the prices in the hole."""
+"""How long after the end of a minute the recorder may still write its own bar of it, which lacks the prices in the hole."""
 
 _logger = logging.getLogger(__name__)
 
@@ -40,12 +40,12 @@ class Stretch:
 
     @property
     def key(self) -> str:
-        """What the progress of fetching it is kept under: the same for every end, since one that is the present moves on."""
+        """The key of its progress in the database. It leaves out the end, which moves on where it is the present."""
         return f"backfill:{self.pair}:{self.granularity}:{rfc3339(self.start)}"
 
 
 class Backfill:
-    """Carries bars from a source into the database, page by page, and remembers how far it has come with each stretch."""
+    """Copies bars from a source to the database, page by page, and saves its progress in each stretch."""
 
     def __init__(self, history: CandleSource, database: Database) -> None:
         self._history = history
@@ -53,11 +53,11 @@ class Backfill:
         self._progress = AlertStates(database)
 
     async def run(self, stretch: Stretch, reached: Callable[[datetime], None] = lambda moment: None) -> int:
-        """Fetch what is not there yet; how many bars were added or changed. Larger bars are made anew from these.
+        """Fetch the rest of the stretch and rebuild the longer bars; return the number of bars added or changed.
 
-        ``reached`` is told up to where the stretch is done. Raises SourceError, DatabaseUnavailable; what is done by then is
-        kept, and the same call again goes on from there. Raises NotOffered for a pair that the source has not, and
-        ConfigurationError for a length that it has not.
+        ``reached`` is called with the moment up to which the stretch is done. Raises SourceError, DatabaseUnavailable; what
+        is done by then is kept, and the same call resumes from there. Raises NotOffered for a pair that the source does not
+        have, and ConfigurationError for a length that it does not have.
         """
         if stretch.granularity not in self._history.granularities:
             offered = ", ".join(length for length in Granularity if length in self._history.granularities)
@@ -70,11 +70,11 @@ class Backfill:
             async for page in pages:
                 if page:
                     changed += await self._candles.write(page)
-                    # The last bar is asked for again where this is interrupted: it may not have been finished.
-                    await self._remember(stretch, page[-1].time)
+                    # After an interruption the last bar is fetched again: it may have been incomplete.
+                    await self._save(stretch, page[-1].time)
                     reached(page[-1].end)
         changed += await aggregate_stored(self._candles, stretch.pair, stretch.granularity, stretch.start, stretch.end, utc_now())
-        await self._remember(stretch, None)
+        await self._save(stretch, None)
         reached(stretch.end)
         return changed
 
@@ -83,13 +83,13 @@ class Backfill:
         moment = orjson.loads(text) if text else None
         return stretch.start if moment is None else max(stretch.start, parse_time(moment))
 
-    async def _remember(self, stretch: Stretch, moment: datetime | None) -> None:
+    async def _save(self, stretch: Stretch, moment: datetime | None) -> None:
         text = None if moment is None else rfc3339(moment)
         await self._progress.save({stretch.key: orjson.dumps(text)})
 
 
 class HoleFiller:
-    """Fetches the minutes that a source made while its stream was broken off."""
+    """Fetches the minutes that a source made while its stream was disconnected."""
 
     def __init__(
         self,
@@ -98,29 +98,29 @@ class HoleFiller:
         pairs: Sequence[CurrencyPair],
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """``clock`` gives the present moment, aware."""
+        """``clock`` returns the present moment, aware."""
         self._clock = clock
         self._backfill = Backfill(history, database)
         self._pairs = pairs
         self._holes: asyncio.Queue[tuple[datetime, datetime]] = asyncio.Queue(_MOST_HOLES)
 
     def note(self, start: datetime, end: datetime) -> None:
-        """Remember a hole to be filled. Where very many are waiting already the oldest is given up, and said so."""
+        """Queue a hole to be filled. If the queue is full, the oldest is dropped and logged."""
         if self._holes.full():
             given_up = self._holes.get_nowait()
-            _logger.error("the bars from %s to %s will be missing: too many holes are waiting", *given_up)
+            _logger.error("the bars from %s to %s will be missing: too many holes are queued", *given_up)
         self._holes.put_nowait((start, end))
 
     async def run(self) -> None:
-        """Fill holes until cancelled, each once the minute in which it ended is over. What cannot be fetched stays missing."""
+        """Fill holes until cancelled, each once the minute in which it ended is over. Bars it cannot fetch stay missing."""
         while True:
             start, end = await self._holes.get()
             first = Granularity.M1.start(start)
-            # The bar that runs when the stream goes on is one of them: it is fetched when it is over, and nobody else writes it.
+            # The minute in which the stream resumes is fetched too, once it is over and the recorder no longer writes it.
             until = Granularity.M1.end(end)
             await asyncio.sleep(max(0.0, (until + _SETTLES_IN - self._clock()).total_seconds()))
             filled = [await self._fill(Stretch(pair, Granularity.M1, first, until)) for pair in self._pairs]
-            _logger.info("the hole from %s to %s: %d bars fetched", rfc3339(start), rfc3339(end), sum(filled))
+            _logger.info("filled the hole from %s to %s: %d bars fetched", rfc3339(start), rfc3339(end), sum(filled))
 
     async def _fill(self, stretch: Stretch) -> int:
         backoff = Backoff()
@@ -128,7 +128,7 @@ class HoleFiller:
             try:
                 return await self._backfill.run(stretch)
             except NotOffered as error:
-                _logger.info("no hole is filled: %s", error)
+                _logger.info("holes are not filled: %s", error)
                 return 0
             except (SourceError, DatabaseUnavailable) as error:
                 _logger.warning("bars of %s could not be fetched: %s", stretch.pair, error)

@@ -1,4 +1,4 @@
-"""The jobs that run again and again, by their names."""
+"""The scheduled jobs by name."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,4 +14,4 @@ JOBS: Mapping[str, Job] = MappingProxyType(
         RETENTION: retention.run_retention,
     }
 )
-"""Of several that are due at once the first goes first: the daily job reads what the hourly one has fetched."""
+"""Jobs due at the same time run in this order: the daily job reads what the hourly one has fetched."""

@@ -1,4 +1,4 @@
-"""The retention job: each day it forgets what was kept long enough, and writes the sessions of the market."""
+"""The retention job: deletes old rows once a day, and writes the sessions of the market."""
 
 import logging
 import sys
@@ -16,7 +16,7 @@ _logger = logging.getLogger(__name__)
 
 
 async def run_retention(context: JobContext, now: datetime) -> JobReport:
-    """Delete what is older than the settings keep it, and report how many rows that were. Raises DatabaseUnavailable."""
+    """Delete rows older than the retention settings allow; report their number. Raises DatabaseUnavailable."""
     return await recorded(context.database, RETENTION, now, lambda: _run(context, now))
 
 

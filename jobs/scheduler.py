@@ -1,4 +1,4 @@
-"""The scheduler: runs every job when it is due, and at once where one was missed."""
+"""The scheduler: runs every job when it is due, and at once if its last run was missed."""
 
 import asyncio
 import logging
@@ -23,16 +23,17 @@ from jobs.running.context import JobContext, open_context
 from jobs.running.once import Job
 from jobs.running.persistence import persistently
 
+_NAME = "the scheduler"
 _LONGEST_RUN = 50 * 60.0
 _LOOK = 10.0
-"""Seconds between two looks at the clock on the wall: a timer does not notice that the machine slept or the clock was set."""
+"""Seconds between two checks of the wall clock: a timer does not notice that the machine slept or the clock was set."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledJob:
-    """A job, the name its runs are noted under, and when it is due."""
+    """A job, the name its runs are recorded under, and when it is due."""
 
     name: str
     run: Job
@@ -40,16 +41,16 @@ class ScheduledJob:
 
 
 def scheduled_jobs(settings: Settings) -> list[ScheduledJob]:
-    """All jobs, due when the settings say."""
+    """Return all jobs with their due times from the settings."""
     schedule = schedule_of(settings)
     return [ScheduledJob(name, job, schedule[name]) for name, job in JOBS.items()]
 
 
 class Scheduler:
-    """Runs jobs one at a time, the first of those that are due first. ``runs`` counts the runs that came to an end."""
+    """Runs due jobs one at a time, in their order. ``runs`` counts the runs that ended."""
 
     def __init__(self, context: JobContext, jobs: Sequence[ScheduledJob] | None = None) -> None:
-        """The jobs are all there are, as the settings of the context have them, where none are given."""
+        """Without ``jobs``, all jobs are scheduled as the settings of the context say."""
         self._context = context
         self._jobs = scheduled_jobs(context.settings) if jobs is None else list(jobs)
         self._runs = JobRuns(context.database)
@@ -58,15 +59,14 @@ class Scheduler:
         self.runs = 0
 
     async def run(self) -> None:
-        """Run jobs until cancelled. A job that fails is noted, and runs again when it is due the next time.
+        """Run jobs until cancelled. A job that fails is logged, and runs again when it is next due.
 
-        A job whose last successful run began before it was last due runs at once. One that is due while the database or Redis is
-        away waits for them, and runs once however often it fell due meanwhile. Raises ConfigurationError where a setting cannot
-        work.
+        A job whose last successful run began before it was last due runs at once. A job that falls due while the database or
+        Redis is unavailable waits for them, and then runs once. Raises ConfigurationError for settings that cannot work.
         """
         timer = AsyncIOScheduler(timezone=UTC)
         for job in self._jobs:
-            # The timer only says what is due: what fails in a task of its own it would hide.
+            # The timer only marks what is due: run by it, a job would fail unseen.
             timer.add_job(
                 self._fall_due,
                 job.due.trigger,
@@ -79,7 +79,7 @@ class Scheduler:
         timer.start()
         try:
             for job in self._jobs:
-                await persistently(partial(self._look_back, job), "the scheduler")
+                await persistently(partial(self._look_back, job), _NAME)
             while True:
                 await self._run_due()
                 self._woken.clear()
@@ -89,21 +89,21 @@ class Scheduler:
                 timer.wakeup()
         finally:
             timer.shutdown(wait=False)
-            await asyncio.sleep(0)  # it shuts down in a call of its own
+            await asyncio.sleep(0)  # the shutdown is a callback of the loop
 
     async def _fall_due(self, name: str) -> None:
         self._due.add(name)
         self._woken.set()
 
     async def _look_back(self, job: ScheduledJob) -> None:
-        """Mark the runs of a process that died, and see whether one was missed."""
+        """Mark runs abandoned by a process that died; make the job due if its last run was missed."""
         await self._runs.abandon(job.name, utc_now())
         last = await self._runs.last_success(job.name)
         if last is None or last < job.due.last(utc_now()):
             self._due.add(job.name)
 
     async def _run_due(self) -> None:
-        """Run jobs until none is due, among them those that fall due meanwhile."""
+        """Run jobs until none is due, including those that fall due meanwhile."""
         backoff, clock = Backoff(), asyncio.get_running_loop().time
         while self._due:
             job = next(job for job in self._jobs if job.name in self._due)
@@ -116,9 +116,9 @@ class Scheduler:
                 await asyncio.sleep(backoff.pause_after(clock() - started))
 
     async def _run(self, job: ScheduledJob) -> None:
-        """Run a job once. Raises DatabaseUnavailable and LogUnavailable, and ConfigurationError."""
+        """Run a job once. Raises DatabaseUnavailable, LogUnavailable and ConfigurationError; other errors are logged."""
         await self._context.log.ping()
-        # None of this job runs now: what is noted so is a run whose end could not be noted.
+        # Jobs run one at a time, so a run recorded as running is one whose end could not be recorded.
         await self._runs.abandon(job.name, utc_now())
         self._due.discard(job.name)
         try:
@@ -136,14 +136,14 @@ class Scheduler:
 async def run(settings: Settings, redis_url: str) -> None:
     """Run all jobs when they are due, on this Redis and the database of the settings, until cancelled.
 
-    Raises ConfigurationError and SourceError where the settings cannot work.
+    Raises ConfigurationError and SourceError for settings that cannot work.
     """
 
     async def schedule() -> None:
         async with open_context(settings, redis_url) as context:
             await Scheduler(context).run()
 
-    await persistently(schedule, "the scheduler")
+    await persistently(schedule, _NAME)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Bars of the past: from files, from shorter bars, or invented for a demonstration."""
+"""Past bars: imported from files, aggregated from shorter bars, or simulated for a demonstration."""

@@ -1,4 +1,4 @@
-"""Larger bars from the smaller ones in the database."""
+"""Longer bars made of the shorter ones in the database."""
 
 import asyncio
 from bisect import bisect_left
@@ -20,11 +20,11 @@ _OF_DAYS = (Granularity.W, Granularity.M)
 async def aggregate_stored(
     candles: Candles, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime, now: datetime
 ) -> int:
-    """Rebuild every larger bar that bars of this granularity in ``[start, end)`` belong to; how many were added or changed.
+    """Rebuild every longer bar that contains bars of this granularity in ``[start, end)``; return how many changed.
 
-    A larger bar is made of all stored bars in it, not only of those in ``[start, end)``: up to H1 of bars of this granularity,
-    and beyond of H1, so that days and weeks are whole however few minutes are stored. A bar that ends after ``now`` is not
-    complete. The bars are read once, a page at a time. Raises DatabaseUnavailable.
+    A longer bar is made of all stored bars in it, not only of those in ``[start, end)``: up to H1 of bars of this granularity,
+    and beyond of H1, so that days and weeks are whole however few minutes are stored. A bar that ends after ``now`` is
+    incomplete. The bars are read once, a page at a time. Raises DatabaseUnavailable.
     """
     if end <= start:
         return 0
@@ -45,7 +45,7 @@ async def _rebuild(
     end: datetime,
     now: datetime,
 ) -> int:
-    """Make bars of the lengths ``nested``, each of which lies within one of the next, and of ``of_days`` from the days."""
+    """Build bars of the lengths ``nested``, each of which fits into the next, and of the lengths ``of_days`` from days."""
     larger = (*nested, *of_days)
     if not larger:
         return 0
@@ -59,7 +59,7 @@ async def _rebuild(
             bars = await asyncio.to_thread(_bars_of, page, nested, now, candles.sources)
             changed += await candles.write([bar for bar in bars if firsts[bar.granularity] <= bar.time < end])
             if of_days:
-                # Weeks and months overlap: they are made when all days are there, which are few.
+                # A week may lie in two months, so they do not nest: build both from all the days, which are few.
                 days += [bar for bar in (bars or page) if bar.granularity is Granularity.D]
     for length in of_days:
         changed += await candles.write(
@@ -71,7 +71,7 @@ async def _rebuild(
 async def _pages(
     candles: Candles, pair: CurrencyPair, granularity: Granularity, whole: Granularity, first: datetime, last: datetime
 ) -> AsyncGenerator[Sequence[Candle]]:
-    """The stored bars that start in ``[first, last)``, by time; no bar of the length ``whole`` has some of them in two pages."""
+    """Yield pages of the stored bars that start in ``[first, last)``, by time, cut between bars of the length ``whole``."""
     bars: list[Candle] = []
     while True:
         page = await candles.page(pair, granularity, start=first, end=last, limit=_PAGE)
@@ -79,7 +79,7 @@ async def _pages(
         if len(page) < _PAGE:
             break
         first = page[-1].time + _MOMENT
-        # More of the period of the last bar may follow.
+        # Keep back the last bar's period: more of it may follow.
         cut = bisect_left(bars, whole.start(page[-1].time), key=lambda bar: bar.time)
         yield bars[:cut]
         bars = bars[cut:]
@@ -87,7 +87,7 @@ async def _pages(
 
 
 def _bars_of(page: Sequence[Candle], nested: Sequence[Granularity], now: datetime, sources: Sources) -> list[Candle]:
-    """The bars of all of the lengths, each made of those of the length before."""
+    """Build the bars of all the lengths, each from those of the length before."""
     made: list[Candle] = []
     for length in nested:
         page = aggregate(page, length, now, sources)
@@ -96,6 +96,6 @@ def _bars_of(page: Sequence[Candle], nested: Sequence[Granularity], now: datetim
 
 
 def _up_to(longest: Granularity, granularity: Granularity) -> tuple[Granularity, ...]:
-    """The lengths longer than this one, up to and with the ``longest``."""
+    """The lengths longer than this one, up to and including ``longest``."""
     lengths = list(Granularity)
     return tuple(lengths[lengths.index(granularity) + 1 : lengths.index(longest) + 1])

@@ -1,4 +1,4 @@
-"""History for a gateway that shows simulated prices: a first start has something to draw and to measure."""
+"""Simulated history, so that charts and measures have data at the first start of a gateway with simulated prices."""
 
 import asyncio
 import logging
@@ -21,9 +21,9 @@ _logger = logging.getLogger(__name__)
 
 
 async def fill(settings: Settings, database: Database) -> int:
-    """Store a month of hours for every pair that has none of that month, where prices are simulated; how many bars that made.
+    """If prices are simulated, store a month of hourly bars for every pair without any of that month; return the number of bars.
 
-    The database has its tables already. Raises DatabaseUnavailable, and SourceError for a pair that cannot be simulated.
+    The tables exist already. Raises DatabaseUnavailable, and SourceError for a pair that cannot be simulated.
     """
     if settings.source != (TRAITS.name,):
         return 0
@@ -40,5 +40,5 @@ async def fill(settings: Settings, database: Database) -> int:
     for pair, of_pair in history.items():
         if of_pair:
             made += await aggregate_stored(candles, pair, Granularity.H1, of_pair[0].time, of_pair[-1].end, now)
-    _logger.info("%d simulated bars of history made for %d pairs", made, len(empty))
+    _logger.info("stored %d simulated bars of history for %d pairs", made, len(empty))
     return made

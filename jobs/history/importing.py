@@ -1,4 +1,4 @@
-"""Bars from files into the database."""
+"""Importing bars from files into the database."""
 
 import asyncio
 from collections import Counter
@@ -21,9 +21,9 @@ _Series = tuple[CurrencyPair, Granularity]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a file: bars that were new or changed something, and bars of pairs that the gateway does not track.
+    """The outcome of importing a file: bars ``changed`` or new, bars of untracked pairs, and ``larger`` bars rebuilt from them.
 
-    The rest is in the counts of its reader. ``larger`` bars were made anew from those of the file.
+    ``series`` counts bars by pair and length. Rejected rows are counted by the reader.
     """
 
     reader: BarReader
@@ -36,16 +36,16 @@ class Imported:
 async def import_bars(
     reader: BarReader, candles: Candles, pairs: TrackedPairs, read: Callable[[int], None] = lambda rows: None
 ) -> Imported:
-    """Store the bars of a file, and the larger bars that they are parts of; those there already are replaced where they differ.
+    """Store the bars of a file and rebuild the longer bars that contain them; existing bars are replaced where they differ.
 
-    ``read`` is told how many rows were read. Raises SourceError where the file cannot be read to its end and
-    DatabaseUnavailable; what was stored by then stays, and the same import again completes it.
+    ``read`` is called with the number of rows read so far. Raises SourceError for a file that cannot be read to its end, and
+    DatabaseUnavailable; what is stored by then is kept, and repeating the import completes it.
     """
     changed, untracked = 0, Counter[str]()
     spans: dict[_Series, tuple[datetime, datetime]] = {}
     series = Counter[_Series]()
     bars = reader.candles()
-    # Reading is work for the processor and writing mostly waiting, so the next bars are read while these are written.
+    # Reading is CPU-bound and writing mostly I/O, so the next bars are read while these are written.
     reading = asyncio.create_task(asyncio.to_thread(_take, bars))
     try:
         while some := await reading:

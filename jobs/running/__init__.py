@@ -1,1 +1,1 @@
-"""What every job needs: sources, a context, one run and its report, patience."""
+"""What the jobs share: sources, a context, one run and its report, retries."""

@@ -1,4 +1,4 @@
-"""A job run once, as a process."""
+"""One run of a job, as a process."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,16 +12,16 @@ from jobs.running.context import JobContext, open_context
 from jobs.running.report import JobReport
 
 FAILED = 1
-"""The exit code of a run that did not do what it was for."""
+"""The exit code of a run that failed or was stopped."""
 
 Job = Callable[[JobContext, datetime], Awaitable[JobReport]]
-"""A job: what it does at a moment, aware UTC, which it takes for the present."""
+"""A job. It takes the moment it is given, aware UTC, for the present."""
 
 
 def run_once(name: str, job: Job, settings: Settings | None = None) -> int:
-    """Run the job on the Redis and the database of the settings, say in a line how it went, and give the exit code.
+    """Run the job on the Redis and the database of the settings, print its report in one line, and return the exit code.
 
-    That is 0 also where a part of the work could not be done, 1 where it failed or was stopped, and 2 where the settings
+    The code is 0 for a run that succeeded, even in part, 1 for one that failed or was stopped, and 2 for settings that
     cannot work.
     """
     reports: list[JobReport] = []

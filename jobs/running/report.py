@@ -1,4 +1,4 @@
-"""What came of a run of a job, and the note of it in the database."""
+"""The report of a job's run, and its record in the database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,21 +17,21 @@ _LONGEST_ERROR = 500
 
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """How many ``records`` a run made, and its ``problems`` in words that may be shown: no secrets are in them."""
+    """The number of ``records`` that a run wrote, and its ``problems`` in words, which contain no secrets."""
 
     records: int
     problems: tuple[str, ...] = ()
 
     @property
     def status(self) -> Literal["success", "partial", "failed"]:
-        """``failed`` where there were problems and nothing was made, ``partial`` where only some of it was."""
+        """``failed`` with problems and no records, ``partial`` with problems and some records."""
         if not self.problems:
             return "success"
         return "partial" if self.records else "failed"
 
     @property
     def error(self) -> str | None:
-        """The problems in one text, cut where it grows long; None without any."""
+        """The problems in one text, cut at 500 characters; None without any."""
         text = "; ".join(self.problems)
         return (text if len(text) <= _LONGEST_ERROR else f"{text[: _LONGEST_ERROR - 1]}…") or None
 
@@ -40,9 +40,9 @@ class JobReport:
 
 
 async def recorded(database: Database, job: str, started: datetime, work: Callable[[], Awaitable[JobReport]]) -> JobReport:
-    """Do the work and note in the database that the job runs, and how it ended. What the work raises is passed on.
+    """Do the work, and record in the database that the job is running and how it ended. Errors of the work are passed on.
 
-    Raises DatabaseUnavailable. A run whose end could not be noted stays as one that runs: see ``JobRuns.abandon``.
+    Raises DatabaseUnavailable. A run whose end could not be recorded remains as running: see ``JobRuns.abandon``.
     """
     runs = JobRuns(database)
     run = await runs.start(job, started)
@@ -57,7 +57,7 @@ async def recorded(database: Database, job: str, started: datetime, work: Callab
 
 
 def _words(error: BaseException) -> str:
-    """What went wrong. Only the texts of our own errors are known to hold no secrets."""
+    """The error in words. Only our own messages are known to contain no secrets; of others, only the type is given."""
     if isinstance(error, asyncio.CancelledError):
         return "It was stopped"
     return str(error)[:_LONGEST_ERROR] if isinstance(error, GatewayError) else type(error).__name__

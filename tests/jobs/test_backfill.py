@@ -225,7 +225,7 @@ async def test_of_too_many_holes_the_oldest_are_given_up(
         filler.note(*hole)
     given_up = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert given_up == [
-        f"the bars from {start} to {end} will be missing: too many holes are waiting" for start, end in holes[:2]
+        f"the bars from {start} to {end} will be missing: too many holes are queued" for start, end in holes[:2]
     ]  # fmt: skip
     async with _running(filler):
         await wait_until(lambda: len(archive.asked) == 3, "the others are asked for", 30)
@@ -280,4 +280,4 @@ async def test_a_pair_that_the_source_has_not_is_not_asked_for_again(
     assert await _stored(database, GBP_USD, _M1) == archive.bars
     records = [record for record in caplog.records if record.name == "jobs.backfill"]
     assert [record.levelname for record in records] == ["INFO", "INFO"]
-    assert records[0].getMessage() == "no hole is filled: Kraken has no bars of EUR_USD"
+    assert records[0].getMessage() == "holes are not filled: Kraken has no bars of EUR_USD"
