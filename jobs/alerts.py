@@ -1,24 +1,23 @@
-"""The alert watch: looks for prices that somebody waits for, and tells people of every alert in the log."""
+"""The alert watch: compares prices with the levels that users set, and sends every alert of the log to people."""
 
 import asyncio
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
-from typing import Any
 
-import orjson
-
-from app.alerts.alert import Alert, Severity
 from app.alerts.notification import Notifier
 from app.alerts.price_level import PriceWatch, price_alert
 from app.config import Settings
 from app.errors import DatabaseUnavailable
-from app.market.clock import parse_time, rfc3339
+from app.market.alert import Severity
+from app.market.clock import parse_time
 from app.market.pair import TrackedPairs
 from app.market.price_level import PriceLevel
-from app.realtime.contract.event import ALERT_FIGURES, ALERTS, Draft, Event, EventType, draft
+from app.realtime.contract.alert import alert_of, draft_of
+from app.realtime.contract.catalogue import ALERTS
+from app.realtime.contract.event import Event
 from app.realtime.log.log import EventLog, LogReader, open_redis
 from app.run.process import run_job
 from app.sources import SOURCES
@@ -32,16 +31,16 @@ _PAGE = 1000
 _BLOCK_MS = 500
 _LEVELS_EVERY = 1.0
 _POSITION_EVERY = 10.0
-"""Seconds between two notes of the position where nothing has happened that must not happen twice."""
+"""Seconds between two saves of the position while there is nothing that must not happen twice."""
 
 _logger = logging.getLogger(__name__)
 
 
 class AlertWatch:
-    """Follows the log from where it left off. ``reached`` counts levels that prices reached, ``told`` the alerts passed on.
+    """Follows the log from where it left off. ``reached`` counts levels reached, ``sent`` the alerts handed to the notifier.
 
-    A level that is reached becomes an event of the log under the level's id and count, so it is written once even where the watch
-    is killed between writing and noting it. Like every alert it is passed on to people when it comes back out of the log.
+    A level that is reached becomes an event of the log under the level's id and count, so that it is written once even if the
+    watch is killed between writing and saving. Like every alert it is sent to people when it is read back from the log.
     """
 
     def __init__(self, log: EventLog, database: Database, pairs: TrackedPairs, notifier: Notifier) -> None:
@@ -55,17 +54,17 @@ class AlertWatch:
         self._version: int | None = None
         self._unsaved: dict[str, PriceLevel] = {}
         self.reached = 0
-        self.told = 0
+        self.sent = 0
 
     async def run(self) -> None:
-        """Watch until cancelled, waiting for the database and for Redis wherever they are away."""
+        """Watch until cancelled, waiting whenever the database or Redis is unavailable."""
         reader = await persistently(self._resume, _NAME)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_levels(), name="price levels")
             tasks.create_task(self._follow(reader), name="alert watch")
 
     async def _resume(self) -> LogReader:
-        """A reader at the remembered position; at the end of the log the first time, as what is past is no news."""
+        """Return a reader at the saved position; on the first run, at the end of the log: old alerts are no news."""
         await self._database.migrate()
         await self._load_levels()
         position = await self._recording.position()
@@ -86,44 +85,39 @@ class AlertWatch:
                 noted_at = clock()
 
     async def _note(self, newest: Event) -> None:
-        """Remember what levels have come to, then the position: in this order nothing is forgotten between the two."""
+        """Save the levels, then the position: in this order nothing is lost if the process dies between the two."""
         await self._save_levels()
         await self._recording.write(Batch(newest.id, newest.seq))
 
     async def _see(self, event: Event) -> bool:
-        """Take in an event; True where it must not be taken in again."""
-        try:
-            body = orjson.loads(event.bare)
-            if event.is_price:
-                return await self._see_price(body)
-            if event.type in ALERTS:
-                self._notifier.notify(_alert(event, body))
-                self.told += 1
-                return True
-        except (KeyError, TypeError, ValueError, InvalidOperation):
-            _logger.warning("event %s cannot be understood: %.200r", event.id, event.bare)
+        """Act on an event; True where doing so twice would be wrong, so that the position has to be saved."""
+        if event.is_price:
+            return await self._see_price(event)
+        if event.type in ALERTS:
+            self._notifier.notify(alert_of(event))
+            self.sent += 1
+            return True
         return False
 
-    async def _see_price(self, body: Mapping[str, Any]) -> bool:
-        mid, time = Decimal(body["price"]["mid"]), parse_time(body["timestamp"])
-        reached = self._watch.see(body["instrument"], mid, time)
+    async def _see_price(self, event: Event) -> bool:
+        mid, time = Decimal(event.body["price"]["mid"]), parse_time(event.body["timestamp"])
+        reached = self._watch.see(event.body["instrument"], mid, time)
         for level in reached:
-            news = _news_of(level, mid, price_alert(level, mid, time))
-            append = partial(self._log.append, f"level:{level.id}", level.triggered, [news])
+            append = partial(self._log.append, f"level:{level.id}", level.triggered, [draft_of(price_alert(level, mid, time))])
             await persistently(append, _NAME)
             self._unsaved[level.id] = level
             self.reached += 1
         return bool(reached)
 
     async def _keep_levels(self) -> None:
-        """Take over levels that users set and delete, within about a second."""
+        """Follow the levels that users add and delete, within about a second."""
         while True:
             await asyncio.sleep(_LEVELS_EVERY)
             try:
                 await self._save_levels()
                 await self._load_levels()
             except DatabaseUnavailable as error:
-                _logger.warning("price levels cannot be read: %s", error)
+                _logger.warning("price levels cannot be read or saved: %s", error)
 
     async def _load_levels(self) -> None:
         version = await self._levels.version()
@@ -142,34 +136,8 @@ class AlertWatch:
                 del self._unsaved[id]
 
 
-def _news_of(level: PriceLevel, mid: Decimal, alert: Alert) -> Draft:
-    return draft(
-        EventType.PRICE_ALERT,
-        {
-            "instrument": level.pair.name,
-            "level_id": level.id,
-            "level": str(level.pair.round(level.level)),
-            "direction": level.direction,
-            "price": str(level.pair.round(mid)),
-            "severity": alert.severity,
-            "message": alert.message,
-            "timestamp": rfc3339(alert.time),
-        },
-    )
-
-
-def _alert(event: Event, body: Mapping[str, Any]) -> Alert:
-    """The alert of an event, whoever published it."""
-    type = EventType(event.type)
-    value, threshold = (body[name] for name in ALERT_FIGURES[type])
-    if type is EventType.PRICE_ALERT:
-        value, threshold = Decimal(value), Decimal(threshold)
-    severity, time = Severity(body["severity"]), parse_time(body["timestamp"])
-    return Alert(type.value, event.pairs, value, threshold, severity, str(body["message"]), time)  # type: ignore[arg-type]
-
-
 def addresses(settings: Settings) -> Mapping[Severity, Sequence[str]]:
-    """Where people are told, by the least severity that is sent there."""
+    """Return the notification URLs by the lowest severity that is sent to them."""
     urls = {
         Severity.INFO: settings.notify_info,
         Severity.WARNING: settings.notify_warning,
@@ -179,7 +147,7 @@ def addresses(settings: Settings) -> Mapping[Severity, Sequence[str]]:
 
 
 async def run(settings: Settings, redis_url: str) -> None:
-    """Watch the log of this Redis until cancelled. Raises ConfigurationError for an address that cannot be one."""
+    """Watch the log of this Redis until cancelled. Raises ConfigurationError for a notification URL that cannot be used."""
     async with (
         Notifier(addresses(settings)) as notifier,
         open_redis(redis_url) as redis,

@@ -1,4 +1,4 @@
-"""The feed: takes quotes from a source, checks them and writes them to the log in batches."""
+"""The feed: reads quotes from a source, checks them, and publishes them to the log in batches."""
 
 import asyncio
 import logging
@@ -10,20 +10,23 @@ from contextlib import AsyncExitStack, suppress
 
 from app.backoff import Backoff
 from app.config import Settings
-from app.errors import LogUnavailable, SourceError, SourceRefused
+from app.errors import SourceError, SourceRefused
 from app.market.bars.candle import Granularity
 from app.market.check import QuoteCheck
 from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
 from app.market.source import PriceSource, WatchedSource
 from app.providers.preference import PreferredSources, Switch
-from app.realtime.contract.event import Draft, feed_status, heartbeat, price_update, source_changed
-from app.realtime.log.log import EventLog, Publisher, open_redis
+from app.realtime.contract.event import Draft, feed_status, price_update, source_changed
+from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat
+from app.realtime.log.log import EventLog, open_redis
 from app.run.process import run_job
 from app.storage.database.database import open_database
 from jobs.backfill import HoleFiller
+from jobs.running.persistence import publish_now
 from jobs.running.sources import open_history, open_source
 
+_NAME = "the feed"
 _MOST_WAITING = 2000
 _LARGEST_BATCH = 256
 _LISTEN_EVERY = 0.25
@@ -32,26 +35,26 @@ _logger = logging.getLogger(__name__)
 
 
 class Switches:
-    """The changes from one source to another that clients are still to be told of, before the first quote of the new one."""
+    """Changes of source that are not published yet: each is, before the first quote of the new source."""
 
     def __init__(self) -> None:
         self._noted: list[Switch] = []
 
     def note(self, switch: Switch) -> None:
-        """Remember a change; the first source of all is none."""
+        """Add a change. The first source to become active is not one."""
         if switch.previous is not None:
             self._noted.append(switch)
 
     def take(self) -> list[Switch]:
-        """Those noted since this was last asked for."""
+        """Return and clear the changes added since the last call."""
         noted, self._noted = self._noted, []
         return noted
 
 
 class Feed:
-    """Carries the quotes of a source to the log. ``published`` counts them, ``check`` knows which were dropped.
+    """Publishes the quotes of a source to the log. ``published`` counts them, ``check`` the ones that it dropped.
 
-    While Redis is away nothing more is read from the source than fits a bounded queue, and nothing read is lost.
+    While Redis is unavailable quotes wait in a bounded queue; once that is full, the source is not read. Nothing read is lost.
     """
 
     def __init__(
@@ -62,8 +65,8 @@ class Feed:
         switches: Switches | None = None,
         heartbeat_interval: float = 10.0,
     ) -> None:
-        """The source tells ``switches``. ``heartbeat_interval`` is in seconds; the first heartbeat is written at once, and one
-        more when another source becomes active.
+        """``switches`` is filled by the source. ``heartbeat_interval`` is in seconds; a heartbeat is also published at the start
+        and whenever another source becomes active.
         """
         self._source = source
         self._switches = switches or Switches()
@@ -75,9 +78,9 @@ class Feed:
         self.published = 0
 
     async def run(self) -> None:
-        """Run until the source ends and everything is published. A source that fails is started again after a pause.
+        """Run until the source ends and all its quotes are published. A source that fails is restarted with backoff.
 
-        Raises SourceRefused where the source cannot deliver for good, once everything that it gave is published.
+        Raises SourceRefused for a source that can never deliver, once all its quotes are published.
         """
         waiting: asyncio.Queue[Draft] = asyncio.Queue(_MOST_WAITING)
         try:
@@ -87,21 +90,22 @@ class Feed:
                 await waiting.join()
                 for task in endless:
                     task.cancel()
-            # Not within the group, out of which it would come as a group of its own.
+            # Outside the group, which would wrap it in an ExceptionGroup.
             if refusal is not None:
                 raise refusal
         finally:
             _logger.info("%d quotes of source %s published, %s", self.published, self._source.name, self._drops())
 
     async def _read(self, waiting: asyncio.Queue[Draft]) -> SourceRefused | None:
-        """Take quotes until the source ends, by itself or by this refusal."""
+        """Read quotes until the source ends; return its refusal where that is why."""
         backoff, clock = Backoff(), asyncio.get_running_loop().time
         while True:
             started = clock()
             try:
                 async for quote in self._source.quotes():
                     for switch in self._switches.take():
-                        await waiting.put(_news_of(switch, self._source.simulated))
+                        news = source_changed(switch.source, switch.previous, self._source.simulated, switch.reason, switch.time)
+                        await waiting.put(news)
                         self._changed.set()
                     admitted = self.check.admit(quote)
                     if admitted is not None:
@@ -114,7 +118,7 @@ class Feed:
             except Exception:
                 _logger.exception("source %s failed unexpectedly", self._source.name)
             pause = backoff.pause_after(clock() - started)
-            _logger.info("source %s is started again in %.1f s", self._source.name, pause)
+            _logger.info("source %s will be restarted in %.1f s", self._source.name, pause)
             await asyncio.sleep(pause)
 
     async def _publish(self, waiting: asyncio.Queue[Draft]) -> None:
@@ -129,15 +133,20 @@ class Feed:
                 waiting.task_done()
 
     async def _beat(self) -> None:
-        # A publisher of its own: behind a batch that waits for Redis no heartbeat would be missed, and nobody told.
+        # Use a separate publisher, or heartbeats would queue behind a blocked batch.
         publisher = self._log.publisher()
         dropped = 0
         while True:
             self._changed.clear()
             source = self._source
-            facts = {"source": source.name, "simulated": source.simulated, "sources": self._states()}
-            sign = heartbeat(self._node, "feed", **facts, dropped=dict(self.check.dropped))
-            await self._tell(publisher, sign)
+            sign = FeedHeartbeat(
+                node=self._node,
+                source=source.name,
+                simulated=source.simulated,
+                sources=self._states(),
+                dropped=dict(self.check.dropped),
+            )
+            await publish_now(publisher, heartbeat(sign), _NAME)
             if self.check.dropped.total() > dropped:
                 dropped = self.check.dropped.total()
                 _logger.warning("source %s: %s", self._source.name, self._drops())
@@ -146,28 +155,22 @@ class Feed:
                     await self._changed.wait()
 
     async def _listen_for_silence(self) -> None:
-        """Tell clients when the source falls silent, so that they know that prices are stale, and when it is back."""
+        """Publish when the source falls silent, so that clients know that prices are stale, and when it quotes again."""
         publisher = self._log.publisher()
         was_silent = False
         while True:
             await asyncio.sleep(_LISTEN_EVERY)
             if self._silent != was_silent:
                 was_silent = self._silent
-                await self._tell(publisher, feed_status(self._source.name, was_silent, utc_now()))
+                await publish_now(publisher, feed_status(self._source.name, was_silent, utc_now()), _NAME)
                 self._changed.set()
-
-    async def _tell(self, publisher: Publisher, news: Draft) -> None:
-        try:
-            await publisher.publish([news])
-        except LogUnavailable as error:
-            _logger.warning("the feed waits for its log: %s", error)
 
     @property
     def _silent(self) -> bool:
         return isinstance(self._source, WatchedSource) and self._source.silent
 
     def _states(self) -> Mapping[str, str]:
-        """What each source is, by its name."""
+        """The state of each source by its name."""
         if isinstance(self._source, PreferredSources):
             return dict(self._source.states)
         return {self._source.name: "silent" if self._silent else "active"}
@@ -177,15 +180,11 @@ class Feed:
         return f"{self.check.dropped.total()} dropped" + (f" ({counts})" if counts else "")
 
 
-def _news_of(switch: Switch, simulated: bool) -> Draft:
-    return source_changed(switch.source, switch.previous, simulated, switch.reason, switch.time)
-
-
 async def run(settings: Settings, redis_url: str) -> None:
     """Feed the log of this Redis until the source ends or the task is cancelled.
 
-    Minutes that are missed while the source is away are fetched into the database afterwards, where the source has them. Raises
-    SourceError, ConfigurationError.
+    Minutes missed while the source was disconnected are fetched into the database afterwards, if the source has history.
+    Raises SourceError, ConfigurationError.
     """
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(open_redis(redis_url))

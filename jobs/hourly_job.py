@@ -1,4 +1,4 @@
-"""The hourly job: fetches the bars of the hour, measures every pair and tells of those that move unusually much."""
+"""The hourly job: fetches the bars of the hour, measures every pair, and raises alerts of unusual volatility."""
 
 import asyncio
 import logging
@@ -6,15 +6,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-import orjson
-
-from app.alerts.alert import Alert
 from app.alerts.crossing import CrossingState
 from app.alerts.thresholds import NONE
 from app.alerts.volatility import VolatilityRule, volatility_rule_of, volatility_rules
-from app.errors import ConfigurationError, DatabaseUnavailable, GatewayError, NotOffered, SourceRefused
+from app.errors import DatabaseUnavailable, GatewayError, NotOffered, SourceRefused
 from app.market.bars.candle import Candle, Granularity
 from app.market.bars.history import CandleSource
 from app.market.clock import rfc3339
@@ -22,31 +19,32 @@ from app.market.hours.calendar import is_quoting, is_stale
 from app.market.measures.measures import MEASURE_BARS, Measures, measure
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
-from app.realtime.contract.event import EventType, price_update
+from app.realtime.contract.alert import draft_of
+from app.realtime.contract.event import cursor_at, data_ready, milliseconds, price_update
+from app.realtime.contract.fields import DataType
 from app.realtime.contract.figures import PairMetrics
-from app.realtime.contract.publication import publication
 from app.schedule import HOURLY
 from app.sources import SOURCES
 from app.storage.alerts.states import AlertStates
 from app.storage.market.candles import Candles
 from app.storage.market.metrics import Metrics, StoredMetrics
 from jobs.history.aggregation import aggregate_stored
-from jobs.running.context import JobContext
+from jobs.running.context import JobContext, read_rules
 from jobs.running.once import run_once
 from jobs.running.report import JobReport, recorded
 
 NEWS_FOR = 2 * 3600.0
-"""Seconds of open market after which the end of a bar is no news: nothing is told of what lies further back."""
+"""Seconds of open market after which a bar is old: no alert is raised of one that ended before that."""
 
 PATIENCE = 30.0
-"""Seconds that the job waits for bars that are not there yet, beyond the delay in the settings."""
+"""Seconds that the job waits for missing bars, beyond the delay in the settings."""
 
 _HOUR = timedelta(hours=1)
 _OVERLAP = timedelta(days=1)
-"""Fetched again each time: a hole that an outage left in what was recorded is filled, and the bars about it are put right."""
+"""Fetched again each time: this fills the holes that an outage left in the recorded bars, and corrects the bars around them."""
 
 _HISTORY = 480
-"""How many volatilities the usual one of a pair is taken of: four weeks of hours."""
+"""The number of volatilities of which a pair's median is taken: four weeks of hours."""
 
 _POLL = 1.0
 _PAGE = 500
@@ -57,13 +55,13 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Progress:
-    """What a run has done so far."""
+    """The state of a run: bars fetched, and problems by pair."""
 
     problems: list[str] = field(default_factory=list)
     fetched: int = 0
 
     def fail(self, pair: CurrencyPair, doing: str, error: Exception) -> None:
-        """Note that something could not be done for one pair."""
+        """Log and keep the error of one pair."""
         if isinstance(error, (GatewayError, ValueError)):
             _logger.warning("%s: %s failed: %s", pair, doing, error)
         else:
@@ -72,11 +70,10 @@ class _Progress:
 
 
 async def run_hourly(context: JobContext, now: datetime, patience: float = PATIENCE) -> JobReport:
-    """Do the work of the hour that ended last before ``now``, and report how many bars and measures came of it.
+    """Do the work of the last full hour before ``now``; report the number of bars and measures stored.
 
-    One pair that cannot be dealt with does not stop the others. Doing the same again changes and publishes nothing new but
-    the notice that there is data. Raises DatabaseUnavailable, LogUnavailable and, for thresholds that cannot be read,
-    ConfigurationError.
+    A pair that fails does not stop the others. A second run for the same hour changes nothing, and publishes nothing but
+    ``data_ready``. Raises DatabaseUnavailable, LogUnavailable and, for invalid thresholds, ConfigurationError.
     """
     return await recorded(context.database, HOURLY, now, lambda: _Run(context, now, patience).run())
 
@@ -92,7 +89,8 @@ class _Run:
         self._progress = _Progress()
 
     async def run(self) -> JobReport:
-        rules = _rules(context := self._context)
+        context = self._context
+        rules = read_rules("VOLATILITY_THRESHOLDS", volatility_rules, context.settings.volatility_thresholds)
         if context.source is not None:
             await self._fetch(context.source)
         await self._await_bars()
@@ -108,16 +106,16 @@ class _Run:
         await self._alert({pair: of_pair for pair, of_pair in measures.items() if pair in newest}, rules)
         if context.source is not None:
             await self._publish_prices(list(newest.values()))
-        await self._tell("candles", self._progress.fetched)
-        await self._tell("metrics", len(figures))
+        await self._announce("candles", self._progress.fetched)
+        await self._announce("metrics", len(figures))
         return JobReport(self._progress.fetched + len(figures), tuple(self._progress.problems))
 
     # ------------------------------------------------------------ bars
 
     async def _fetch(self, source: CandleSource) -> None:
-        """Store what the source has that is not stored yet, and the larger bars that follow from it.
+        """Store the source's new bars, and the longer bars made of them.
 
-        A pair that the source has no history of is none the worse for it: its bars are those recorded here.
+        A pair that the source does not offer is no problem: its bars are the recorded ones.
         """
         granularity = Granularity.H1 if Granularity.H1 in source.granularities else Granularity.D
         if granularity not in source.granularities:
@@ -152,7 +150,7 @@ class _Run:
         except DatabaseUnavailable:
             raise
         except Exception as error:
-            failure = error  # what the source gave until then is of use all the same
+            failure = error  # the pages before it are used all the same
         if changed:
             self._progress.fetched += changed
             await aggregate_stored(self._candles, pair, granularity, start, end, self._now)
@@ -160,23 +158,23 @@ class _Run:
             raise failure
 
     async def _await_bars(self) -> None:
-        """Wait a little for the bars of the hour that has just ended: they close as the market moves on, seconds after it."""
+        """Wait for the bars of the hour that has just ended: the recorder closes them some seconds later."""
         hour = Granularity.H1.start(self._now)
         delay = timedelta(seconds=self._context.settings.hourly_job_delay + self._patience)
         clock = asyncio.get_running_loop().time
         deadline = clock() + (hour + delay - self._now).total_seconds()
         while clock() < deadline and (late := await self._late(hour)):
             if clock() + _POLL >= deadline:
-                _logger.warning("bars of the hour from %s are missing still: %s", rfc3339(hour - _HOUR), ", ".join(late))
+                _logger.warning("the bars of the hour from %s are still missing: %s", rfc3339(hour - _HOUR), ", ".join(late))
                 return
             await asyncio.sleep(_POLL)
 
     async def _late(self, hour: datetime) -> list[str]:
-        """The pairs that have a bar of the hour before the last one, and none of the last, in which their market was open."""
+        """The pairs with a bar of the hour before last and none of the last, although their market was open."""
         newest = await self._candles.newest(
             list(self._context.pairs), Granularity.H1, 1, until=hour, real_only=self._context.real_only
         )
-        # Half past, since a source may open a little after the market and close a little before it.
+        # Half past, since a source may open a little later and close a little earlier than the market.
         open_at = hour - _HOUR / 2
         return [
             pair.name for pair, [bar] in newest.items() if bar.end == hour - _HOUR and is_quoting(SOURCES.of(bar.source), open_at)
@@ -191,7 +189,7 @@ class _Run:
                 continue
             try:
                 measures[pair] = measure(bars[pair], self._context.settings.annualization, SOURCES)
-            except ValueError as error:  # prices that are none
+            except ValueError as error:  # a price of zero, which has no logarithm
                 self._progress.fail(pair, "measuring", error)
         return measures
 
@@ -212,13 +210,14 @@ class _Run:
     # ------------------------------------------------------------ alerts
 
     async def _alert(self, measures: Mapping[CurrencyPair, Measures], rules: Mapping[str, VolatilityRule]) -> None:
-        """Tell of the pairs whose volatility reached a threshold, each once, and remember where all of them stand.
+        """Publish an alert for each pair whose volatility reached a threshold, and save the states of all pairs.
 
-        Where a run dies between telling and remembering, the next one tells the same under the same name, which the log knows.
+        If a run dies between publishing and saving, the next one publishes the same batch under the same name, and the log
+        recognises it.
         """
         states = AlertStates(self._context.database)
         stored = await states.load(_STATES)
-        remembered: dict[str, bytes] = {}
+        saved: dict[str, bytes] = {}
         for pair, of_pair in measures.items():
             rule = volatility_rule_of(rules, pair)
             if rule is None:
@@ -227,35 +226,24 @@ class _Run:
             state = CrossingState.from_json(stored.get(key, b""))
             history = await self._history(of_pair) if rule.multiples != NONE else []
             alert, state = rule.judge(pair, of_pair.volatility_50, history, state, of_pair.end)
-            remembered[key] = state.to_json()
+            saved[key] = state.to_json()
             if alert is not None:
-                await self._publish_alert(alert, of_pair)
-                await states.save({key: remembered[key]})
-        await states.save({key: state for key, state in remembered.items() if stored.get(key) != state})
+                batch = f"hourly:{milliseconds(of_pair.end)}:{pair}"
+                await self._context.log.append(batch, 1, [draft_of(alert, self._now)])
+                await states.save({key: saved[key]})
+        await states.save({key: state for key, state in saved.items() if stored.get(key) != state})
 
     async def _history(self, measures: Measures) -> list[float]:
-        """Earlier volatilities of the pair, of bars as real or as invented as these."""
+        """Earlier volatilities of the pair, of market prices or of simulated ones as these are."""
         rows = await Metrics(self._context.database).history(
             measures.pair.name, measures.granularity.value, measures.end, _HISTORY
         )
         return [row.volatility for row in rows if row.volatility is not None and row.simulated == measures.simulated]
 
-    async def _publish_alert(self, alert: Alert, measures: Measures) -> None:
-        body = {
-            "instrument": measures.pair.name,
-            "volatility": float(alert.value),
-            "threshold": float(alert.threshold),
-            "severity": alert.severity.value,
-            "message": alert.message,
-            "timestamp": self._now,
-        }
-        draft = publication(EventType.VOLATILITY_ALERT, body, self._context.pairs)
-        await self._context.log.append(f"hourly:{_milliseconds(measures.end)}:{measures.pair}", 1, [draft])
-
     # ------------------------------------------------------------ news
 
     async def _publish_prices(self, bars: Sequence[Candle]) -> None:
-        """Give the pairs a price that no feed gives one: the last of their newest bar.
+        """Publish a price for the pairs that no feed quotes: the close of their newest bar.
 
         It is indicative: the source dealt at it at the end of the bar, not now.
         """
@@ -270,32 +258,20 @@ class _Run:
         await self._context.publisher.publish([price_update(quote, self._now) for quote in quotes])
 
     async def _live(self, pairs: set[str], end: datetime) -> set[str]:
-        """Those of the pairs that the log has a price of since shortly before ``end``, about as long as prices live in Redis."""
+        """The pairs with a price in the log since shortly before ``end``: about as long as prices live in Redis."""
         log = self._context.log
-        reader = log.reader(f"{max(_milliseconds(end) - 1000 * log.price_ttl, 0)}-0")
+        reader = log.reader(cursor_at(end - timedelta(seconds=log.price_ttl)))
         live: set[str] = set()
         while not pairs <= live and (events := await reader.read(_PAGE)):
-            live.update(orjson.loads(event.bare)["instrument"] for event in events if event.is_price)
+            live.update(event.pairs[0] for event in events if event.is_price)
         return live
 
-    async def _tell(self, data_type: str, count: int) -> None:
+    async def _announce(self, data_type: DataType, count: int) -> None:
         if count:
-            body = {"data_type": data_type, "count": count, "timestamp": self._now}
-            await self._context.publisher.publish([publication(EventType.DATA_READY, body, self._context.pairs)])
+            await self._context.publisher.publish([data_ready(data_type, count, self._now)])
 
     def _is_past(self, bar: Candle) -> bool:
         return is_stale(bar.end, SOURCES.of(bar.source), self._now, NEWS_FOR)
-
-
-def _rules(context: JobContext) -> dict[str, VolatilityRule]:
-    try:
-        return volatility_rules(context.settings.volatility_thresholds)
-    except ValueError as error:
-        raise ConfigurationError(f"VOLATILITY_THRESHOLDS: {error}") from None
-
-
-def _milliseconds(time: datetime) -> int:
-    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
-"""The bridge: what other programs publish on Redis channels becomes events of the log."""
+"""The bridge: turns what other programs publish on Redis channels into events of the log."""
 
-import asyncio
 import logging
 import sys
 from collections import Counter
 
 import orjson
 
-from app.backoff import Backoff
 from app.config import Settings
-from app.errors import InvalidRequest, LogUnavailable
+from app.errors import InvalidRequest
 from app.market.pair import TrackedPairs
-from app.realtime.contract.event import EventType
+from app.realtime.contract.catalogue import EventType
 from app.realtime.contract.publication import publication
 from app.realtime.log.channels import Channels, open_channels
 from app.realtime.log.log import EventLog, Publisher, open_redis
 from app.run.process import run_job
+from jobs.running.persistence import persistently
 
 TYPE_OF_CHANNEL = {
     "price_updates": EventType.PRICE_UPDATE,
@@ -30,7 +29,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Bridge:
-    """Carries messages from channels to the log. ``carried`` and ``refused`` count them by channel."""
+    """Copies messages from channels to the log. ``carried`` and ``refused`` count them by channel."""
 
     def __init__(self, publisher: Publisher, pairs: TrackedPairs) -> None:
         self._publisher = publisher
@@ -39,39 +38,36 @@ class Bridge:
         self.refused: Counter[str] = Counter()
 
     async def run(self, channels: Channels) -> None:
-        """Carry until cancelled. Raises LogUnavailable where Redis goes away."""
+        """Run until cancelled. Raises LogUnavailable when the connection to Redis is lost."""
         while True:
             message = await channels.receive()
             if message is not None:
                 await self.carry(*message)
 
     async def carry(self, channel: str, body: bytes) -> None:
-        """Append one message to the log; one that cannot be used is counted and passed over. Raises LogUnavailable."""
+        """Publish one message to the log; an invalid one is counted and skipped. Raises LogUnavailable."""
         try:
             if len(body) > _LARGEST_MESSAGE:
                 raise InvalidRequest(f"larger than {_LARGEST_MESSAGE} bytes")
             draft = publication(TYPE_OF_CHANNEL[channel], orjson.loads(body), self._pairs)
         except (InvalidRequest, orjson.JSONDecodeError) as error:
             self.refused[channel] += 1
-            _logger.warning("a message on channel %s is not used: %s", channel, error)
+            _logger.warning("a message on channel %s is invalid and skipped: %s", channel, error)
             return
         await self._publisher.publish([draft])
         self.carried[channel] += 1
 
 
 async def run(settings: Settings, redis_url: str) -> None:
-    """Bridge the channels until cancelled, subscribing anew whenever Redis comes back."""
+    """Bridge the channels until cancelled, subscribing again whenever Redis comes back."""
     async with open_redis(redis_url) as redis:
         bridge = Bridge(EventLog(redis, settings.event_log_length).publisher(), TrackedPairs(settings.tracked_pairs))
-        backoff, clock = Backoff(), asyncio.get_running_loop().time
-        while True:
-            started = clock()
-            try:
-                async with open_channels(redis, list(TYPE_OF_CHANNEL)) as channels:
-                    await bridge.run(channels)
-            except LogUnavailable as error:
-                _logger.warning("the bridge waits for Redis: %s", error)
-            await asyncio.sleep(backoff.pause_after(clock() - started))
+
+        async def listen() -> None:
+            async with open_channels(redis, list(TYPE_OF_CHANNEL)) as channels:
+                await bridge.run(channels)
+
+        await persistently(listen, "the bridge")
 
 
 if __name__ == "__main__":

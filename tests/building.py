@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from app.market.alert import Alert, Severity
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
-from app.realtime.contract.event import Draft, Event, EventType, draft, gap, price_update
+from app.realtime.contract.alert import draft_of
+from app.realtime.contract.event import Draft, Event, data_ready, gap, price_update
 
 MOMENT = datetime(2026, 1, 31, 9, 30, 0, 123456, tzinfo=UTC)
 
@@ -39,17 +41,17 @@ def price_draft(pair: str = "EUR_USD", bid: str = "1.09450", ask: str = "1.09470
 
 def alert_draft(pair: str = "EUR_USD") -> Draft:
     """A volatility alert on its way to the log."""
-    return draft(EventType.VOLATILITY_ALERT, {"instrument": pair, "volatility": 0.03, "threshold": 0.02})
+    return draft_of(Alert("volatility_alert", (pair,), 0.03, 0.02, Severity.WARNING, "moves much", MOMENT))
 
 
 def correlation_draft(pair1: str = "EUR_USD", pair2: str = "GBP_USD") -> Draft:
     """A correlation alert on its way to the log."""
-    return draft(EventType.CORRELATION_ALERT, {"pair1": pair1, "pair2": pair2, "correlation": -0.8})
+    return draft_of(Alert("correlation_alert", (pair1, pair2), -0.8, 0.7, Severity.INFO, "moved apart", MOMENT))
 
 
 def ready_draft(count: int = 1) -> Draft:
     """A ``data_ready`` event on its way to the log."""
-    return draft(EventType.DATA_READY, {"data_type": "prices", "count": count})
+    return data_ready("prices", count, MOMENT)
 
 
 def event(number: int, of: Draft) -> Event:

@@ -38,6 +38,14 @@ LAYERS = {
         monitoring
         transports
     """,
+    "app.realtime.contract": """
+        fields samples
+        payloads
+        catalogue
+        event
+        alert heartbeat
+        requests answers figures publication
+    """,
     "app.realtime.log": """
         log
         cache channels
@@ -53,6 +61,11 @@ LAYERS = {
         wire
         protocols
         handover
+    """,
+    "app.specs": """
+        openapi spoken
+        asyncapi
+        documents
     """,
     "app.storage": """
         database
@@ -113,8 +126,6 @@ MOST_LINES = 400
 
 LONGER = {
     "app.storage.database.tables",
-    "app.specs.documents",
-    "app.realtime.contract.messages",
     "app.realtime.transports.engine",
 }
 """Tables are read one at a time; their number makes no module hard to follow."""

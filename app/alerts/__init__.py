@@ -1,1 +1,1 @@
-"""The rules that turn prices and measures into alerts, and how people are notified of them."""
+"""The rules that turn prices and measures into alerts, and the notifications of people."""

@@ -1,9 +1,9 @@
-"""Alerts of two pairs that come to move together, or whose correlation changes.
+"""Alerts of pairs that have become strongly correlated, or whose correlation has changed.
 
-Two things are looked at. The level: the size of ρ, without its sign, reaching a threshold, so that a hedge that becomes nearly
-perfect counts as much as a doubling of risk. And the change: how far ρ lies from where it was in the matrix before, whatever
-its sign, which is also how a correlation that breaks down is told of. The bounds of the categories in
-``app.market.measures.correlation`` are no thresholds: correlations wander across them all the time.
+There are two criteria. The level is the absolute value of ρ, so that a nearly perfect hedge counts as much as a doubling of
+risk. The change is the distance of ρ from its value in the previous matrix, in either direction, so that a correlation that
+breaks down raises an alert too. The bounds of the categories in ``app.market.measures.correlation`` are no thresholds:
+correlations cross them all the time.
 """
 
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from typing import Self
 
 import orjson
 
-from app.alerts.alert import Alert, Severity
 from app.alerts.crossing import Crossing, CrossingState, reached_by
 from app.alerts.thresholds import EVERY, NONE, PLAIN, Thresholds, parse_thresholds, thresholds_of
 from app.errors import InvalidPair
+from app.market.alert import Alert, Severity
 from app.market.pair import CurrencyPair
 
 CHANGE = "change"
 """The word before names whose thresholds are changes of ρ."""
 
 DEFAULT_CORRELATION_THRESHOLDS = "*=/0.8/0.9,change *=/0.3/0.5"
-"""For a correlation of 100 hourly bars that is computed once a day.
+"""For a correlation of 100 hourly bars, computed once a day.
 
-OANDA's hours of EUR_USD and NZD_USD give 2 alerts in 2018, which was calm, and 7 in 2016.
+OANDA's hours of EUR_USD and NZD_USD raise 2 alerts in 2018, a calm year, and 7 in 2016.
 """
 
 CORRELATION_HYSTERESIS = 0.1
@@ -36,19 +36,19 @@ _BETWEEN = ":"
 
 @dataclass(frozen=True, slots=True)
 class CorrelationState:
-    """What is known of two pairs from one matrix to the next: their last known ρ, and the states of level and change."""
+    """The state of two pairs between two matrices: their last known ρ, and the states of level and change."""
 
     last: float | None = None
     level: CrossingState = field(default_factory=CrossingState)
     change: CrossingState = field(default_factory=CrossingState)
 
     def to_json(self) -> bytes:
-        """One small JSON object."""
+        """Encode the state as a JSON object."""
         return orjson.dumps({"last": self.last, "level": self.level.to_fields(), "change": self.change.to_fields()})
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """The state in the bytes; a new one where they hold none."""
+        """Decode a state; a new one for anything else."""
         try:
             fields = orjson.loads(data)
             last = fields["last"]
@@ -61,11 +61,11 @@ class CorrelationState:
 
 @dataclass(frozen=True, slots=True)
 class CorrelationRule:
-    """When the correlation of two pairs, or of any two for the name ``*``, is worth an alert.
+    """When the correlation of two pairs, or of any two for the name ``*``, raises an alert.
 
-    ``levels`` are sizes of ρ up to 1 and ``changes`` are sizes of its change up to 2. ``hysteresis`` is a fraction of the
-    threshold, ``cooldown`` in seconds; what they do is in ``app.alerts.crossing``, for levels and for changes on their own.
-    Raises ValueError for thresholds that nothing can reach, and where the last two cannot work.
+    ``levels`` are thresholds of the absolute ρ, up to 1, ``changes`` of its absolute change, up to 2. ``hysteresis`` is a
+    fraction of the threshold and ``cooldown`` is in seconds, see ``app.alerts.crossing``; levels and changes are judged
+    separately. Raises ValueError for thresholds that cannot be reached, and for an invalid hysteresis or cooldown.
     """
 
     pairs: str
@@ -82,10 +82,11 @@ class CorrelationRule:
     def judge(
         self, first: CurrencyPair, second: CurrencyPair, correlation: float | None, state: CorrelationState, now: datetime
     ) -> tuple[Alert | None, CorrelationState]:
-        """The alert of this correlation, if it is worth one, and the state with which the next of the two is to be judged.
+        """Return the alert that this correlation raises, None for no alert, and the state for the next one.
 
-        The first correlation is where things begin and no news, however high. One of None, which is not known, changes nothing.
-        Where both the level and the change are news, there is one alert, of the graver. Its value is ρ. ``now`` is aware UTC.
+        The first correlation of two pairs raises none, however high it is. None, a correlation that is not known, changes
+        nothing. Where both the level and the change call for an alert, the more severe one is raised. The value of the alert
+        is ρ. ``now`` is aware UTC.
         """
         if correlation is None:
             return None, state
@@ -110,10 +111,10 @@ class CorrelationRule:
 def correlation_rules(
     text: str, hysteresis: float = CORRELATION_HYSTERESIS, cooldown: float = CORRELATION_COOLDOWN
 ) -> dict[str, CorrelationRule]:
-    """The rules of a setting, by ``*`` or the names of both pairs: ``*=/0.8/0.9,EUR_USD:USD_CHF=//0.97,change *=0.2/0.3/0.5``.
+    """Parse a setting into rules by ``*`` or both names: ``*=/0.8/0.9,EUR_USD:USD_CHF=//0.97,change *=0.2/0.3/0.5``.
 
-    ``change`` stands before thresholds of the change. The order of the two names does not matter. An empty text holds no rule.
-    Raises ValueError with the reason in one line.
+    Thresholds of the change follow the word ``change``. The order of the two names does not matter. An empty text gives no
+    rules. Raises ValueError with the reason in one line.
     """
     table = parse_thresholds(text, [CHANGE], _names_of_two)
     names = dict.fromkeys(name for thresholds in table.values() for name in thresholds)
@@ -128,12 +129,12 @@ def correlation_rules(
 def correlation_rule_of(
     rules: Mapping[str, CorrelationRule], first: CurrencyPair, second: CurrencyPair
 ) -> CorrelationRule | None:
-    """The rule of these two pairs in either order, else that of any two, if there is one."""
+    """Return the rule of these two pairs in either order, else that of any two, else None."""
     return rules.get(key_of_two(first, second)) or rules.get(EVERY)
 
 
 def key_of_two(first: CurrencyPair, second: CurrencyPair) -> str:
-    """One text for two pairs whatever their order: ``EUR_USD:GBP_USD``. Rules are found by it, and states can be kept by it."""
+    """Return a key of two pairs that does not depend on their order: ``EUR_USD:GBP_USD``."""
     return _BETWEEN.join(sorted((first.name, second.name)))
 
 

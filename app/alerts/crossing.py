@@ -1,9 +1,9 @@
-"""Thresholds being crossed: when that is news, and when it is only the same news again.
+"""Crossing a threshold: when to raise an alert, with hysteresis and cooldown.
 
-A value that reaches a threshold is news once. Hovering about the threshold is none: the value has to fall below the threshold by
-the hysteresis, a fraction of it, before reaching it anew can be news. Even then nothing is told within the cooldown after
-the last news unless it is graver than that; what is held back so is told when the cooldown is over, if the value is at the
-threshold still. Two pieces of news of the same severity therefore lie a cooldown apart at least.
+A value that reaches a threshold raises one alert. It raises another only after falling below the threshold by the hysteresis,
+a fraction of the threshold, so that hovering around it raises none. Within the cooldown after an alert, only a more severe
+one is raised; one that was suppressed is raised at the end of the cooldown if the value is still at the threshold. Two alerts
+of the same severity are therefore at least a cooldown apart.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from typing import Any, Self
 
 import orjson
 
-from app.alerts.alert import Severity
+from app.market.alert import Severity
 from app.market.clock import parse_time, rfc3339
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """The last piece of news: how grave it was, and when, aware UTC."""
+class Raised:
+    """The last alert raised: its severity and its time, aware UTC."""
 
     severity: Severity
     time: datetime
@@ -27,39 +27,40 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class CrossingState:
-    """What is known from one value to the next.
+    """The state between two values.
 
-    ``standing`` is the gravest severity that was told of and has not been left again; None below them all.
+    ``standing`` is the severity that the value is at: the highest one reached and not left again by the hysteresis, None below
+    all thresholds. ``raised`` is the last alert.
     """
 
     standing: Severity | None = None
-    told: Told | None = None
+    raised: Raised | None = None
 
     def to_json(self) -> bytes:
-        """One small JSON object."""
+        """Encode the state as a JSON object."""
         return orjson.dumps(self.to_fields())
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """The state in the bytes; a new one where they hold none."""
+        """Decode a state; a new one for anything else."""
         try:
             return cls.from_fields(orjson.loads(data))
         except ValueError:
             return cls()
 
     def to_fields(self) -> dict[str, Any]:
-        """What JSON holds of it."""
-        told = {"severity": self.told.severity, "time": rfc3339(self.told.time)} if self.told else None
-        return {"standing": self.standing, "told": told}
+        """Return the state as values of JSON. In the database the last alert is called ``told``."""
+        raised = {"severity": self.raised.severity, "time": rfc3339(self.raised.time)} if self.raised else None
+        return {"standing": self.standing, "told": raised}
 
     @classmethod
     def from_fields(cls, fields: Any) -> Self:
-        """The inverse of ``to_fields``; a new state for anything that is not from there."""
+        """Reverse ``to_fields``; return a new state for anything else."""
         try:
-            standing, told = fields["standing"], fields["told"]
+            standing, raised = fields["standing"], fields["told"]
             return cls(
                 None if standing is None else Severity(standing),
-                None if told is None else Told(Severity(told["severity"]), parse_time(told["time"])),
+                None if raised is None else Raised(Severity(raised["severity"]), parse_time(raised["time"])),
             )
         except (KeyError, TypeError, ValueError):
             return cls()
@@ -67,9 +68,10 @@ class CrossingState:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """How far a value must fall back, as a fraction of the threshold, and how many seconds lie between two pieces of news.
+    """Raises alerts of values that reach thresholds.
 
-    Raises ValueError for a hysteresis that is not from 0 to below 1 and for a cooldown that is negative.
+    ``hysteresis`` is the fraction of a threshold by which a value must fall below it before it can reach it again, at least 0
+    and below 1; ``cooldown`` is in seconds. Raises ValueError for values outside these bounds.
     """
 
     hysteresis: float
@@ -77,14 +79,14 @@ class Crossing:
 
     def __post_init__(self) -> None:
         if not 0 <= self.hysteresis < 1:
-            raise ValueError(f"a hysteresis is a fraction from 0 to below 1, not {self.hysteresis}")
+            raise ValueError(f"a hysteresis is a fraction of at least 0 and below 1, not {self.hysteresis}")
         if not self.cooldown >= 0:
-            raise ValueError(f"a cooldown is not negative, as {self.cooldown} is")
+            raise ValueError(f"a cooldown must not be negative: {self.cooldown}")
 
     def judge(
         self, value: float, thresholds: Mapping[Severity, float], state: CrossingState, now: datetime
     ) -> tuple[Severity | None, CrossingState]:
-        """The severity that this value is news of, if it is, and the state with which the next is to be judged.
+        """Return the severity of the alert that this value raises, None for no alert, and the state for the next value.
 
         ``thresholds`` are positive and rise with the severity; ``now`` is aware UTC.
         """
@@ -95,19 +97,19 @@ class Crossing:
             if severity.rank <= _rank(state.standing)
         }
         standing = reached_by(value, kept)
-        if reached is None or reached.rank <= _rank(standing) or self._is_held_back(reached, state.told, now):
-            return None, CrossingState(standing, state.told)
-        return reached, CrossingState(reached, Told(reached, now))
+        if reached is None or reached.rank <= _rank(standing) or self._is_cooling_down(reached, state.raised, now):
+            return None, CrossingState(standing, state.raised)
+        return reached, CrossingState(reached, Raised(reached, now))
 
-    def _is_held_back(self, severity: Severity, told: Told | None, now: datetime) -> bool:
-        if told is None or severity.rank > told.severity.rank:
+    def _is_cooling_down(self, severity: Severity, raised: Raised | None, now: datetime) -> bool:
+        if raised is None or severity.rank > raised.severity.rank:
             return False
-        # What was told in the future was told by a clock that was wrong: it must not silence the rule until then.
-        return timedelta(0) <= now - told.time < timedelta(seconds=self.cooldown)
+        # An alert from the future was raised by a wrong clock. It must not suppress others until that time comes.
+        return timedelta(0) <= now - raised.time < timedelta(seconds=self.cooldown)
 
 
 def reached_by(value: float, thresholds: Mapping[Severity, float]) -> Severity | None:
-    """The gravest severity whose threshold the value is at or above."""
+    """Return the highest severity whose threshold the value is at or above."""
     reached = [severity for severity, threshold in thresholds.items() if value >= threshold]
     return max(reached, key=lambda severity: severity.rank, default=None)
 

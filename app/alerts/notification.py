@@ -1,4 +1,4 @@
-"""Alerts sent to people: by e-mail, to chats, to web hooks, over whatever service an apprise URL names."""
+"""Notifications of alerts by e-mail, chat or web hook: any service that apprise supports."""
 
 import asyncio
 import logging
@@ -11,8 +11,8 @@ from typing import Self
 
 from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType
 
-from app.alerts.alert import Alert, Severity
 from app.errors import ConfigurationError
+from app.market.alert import Alert, Severity
 from app.market.clock import rfc3339
 
 _logger = logging.getLogger(__name__)
@@ -21,23 +21,23 @@ _TYPES = {Severity.INFO: NotifyType.INFO, Severity.WARNING: NotifyType.WARNING, 
 _LONGEST_PAUSE = 30.0
 
 _TELLTALES = ("apprise", "oauthlib", "pika", "requests", "requests_oauthlib", "slixmpp", "urllib3")
-"""The loggers that addresses and what is sent to them could leak through. apprise's own writes whole URLs at debug level."""
+"""Loggers that could leak URLs, which contain secrets, or messages. apprise's own logs whole URLs at debug level."""
 
 
 class Notifier:
-    """Sends each alert to the addresses that want its severity, in the background, for as long as it is open.
+    """Sends alerts to URLs in the background while it is open.
 
-    ``urls`` are apprise URLs by the least severity that is sent to them; one listed for several gets each alert once. Every
-    address has a queue and a thread of its own, so one that is slow or down holds up no other. What cannot be sent is tried
-    ``retries`` times more, after ``first_pause`` seconds and twice as long each time, up to 30 s. An attempt that takes
-    longer than ``timeout`` seconds counts as failed; it may yet arrive, and then twice. A queue holds ``capacity`` alerts,
-    the newest ones. On leaving, what waits has ``drain`` seconds to be sent.
+    ``urls`` are apprise URLs by the lowest severity that is sent to them; one listed under several gets each alert once. Every
+    URL has a queue and a thread of its own, so that a slow one does not delay others. A failed delivery is retried
+    ``retries`` times, after ``first_pause`` seconds, doubling up to 30. An attempt that takes longer than ``timeout`` seconds
+    counts as failed; it may still arrive, and then twice. A queue keeps the newest ``capacity`` alerts. On leaving, the queues
+    are drained for up to ``drain`` seconds.
 
-    ``sent``, ``failed`` and ``dropped`` count alerts, once for each address: those that arrived, those given up, and those that
-    there was no room or no time for.
+    ``sent``, ``failed`` and ``dropped`` count alerts, once for each URL: those delivered, those whose retries all failed, and
+    those dropped from a full queue or on leaving.
 
-    The URLs are secrets: no log line, error or representation of this class shows any. Raises ConfigurationError for one that
-    apprise cannot use, and ValueError for a capacity below 1, which would be no bound.
+    The URLs contain secrets: no log line, error or representation of this class shows any. Raises ConfigurationError for a
+    URL that apprise cannot use, and ValueError for a capacity below 1.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Notifier:
         drain: float = 5.0,
     ) -> None:
         if capacity < 1:
-            raise ValueError(f"a queue has room for one alert at least, not {capacity}")
+            raise ValueError(f"the capacity of a queue must be at least 1, not {capacity}")
         self.sent = 0
         self.failed = 0
         self.dropped = 0
@@ -74,7 +74,7 @@ class Notifier:
         await self._running.__aexit__(kind, error, traceback)
 
     def notify(self, alert: Alert) -> None:
-        """Have an alert sent to everyone who wants it. Returns at once; where a queue is full, its oldest makes room."""
+        """Queue an alert for every URL that takes its severity. Returns at once; a full queue drops its oldest alert."""
         for address in self._addresses:
             if alert.severity.rank < address.least.rank:
                 continue
@@ -87,7 +87,7 @@ class Notifier:
                 self.dropped += 1
                 if not address.overflowing:
                     address.overflowing = True
-                    _logger.warning("more alerts than %s takes: the oldest that wait are dropped", address)
+                    _logger.warning("the queue of %s is full: the oldest alerts are dropped", address)
             address.waiting.put_nowait(alert)
 
     @asynccontextmanager
@@ -98,7 +98,7 @@ class Notifier:
             try:
                 yield
             except Exception as error:
-                # Raised below: out of a task group it would come wrapped in a group.
+                # Raised outside the task group, which would wrap it in an ExceptionGroup.
                 failure = error
             finally:
                 await self._finish(workers)
@@ -106,7 +106,7 @@ class Notifier:
             raise failure
 
     async def _finish(self, workers: Sequence[asyncio.Task[None]]) -> None:
-        """Give what waits its time, then end everything."""
+        """Drain the queues for a while, then stop the workers."""
         self._closed = True
         try:
             with suppress(TimeoutError):
@@ -118,9 +118,9 @@ class Notifier:
                 worker.cancel()
             for address in self._addresses:
                 self.dropped += address.waiting.qsize()
-                # Waiting for a thread that hangs would hang here too.
+                # Waiting for a thread that hangs would hang, too.
                 address.thread.shutdown(wait=False, cancel_futures=True)
-            _logger.info("%d alerts sent, %d given up, %d dropped", self.sent, self.failed, self.dropped)
+            _logger.info("%d alerts sent, %d failed, %d dropped", self.sent, self.failed, self.dropped)
 
     async def _send_to(self, address: "_Address") -> None:
         while True:
@@ -155,18 +155,18 @@ class Notifier:
 
 
 def pauses(retries: int, first: float) -> list[float]:
-    """The seconds before each retry: ``first``, then twice as long each time, up to 30 s."""
+    """Return the seconds before each retry: ``first``, doubling each time up to 30."""
     return [min(first * 2**number, _LONGEST_PAUSE) for number in range(retries)]
 
 
 class _Address:
-    """One address, and the alerts that wait for it. As text it is the place of its URL in the settings."""
+    """A URL with its queue and thread. Its name in logs is its place in the settings, as the URL contains secrets."""
 
     def __init__(self, service: Apprise, least: Severity, number: int, capacity: int) -> None:
         self.least = least
         self.waiting: asyncio.Queue[Alert] = asyncio.Queue(capacity)
         self.overflowing = False
-        # One that hangs would take threads from everybody else in the event loop's own pool.
+        # A thread of its own, so that one that hangs does not exhaust the event loop's pool.
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"alerts-{least}-{number}")
         self._service = service
         self._number = number
@@ -175,7 +175,7 @@ class _Address:
         return f"{self.least} address {self._number}"
 
     def send(self, alert: Alert) -> bool:
-        """Send an alert, now and here; true where it arrived."""
+        """Send an alert, blocking; return whether it was delivered."""
         try:
             result = self._service.notify(
                 title=f"{alert.severity.capitalize()}: {', '.join(alert.pairs)}",
@@ -184,14 +184,14 @@ class _Address:
                 body_format=NotifyFormat.TEXT,
             )
         except Exception as error:
-            # Its text may hold the URL.
+            # The text of the error may contain the URL.
             _logger.warning("sending to %s failed: %s", self, type(error).__name__)
             return False
         return bool(result)
 
 
 def _addresses(urls: Mapping[Severity, Sequence[str]], capacity: int) -> list[_Address]:
-    """An address for each URL, under the mildest severity that it is listed for."""
+    """Return an address for each URL, with the lowest severity that it is listed under."""
     for name in _TELLTALES:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     listed: dict[str, tuple[Severity, int]] = {}
@@ -202,21 +202,21 @@ def _addresses(urls: Mapping[Severity, Sequence[str]], capacity: int) -> list[_A
     for url, (severity, number) in listed.items():
         service = _service(url)
         if service is None:
-            raise ConfigurationError(f"notification URL {number} for severity {severity} is none that apprise can use")
+            raise ConfigurationError(f"notification URL {number} for severity {severity} cannot be used by apprise")
         addresses.append(_Address(service, severity, number, capacity))
     return addresses
 
 
 def _service(url: str) -> Apprise | None:
-    """What sends to a URL; None for one that cannot be used."""
-    # Without a time limit of its own it sends in the thread that calls it.
+    """Return the service of a URL, None for one that cannot be used."""
+    # Without a timeout of its own, apprise sends in the calling thread.
     asset = AppriseAsset(secure_logging=True, service_timeout=0)
     with warnings.catch_warnings():
-        # The first use loads every kind of service, and some use what the standard library is about to lose.
+        # The first use imports every service, and some of them use deprecated modules of the standard library.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             service = Apprise.instantiate(url, asset=asset)
         except Exception:
-            # Its text, and its traceback where one is kept, may hold the URL.
+            # The error and its traceback may contain the URL.
             return None
     return None if service is None else Apprise(service, asset=asset)

@@ -1,4 +1,4 @@
-"""Watching prices for the levels that users wait for."""
+"""Which price levels each price reaches."""
 
 import heapq
 from bisect import insort
@@ -7,27 +7,26 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from app.alerts.alert import Alert, Severity
+from app.market.alert import PriceAlert, Severity
 from app.market.pair import CurrencyPair
 from app.market.price_level import Direction, PriceLevel
 
 _Entry = tuple[Decimal, str]
-"""A level, its sign turned so that the nearest to be met comes last, and the id of whose it is."""
+"""The price of a level, negated where needed so that the first to be reached sorts last, and the level's id."""
 
 
 class PriceWatch:
-    """Price levels, and what each price does to them.
+    """The price levels of all pairs, and their state.
 
-    A level is reached when the mid is at it or beyond it, in its direction. One that the price is beyond already when it is
-    set is reached by the first price. A level that does not repeat is then done. One that repeats is armed again by the first
-    price that is back on the near side by a pip at least, once the cooldown is over; what happens within the cooldown is not
-    made up for.
+    A level is reached when the mid is at or beyond it, in its direction. If the price is already beyond a level when that is
+    set, the first price reaches it. A level that does not repeat is then done. One that repeats is armed again by the first
+    price that is back on the near side by at least a pip once the cooldown is over; crossings within the cooldown are ignored.
 
-    A price costs O(log n) for each level that it changes, and next to nothing where it changes none.
+    A price costs O(log n) for each level whose state it changes, and a comparison or two where it changes none.
     """
 
     def __init__(self, levels: Iterable[PriceLevel]) -> None:
-        """Raises ValueError for a level that is no positive number."""
+        """Watch these levels. Raises ValueError for a level that is not a positive number."""
         self._levels: dict[str, PriceLevel] = {}
         self._of_pair: dict[str, _PairLevels] = {}
         self._rearmed: set[str] = set()
@@ -39,8 +38,8 @@ class PriceWatch:
     def replace(self, levels: Iterable[PriceLevel]) -> None:
         """Watch these levels and no others.
 
-        A level that was watched before keeps how far it has come here, where the one given is behind. Raises ValueError for
-        one that is no positive number, and then changes nothing.
+        A level that was watched before keeps its state here if that is newer than the one given. Raises ValueError for a
+        level that is not a positive number, and then changes nothing.
         """
         merged = {level.id: _newer(self._levels.get(level.id), level) for level in levels}
         for level in merged.values():
@@ -53,9 +52,9 @@ class PriceWatch:
         self._rearmed &= merged.keys()
 
     def see(self, pair: str, mid: Decimal, time: datetime) -> list[PriceLevel]:
-        """The levels that this price reaches, as they are afterwards, the nearest first.
+        """Return the levels that this price reaches, in their new state, the nearest first.
 
-        The time, aware UTC, is what cooldowns run by: that of the own clock, which a source with a wrong one cannot move.
+        Cooldowns are measured by ``time``, aware UTC: the gateway's own, so that a source with a wrong clock does no harm.
         """
         watched = self._of_pair.get(pair)
         if watched is None:
@@ -74,14 +73,14 @@ class PriceWatch:
         return reached
 
     def take_rearmed(self) -> list[PriceLevel]:
-        """The levels that were armed again since this was last asked and are so still, to be kept for after a restart."""
+        """Return the levels armed again since the last call and still armed, so that they can be saved."""
         rearmed = [self._levels[id] for id in sorted(self._rearmed)]
         self._rearmed.clear()
         return rearmed
 
 
 class _PairLevels:
-    """The ids of one pair's levels, where the next price finds them: armed, cooling down, or waiting for the price's return."""
+    """The ids of one pair's levels by state: armed, cooling down, or waiting for the price to return."""
 
     def __init__(self, pip: Decimal) -> None:
         self._pip = pip
@@ -90,7 +89,7 @@ class _PairLevels:
         self._cooling: list[tuple[datetime, Direction, _Entry]] = []
 
     def put(self, level: PriceLevel) -> None:
-        """Take in a level as it is now."""
+        """File a level under its state."""
         above = level.direction is Direction.ABOVE
         if level.armed:
             insort(self._armed[level.direction], (-level.level if above else level.level, level.id))
@@ -104,12 +103,12 @@ class _PairLevels:
                 heapq.heappush(self._cooling, (over, level.direction, entry))
 
     def take_reached(self, mid: Decimal) -> list[str]:
-        """The armed levels that the price is at or beyond, the nearest first, taken out."""
+        """Remove and return the armed levels that the price is at or beyond, the nearest first."""
         reached = _pop_from(self._armed[Direction.ABOVE], -mid)
         return reached + _pop_from(self._armed[Direction.BELOW], mid)
 
     def take_returned(self, mid: Decimal, time: datetime) -> list[str]:
-        """The levels whose cooldown is over and from which the price is back, taken out."""
+        """Remove and return the levels whose cooldown is over and from which the price has returned."""
         while self._cooling and self._cooling[0][0] <= time:
             _, direction, entry = heapq.heappop(self._cooling)
             insort(self._away[direction], entry)
@@ -117,8 +116,8 @@ class _PairLevels:
         return returned + _pop_from(self._away[Direction.BELOW], -mid)
 
 
-def price_alert(level: PriceLevel, mid: Decimal, time: datetime) -> Alert:
-    """The alert of a level that this mid reached at ``time``, aware UTC. Raises ValueError for an unknown severity."""
+def price_alert(level: PriceLevel, mid: Decimal, time: datetime) -> PriceAlert:
+    """Return the alert of a level that this mid reached at ``time``, aware UTC. Raises ValueError for an unknown severity."""
     pair = level.pair
     if level.direction is Direction.ABOVE:
         reached = "rose above" if mid > level.level else "rose to"
@@ -127,11 +126,13 @@ def price_alert(level: PriceLevel, mid: Decimal, time: datetime) -> Alert:
     message = f"{pair} {reached} {_price(pair, level.level)}: {_price(pair, mid)}"
     if level.message:
         message = f"{message} ({level.message})"
-    return Alert("price_alert", (pair.name,), mid, level.level, Severity(level.severity), message, time)
+    return PriceAlert(
+        "price_alert", (pair.name,), mid, level.level, Severity(level.severity), message, time, level.id, level.direction
+    )
 
 
 def _pop_from(entries: list[_Entry], bound: Decimal) -> list[str]:
-    """The ids of the entries at ``bound`` or above, taken from the end of the list, which is sorted."""
+    """Pop the entries at or above ``bound`` from the end of a sorted list; return their ids."""
     popped = []
     while entries and entries[-1][0] >= bound:
         popped.append(entries.pop()[1])
@@ -139,9 +140,9 @@ def _pop_from(entries: list[_Entry], bound: Decimal) -> list[str]:
 
 
 def _newer(watched: PriceLevel | None, given: PriceLevel) -> PriceLevel:
-    """The level as given, with what has happened to it by both accounts.
+    """Return the level as given, with the newer of the two states.
 
-    Whoever keeps the levels may not have been told of the last alert, or of its being armed again.
+    The database, from which it was given, may not know yet of the last alert or of the level being armed again.
     """
     if watched is None or watched.triggered < given.triggered:
         return given
@@ -150,6 +151,6 @@ def _newer(watched: PriceLevel | None, given: PriceLevel) -> PriceLevel:
 
 
 def _price(pair: CurrencyPair, price: Decimal) -> str:
-    """With as many decimals as the pair is quoted with, or more where the price has more: rounding could hide the difference."""
+    """Format a price at the pair's precision, or with all its decimals where it has more: rounding could hide a difference."""
     rounded = pair.round(price)
     return f"{rounded if rounded == price else price:f}"

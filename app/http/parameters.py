@@ -13,7 +13,7 @@ from app.errors import InvalidPair, InvalidRequest
 from app.market.bars.candle import Granularity
 from app.market.clock import RFC3339_DATE, RFC3339_OFFSET, RFC3339_TIME, parse_time
 from app.market.pair import CurrencyPair, TrackedPairs
-from app.realtime.contract.messages import SPELLED_PAIR
+from app.realtime.contract.fields import SPELLED_PAIR
 
 _NUMBER = r"-?\d{1,12}(\.\d{1,9})?"
 _RFC3339 = f"{RFC3339_DATE}[Tt ]{RFC3339_TIME}({RFC3339_OFFSET})"

@@ -38,7 +38,7 @@ from app.errors import (
     Unauthorized,
 )
 from app.http.bodies import InvalidBody
-from app.realtime.contract.messages import Problem
+from app.realtime.contract.answers import Problem
 from app.realtime.hub.frames import EVENT_STREAM
 from app.validation import fault_message
 

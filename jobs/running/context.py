@@ -1,10 +1,12 @@
-"""What a job works with, opened once for all of its runs."""
+"""What the jobs work with, opened once for all runs."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from app.config import Settings
+from app.errors import ConfigurationError
 from app.market.bars.history import CandleSource
 from app.market.pair import TrackedPairs
 from app.realtime.log.cache import Cache
@@ -13,10 +15,12 @@ from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
 from jobs.running.sources import open_history
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """The log and the cache, the database with its tables, and the history of the source, None where it has none."""
+    """The log, the cache, the database with its tables, and the source of past bars, None where the source has none."""
 
     settings: Settings
     log: EventLog
@@ -28,15 +32,15 @@ class JobContext:
 
     @property
     def real_only(self) -> bool:
-        """True where figures are to be of market prices alone: as soon as one of the sources has any."""
+        """True where figures are computed from market prices alone: as soon as one source has any."""
         return any(not SOURCES.is_invented(name) for name in self.settings.source)
 
 
 @asynccontextmanager
 async def open_context(settings: Settings, redis_url: str) -> AsyncGenerator[JobContext]:
-    """The context of the settings on a Redis, closed on leaving.
+    """Open the context of these settings on a Redis, until leaving.
 
-    Raises DatabaseUnavailable, and ConfigurationError or SourceError where the settings cannot work.
+    Raises DatabaseUnavailable, and ConfigurationError or SourceError for settings that cannot work.
     """
     async with (
         open_redis(redis_url) as redis,
@@ -46,3 +50,11 @@ async def open_context(settings: Settings, redis_url: str) -> AsyncGenerator[Job
         await database.migrate()
         pairs, log = TrackedPairs(settings.tracked_pairs), EventLog(redis, settings.event_log_length)
         yield JobContext(settings, log, log.publisher(), Cache(redis, pairs), database, pairs, source)
+
+
+def read_rules(setting: str, parse: Callable[[str], T], text: str) -> T:
+    """Parse the rules of a setting. Raises ConfigurationError, which names the setting."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{setting}: {error}") from None

@@ -1,4 +1,4 @@
-"""Trying again while Redis or the database is away."""
+"""Patience while Redis or the database is unavailable: work that is retried, and news that is not worth retrying."""
 
 import asyncio
 import logging
@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from app.backoff import Backoff
 from app.errors import DatabaseUnavailable, LogUnavailable
+from app.realtime.contract.event import Draft
+from app.realtime.log.log import Publisher
 
 T = TypeVar("T")
 
@@ -14,7 +16,10 @@ _logger = logging.getLogger(__name__)
 
 
 async def persistently(work: Callable[[], Awaitable[T]], name: str) -> T:
-    """What the work gives, however often it has to be tried. Every failure is logged under the name of who waits."""
+    """Retry the work with backoff until Redis and the database answer; return its result.
+
+    Every failure is logged under ``name``, the program that waits.
+    """
     backoff, clock = Backoff(), asyncio.get_running_loop().time
     while True:
         started = clock()
@@ -23,3 +28,11 @@ async def persistently(work: Callable[[], Awaitable[T]], name: str) -> T:
         except (DatabaseUnavailable, LogUnavailable) as error:
             _logger.warning("%s waits: %s", name, error)
         await asyncio.sleep(backoff.pause_after(clock() - started))
+
+
+async def publish_now(publisher: Publisher, news: Draft, name: str) -> None:
+    """Publish an event that is stale later, such as a heartbeat: where the log is unavailable it is dropped and logged."""
+    try:
+        await publisher.publish([news])
+    except LogUnavailable as error:
+        _logger.warning("%s waits: %s", name, error)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.alerts.alert import Alert, Severity
 from app.alerts.correlation import (
     DEFAULT_CORRELATION_THRESHOLDS,
     CorrelationRule,
@@ -18,6 +17,7 @@ from app.alerts.correlation import (
 )
 from app.alerts.crossing import CrossingState
 from app.alerts.thresholds import NONE, Thresholds
+from app.market.alert import Alert, Severity
 from app.market.measures.correlation import pearson
 from app.market.pair import CurrencyPair
 
@@ -155,7 +155,7 @@ def test_a_setting_makes_rules() -> None:
         ("EUR_USD:GBP_USD:USD_CHF=/0.8/0.9", "two pairs are needed"),
         ("EUR_USD:EURUSD=/0.8/0.9", "two different pairs are needed"),
         ("EUR_USD:pound=/0.8/0.9", "Invalid instrument"),
-        ("median *=1/2/3", "there can be change"),
+        ("median *=1/2/3", "only change may stand before a name"),
         ("*=0.8/0.9/1.1", "at most 1"),
         ("change *=1/2/2.1", "by 2 at most"),
         ("EUR_USD:GBP_USD=//0.9,GBP_USD:EUR_USD=//0.9", "an entry already"),

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.alerts.alert import Severity
-from app.alerts.crossing import Crossing, CrossingState, Told, reached_by
+from app.alerts.crossing import Crossing, CrossingState, Raised, reached_by
+from app.market.alert import Severity
 
 _START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
@@ -87,7 +87,7 @@ def test_without_hysteresis_or_cooldown_every_crossing_is_news() -> None:
 
 
 def test_a_clock_that_was_ahead_silences_nothing() -> None:
-    state = CrossingState(told=Told(Severity.CRITICAL, _START + timedelta(days=1000)))
+    state = CrossingState(raised=Raised(Severity.CRITICAL, _START + timedelta(days=1000)))
     assert _news([0.16], state=state) == [(0, Severity.WARNING)]
 
 

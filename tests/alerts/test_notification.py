@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from app.alerts.alert import Alert, Severity
 from app.alerts.notification import Notifier, pauses
 from app.errors import ConfigurationError
+from app.market.alert import Alert, Severity
 from tests.alerts.web_hook import web_hook
 from tests.waiting import wait_until
 
@@ -145,7 +145,7 @@ async def test_a_queue_that_is_full_drops_its_oldest(caplog: pytest.LogCaptureFi
         await wait_until(lambda: notifier.sent == 4, "the rest is sent")
         assert hook.texts == ["0", "7", "8", "9"]
         told = [record.getMessage() for record in caplog.records if "dropped" in record.getMessage()]
-        assert told == ["more alerts than info address 1 takes: the oldest that wait are dropped"]
+        assert told == ["the queue of info address 1 is full: the oldest alerts are dropped"]
 
 
 async def test_what_waits_is_sent_on_leaving() -> None:
@@ -214,7 +214,7 @@ def test_a_url_that_cannot_be_used_is_named_by_its_place(
     caplog.set_level(1)
     with pytest.raises(ConfigurationError) as caught:
         Notifier({severity: ["json://127.0.0.1/", url]})
-    assert str(caught.value) == f"notification URL 2 for severity {severity} is none that apprise can use"
+    assert str(caught.value) == f"notification URL 2 for severity {severity} cannot be used by apprise"
     # Not even where the whole chain of errors is shown
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None
@@ -241,5 +241,5 @@ async def test_no_secret_of_a_url_gets_into_a_log(caplog: pytest.LogCaptureFixtu
 
 
 def test_a_queue_without_room_is_an_error() -> None:
-    with pytest.raises(ValueError, match="room for one alert"):
+    with pytest.raises(ValueError, match="the capacity of a queue must be at least 1"):
         Notifier({}, capacity=0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.alerts.alert import Alert, Severity
 from app.alerts.price_level import PriceWatch, price_alert
+from app.market.alert import PriceAlert, Severity
 from app.market.pair import CurrencyPair
 from app.market.price_level import Direction, PriceLevel
 
@@ -243,8 +243,9 @@ def test_prices_that_reach_none_of_many_levels_look_at_few() -> None:
 )
 def test_an_alert_says_what_was_reached(level: PriceLevel, mid: str, message: str) -> None:
     alert = price_alert(level, Decimal(mid), _START)
-    pairs = (level.pair.name,)
-    assert alert == Alert("price_alert", pairs, Decimal(mid), level.level, Severity.WARNING, message, _START)
+    assert alert == PriceAlert(
+        "price_alert", (level.pair.name,), Decimal(mid), level.level, Severity.WARNING, message, _START, level.id, level.direction
+    )
 
 
 def test_an_alert_of_an_unknown_severity_is_an_error() -> None:

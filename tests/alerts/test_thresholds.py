@@ -1,7 +1,7 @@
 import pytest
 
-from app.alerts.alert import Severity
 from app.alerts.thresholds import NONE, PLAIN, Thresholds, parse_thresholds, thresholds_of
+from app.market.alert import Severity
 
 
 def _name(text: str) -> str:
@@ -38,23 +38,23 @@ def test_a_name_can_be_silenced() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("0.1/0.2/0.3", "NAME=INFO/WARNING/CRITICAL is needed"),
-        ("*=0.1/0.2", "three thresholds are needed"),
-        ("*=0.1", "three thresholds are needed"),
-        ("*=1/2/3/4", "three thresholds are needed"),
-        ("*=0.1/x/0.3", "'x' is no number"),
-        ("*=0.2/0.1/0.3", "a graver severity needs a higher threshold"),
-        ("*=0.3//0.3", "a graver severity needs a higher threshold"),
+        ("0.1/0.2/0.3", "NAME=INFO/WARNING/CRITICAL is expected"),
+        ("*=0.1/0.2", "three thresholds are expected"),
+        ("*=0.1", "three thresholds are expected"),
+        ("*=1/2/3/4", "three thresholds are expected"),
+        ("*=0.1/x/0.3", "'x' is not a number"),
+        ("*=0.2/0.1/0.3", "a higher severity needs a higher threshold"),
+        ("*=0.3//0.3", "a higher severity needs a higher threshold"),
         ("*=0/1/2", "above zero"),
         ("*=-1/1/2", "above zero"),
         ("*=nan//", "above zero"),
         ("*=//inf", "above zero"),
         ("=1/2/3", "not a name"),
         ("E1=1/2/3", "not a name: E1"),
-        ("mean EUR=1/2/3", "before a name there can be median or change, nothing else"),
-        ("median median EUR=1/2/3", "nothing else"),
-        ("*=1/2/3,EUR=1/2/3,*=1/2/3", "it has an entry already"),
-        ("EUR=1/2/3,eur=1/2/3", "'eur=1/2/3': it has an entry already"),
+        ("mean EUR=1/2/3", "only median or change may stand before a name"),
+        ("median median EUR=1/2/3", "only median or change may stand before a name"),
+        ("*=1/2/3,EUR=1/2/3,*=1/2/3", "the name has an entry already"),
+        ("EUR=1/2/3,eur=1/2/3", "'eur=1/2/3': the name has an entry already"),
     ],
 )
 def test_a_wrong_setting_is_an_error_in_one_line(text: str, reason: str) -> None:

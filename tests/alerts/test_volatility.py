@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.alerts.alert import Alert, Severity
 from app.alerts.crossing import CrossingState
 from app.alerts.thresholds import NONE, Thresholds
 from app.alerts.volatility import (
@@ -18,6 +17,7 @@ from app.alerts.volatility import (
     volatility_rule_of,
     volatility_rules,
 )
+from app.market.alert import Alert, Severity
 from app.market.bars.candle import Granularity
 from app.market.measures.volatility import BARS_PER_YEAR, close_to_close
 from app.market.pair import CurrencyPair

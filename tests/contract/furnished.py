@@ -13,7 +13,9 @@ from app.config import Settings
 from app.market.clock import rfc3339, utc_now
 from app.market.pair import TrackedPairs
 from app.market.quote import Quote
-from app.realtime.contract.event import Draft, EventType, draft, feed_status, heartbeat, price_update, source_changed
+from app.realtime.contract.catalogue import EventType
+from app.realtime.contract.event import Draft, draft, feed_status, price_update, source_changed
+from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat
 from app.realtime.contract.publication import publication
 from app.storage.alerts.alerts import Alerts
 from jobs.daily_correlation_job import run_daily_correlation
@@ -58,7 +60,7 @@ def _events(pairs: TrackedPairs, level: str) -> list[Draft]:
     now, told = utc_now(), {"severity": "warning", "message": "café", "timestamp": rfc3339(utc_now())}
     reached = {"level_id": level, "level": "1.50000", "direction": "above", "price": "1.50010"}
     return [
-        heartbeat("n1", "feed", source="simulated", simulated=True),
+        heartbeat(FeedHeartbeat(node="n1", source="simulated", simulated=True)),
         source_changed("simulated", None, True, "the first source", now),
         feed_status("simulated", False, now),
         publication("volatility_alert", {"instrument": "EUR_USD", "volatility": 0.12, "threshold": 0.1}, pairs),

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.realtime.contract.event import heartbeat
+from app.realtime.contract.heartbeat import FeedHeartbeat, RecorderHeartbeat, heartbeat
 from app.realtime.log.log import EventLog, open_redis
 from tests.gateways import gateway
 from tests.project import PROJECT
@@ -46,8 +46,10 @@ async def test_it_asks_for_every_figure_there_is_and_for_no_other(
     async with gateway(valkey_url, tmp_path) as running, httpx.AsyncClient(base_url=running.url) as http:
         async with open_redis(valkey_url) as redis:
             publisher = EventLog(redis).publisher()
-            await publisher.publish([heartbeat("a", "feed", source="kraken", simulated=False, dropped={"crossed": 3})])
-            await publisher.publish([heartbeat("b", "recorder", cursor="1-0", seq=0, lost=2)])
+            await publisher.publish(
+                [heartbeat(FeedHeartbeat(node="a", source="kraken", simulated=False, dropped={"crossed": 3}))]
+            )
+            await publisher.publish([heartbeat(RecorderHeartbeat(node="b", cursor="1-0", seq=0, lost=2))])
         await wait_until(lambda: running.hub.signs.recorder is not None, "the feed and the recorder have been heard")
         families = list(text_string_to_metric_families((await http.get("/metrics")).text))
     told = {sample.name for family in families for sample in family.samples}

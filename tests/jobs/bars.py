@@ -15,7 +15,8 @@ from app.errors import SourceError
 from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.bars.history import CandleSource
 from app.market.pair import CurrencyPair
-from app.realtime.contract.event import Event, EventType
+from app.realtime.contract.catalogue import EventType
+from app.realtime.contract.event import Event
 from app.realtime.log.log import EventLog
 from jobs.running.context import JobContext, open_context
 

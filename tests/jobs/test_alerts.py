@@ -8,14 +8,15 @@ from typing import Any
 import orjson
 import pytest
 
-from app.alerts.alert import Severity
 from app.alerts.notification import Notifier
 from app.config import load_settings
+from app.market.alert import Severity
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.price_level import Direction, PriceLevel
 from app.market.quote import Quote
-from app.realtime.contract.event import Draft, EventType, price_update
+from app.realtime.contract.catalogue import EventType
+from app.realtime.contract.event import Draft, price_update
 from app.realtime.contract.publication import publication
 from app.realtime.log.log import EventLog, open_redis
 from app.sources import SOURCES
@@ -174,7 +175,7 @@ async def test_people_are_told_of_every_alert_by_its_severity(valkey_url: str, s
             await _begun(database)
             await log.publisher().publish([_alert("warning"), _alert("critical")])
             await wait_until(lambda: len(all_.messages) == 2 and len(grave.messages) == 1, "people are told", 30)
-            assert watch.told == 2
+            assert watch.sent == 2
         assert grave.texts == ["Volatility (0.2) exceeded threshold (0.1)"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from app.market.bars.candle import Granularity
 from app.market.clock import rfc3339
 from app.market.measures.correlation import matrix, rank
-from app.realtime.contract.event import EventType
+from app.realtime.contract.catalogue import EventType
 from app.realtime.contract.figures import BestPairs, CorrelationMatrix
 from app.sources import SOURCES
 from app.storage.alerts.states import AlertStates

@@ -18,7 +18,8 @@ from app.errors import ConfigurationError, SourceError, SourceRefused
 from app.market.clock import utc_now
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote
-from app.realtime.contract.event import Event, EventType
+from app.realtime.contract.catalogue import EventType
+from app.realtime.contract.event import Event
 from app.realtime.log.log import EventLog, open_redis
 from app.run.process import run_job
 from jobs.feed import Feed, run
@@ -143,7 +144,7 @@ async def test_starts_a_failed_source_again(valkey_url: str, caplog: pytest.LogC
     traced = {record.getMessage(): bool(record.exc_info) for record in records}
     assert traced["source scripted failed: The venue is closed"] is False
     assert traced["source scripted failed unexpectedly"] is True
-    assert sum("is started again in" in record.getMessage() for record in records) == 2
+    assert sum("will be restarted in" in record.getMessage() for record in records) == 2
 
 
 async def test_a_source_that_refuses_us_ends_it_once_all_that_was_quoted_is_published(valkey_url: str) -> None:
@@ -164,7 +165,7 @@ async def test_loses_nothing_while_redis_is_away(valkey: PrivateValkey, caplog: 
         log = EventLog(redis)
         feed = Feed(source, log, _PAIRS)
         running = asyncio.create_task(feed.run())
-        await wait_until(lambda: "the feed waits for its log: Redis does not answer" in caplog.text, "it is missed")
+        await wait_until(lambda: "the feed waits: Redis does not answer" in caplog.text, "it is missed")
         assert 2000 <= source.given <= 2300
         assert feed.published == 0
         valkey.start()
@@ -179,7 +180,7 @@ async def test_a_fault_of_its_own_ends_it(valkey_url: str) -> None:
     async with open_redis(valkey_url) as redis:
         with pytest.raises(ExceptionGroup) as caught:
             await Feed(source, EventLog(redis), _PAIRS).run()
-    assert caught.group_contains(TypeError)
+    assert caught.group_contains(ValueError)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from app.errors import SourceError, SourceRefused
 from app.market.pair import TrackedPairs
 from app.providers.preference import PreferredSources
-from app.realtime.contract.event import EventType
+from app.realtime.contract.catalogue import EventType
 from app.realtime.log.log import EventLog, open_redis
 from jobs.feed import Feed, Switches
 from tests.providers.preferred import ToldSource

@@ -11,7 +11,8 @@ from app.market.bars.candle import Granularity, aggregate
 from app.market.clock import rfc3339
 from app.market.measures.measures import MEASURE_BARS, measure
 from app.market.quote import Quote, QuoteKind
-from app.realtime.contract.event import EventType, price_update
+from app.realtime.contract.catalogue import EventType
+from app.realtime.contract.event import price_update
 from app.realtime.contract.figures import PairMetrics
 from app.sources import SOURCES
 from app.storage.alerts.states import AlertStates
@@ -250,7 +251,7 @@ async def test_takes_what_is_there_where_a_bar_does_not_come(
         await Candles(context.database, SOURCES).write(hours(EUR_USD, _ENDED - HOUR, 30, step=_CALM))
         await run_hourly(context, _ENDED, patience=0.1)
         assert (await context.cache.metrics(["EUR_USD"]))["EUR_USD"].end == rfc3339(_ENDED - HOUR)
-    assert "bars of the hour from 2026-06-17T11:00:00.000000Z are missing still: EUR_USD" in caplog.text
+    assert "the bars of the hour from 2026-06-17T11:00:00.000000Z are still missing: EUR_USD" in caplog.text
 
 
 async def test_no_bar_is_waited_for_that_falls_into_closed_hours(

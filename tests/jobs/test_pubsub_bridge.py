@@ -149,7 +149,7 @@ async def test_what_cannot_be_used_is_counted_and_stops_nothing(
     assert bridge.refused == {"price_updates": 1}
     assert bridge.carried.total() == 0
     [line] = [record.getMessage() for record in caplog.records if record.name == "jobs.pubsub_bridge"]
-    assert line.startswith("a message on channel price_updates is not used: ")
+    assert line.startswith("a message on channel price_updates is invalid and skipped: ")
     assert len(line) < 300
     await bridge.carry("price_updates", _PRICE)
     assert len(await everything(log)) == 1
@@ -228,7 +228,7 @@ async def test_it_survives_that_valkey_is_killed(valkey: PrivateValkey, caplog: 
 
             await wait_until(is_carried, f"message {number} is carried")
             valkey.kill()
-            await wait_until(lambda: caplog.text.count("the bridge waits for Redis") >= 1, "the bridge misses Redis")
+            await wait_until(lambda: caplog.text.count("the bridge waits: Redis does not answer") >= 1, "the bridge misses Redis")
             caplog.clear()
             valkey.start()
         assert not working.done()
@@ -261,5 +261,5 @@ async def test_a_signal_ends_the_program(valkey_url: str, redis: Redis, tmp_path
             process.kill()
             await process.wait()
     assert process.returncode == 0
-    assert b"a message on channel data_ready is not used" in errors
+    assert b"a message on channel data_ready is invalid and skipped" in errors
     assert b"Traceback" not in errors

@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import text
 
 from app.market.bars.candle import Candle, CandleBuilder, Granularity
-from app.market.clock import parse_time, utc_now
+from app.market.clock import parse_time, rfc3339, utc_now
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote, QuoteKind
 from app.providers.bar_files.opening import open_bar_files
 from app.providers.replay.recording import Recording as RecordedQuotes
-from app.realtime.contract.event import Draft, heartbeat, price_update
+from app.realtime.contract.event import Draft, cursor_at, price_update
+from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat
 from app.realtime.contract.publication import publication
 from app.realtime.log.log import EventLog, open_redis
 from app.sources import SOURCES
@@ -88,7 +89,7 @@ async def test_it_keeps_what_the_log_holds(valkey_url: str, database: Database) 
             log,
             [
                 _price(1),
-                heartbeat("node", "feed", source="oanda", simulated=False),
+                heartbeat(FeedHeartbeat(node="node", source="oanda", simulated=False)),
                 _alert(),
                 publication("correlation_alert", both, _PAIRS),
                 publication("data_ready", {"data_type": "prices", "count": 2}, _PAIRS),
@@ -198,9 +199,11 @@ async def test_bars_close_when_time_has_passed(valkey_url: str, database: Databa
         async with _recording(log, database):
             ids = await _publish(log, [_price(0, utc_now() - timedelta(seconds=50))])
             await _until_recorded(database, ids[-1])
-            later = Draft("heartbeat", b'{"timestamp":"%s"}' % (utc_now() + timedelta(minutes=2)).isoformat().encode())
-            ids = await _publish(log, [later])
-            await _until_recorded(database, ids[-1])
+            later = utc_now() + timedelta(minutes=2)
+            body = b'{"timestamp":"%s"}' % rfc3339(later).encode()
+            id = await redis.xadd("fx:events", {"n": 2, "t": "heartbeat", "d": body}, id=cursor_at(later))
+            assert isinstance(id, bytes)
+            await _until_recorded(database, id.decode())
     [minute] = await candles.page(_EUR_USD, Granularity.M1, start=None, end=None, limit=10)
     assert minute.complete
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, Response, expect
 
 from app.market.pair import DEFAULT_PAIRS
-from app.realtime.contract.event import heartbeat
+from app.realtime.contract.heartbeat import FeedHeartbeat, RecorderHeartbeat, heartbeat
 from app.realtime.log.log import EventLog, open_redis
 from tests.gateways import RunningGateway, gateway
 from tests.pages.conftest import OpenPage
@@ -119,8 +119,10 @@ async def test_figures_are_shown_and_move(open_page: OpenPage, running: RunningG
         await socket.call("subscribe", {"pairs": "*"})
         for _ in range(2):
             await stack.enter_async_context(open_stream(running.url, "/stream?pairs=EUR_USD"))
-        feed = heartbeat("a", "feed", source="kraken", simulated=False, sources={"oanda": "silent", "kraken": "active"})
-        await publisher.publish([feed, heartbeat("b", "recorder", cursor="1-0", seq=0, lost=2)])
+        feed = heartbeat(
+            FeedHeartbeat(node="a", source="kraken", simulated=False, sources={"oanda": "silent", "kraken": "active"})
+        )
+        await publisher.publish([feed, heartbeat(RecorderHeartbeat(node="b", cursor="1-0", seq=0, lost=2))])
         await publisher.publish([tick(pair) for pair in DEFAULT_PAIRS])
         await expect(fact(page, "Clients")).to_have_text("3 of 1,000")
         await expect(fact(page, "Feed")).to_have_text("kraken: live")

@@ -15,22 +15,14 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from app.errors import TooManyClients
 from app.http.problems import refused_event_stream
 from app.market.pair import DEFAULT_PAIRS, TrackedPairs
+from app.realtime.contract.catalogue import PAYLOADS
 from app.realtime.contract.event import gap
-from app.realtime.contract.messages import EVENT_MODELS
 from app.realtime.contract.publication import publication
 from app.realtime.log.log import EventLog, open_redis
 from app.realtime.transports.sockets import _EVENTS
-from app.specs.documents import (
-    ASYNCAPI_FILE,
-    CLIENT_EVENTS,
-    LOG_EVENTS,
-    OPENAPI_FILE,
-    SOCKET_EVENTS,
-    STREAM_EVENTS,
-    asyncapi_document,
-    spec_files,
-    write_specs,
-)
+from app.specs.asyncapi import asyncapi_document
+from app.specs.documents import ASYNCAPI_FILE, OPENAPI_FILE, spec_files, write_specs
+from app.specs.spoken import CLIENT_EVENTS, LOG_EVENTS, SOCKET_EVENTS, STREAM_EVENTS
 from fx_gateway.event_stream import Connected, EventStreamParser, Lost, StreamEvent, stream_events
 from tests.gateways import gateway
 from tests.node_packages import packages
@@ -107,9 +99,7 @@ def test_client_events_are_those_of_the_socket_server() -> None:
 
 
 def test_log_events_are_those_that_clients_see() -> None:
-    assert {name: message.model for name, message in LOG_EVENTS.items()} == {
-        str(type): model for type, model in EVENT_MODELS.items()
-    }
+    assert {name: message.model for name, message in LOG_EVENTS.items()} == {str(type): model for type, model in PAYLOADS.items()}
 
 
 def test_a_message_of_two_transports_is_one_message() -> None:

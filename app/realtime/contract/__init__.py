@@ -1,1 +1,1 @@
-"""Events and messages: what publishers write and what clients see."""
+"""The contract: events and messages as publishers write them and clients see them."""

@@ -1,4 +1,4 @@
-"""The figures that jobs compute and clients ask for: measures, correlations and best pairs, as they are sent and cached."""
+"""Figures that jobs compute and clients request: measures, correlations and best pairs, as they are sent and cached."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,15 +10,15 @@ from app.market.bars.candle import Granularity
 from app.market.clock import rfc3339
 from app.market.measures.correlation import Category, Matrix, RankedPair
 from app.market.measures.measures import Measures
-from app.realtime.contract.messages import Message, PairName, TimeText
+from app.realtime.contract.fields import Message, PairName, TimeText
 
-Volatility = Annotated[float | None, Field(description="A year's, as a decimal: 0.0724 is 7.24 %; null with too few bars")]
+Volatility = Annotated[float | None, Field(description="Annualised, as a decimal: 0.0724 is 7.24 %; null with too few bars")]
 PriceUnits = Annotated[float | None, Field(description="In price units; null with too few bars")]
 Coefficient = Annotated[float | None, Field(ge=-1, le=1, description="ρ of log returns; null with too few observations")]
 
 
 class PairMetrics(Message):
-    """What was measured of a pair, on the mids of its last complete bars."""
+    """The measures of a pair, on the mids of its last complete bars."""
 
     volatility_20: Volatility = Field(description="Standard deviation of the last 20 log returns, annualised")
     volatility_50: Volatility = Field(description="The same of the last 50")
@@ -36,15 +36,15 @@ class PairMetrics(Message):
     atr: PriceUnits = Field(description="Average true range of 14 bars (Wilder)")
     annualization: float = Field(description="Bars a year that volatilities are scaled to", examples=[6240])
     granularity: Granularity
-    bars: int = Field(description="How many bars were used", examples=[300])
+    bars: int = Field(description="The number of bars used", examples=[300])
     start: TimeText = Field(description="Start of the first bar used")
-    end: TimeText = Field(description="End of the last bar used: the moment that the figures are of")
-    simulated: bool = Field(description="True where any of the bars is invented")
+    end: TimeText = Field(description="End of the last bar used: the time of the figures")
+    simulated: bool = Field(description="True where any of the bars is simulated")
     cached_at: TimeText = Field(description="When the figures were computed")
 
     @classmethod
     def of(cls, measures: Measures, computed: datetime) -> "PairMetrics":
-        """The measures of a pair, computed at an aware time."""
+        """Return the measures of a pair, computed at an aware time."""
         return cls(
             volatility_20=measures.volatility_20,
             volatility_50=measures.volatility_50,
@@ -71,22 +71,22 @@ class PairMetrics(Message):
 
 
 class CorrelationMatrix(Message):
-    """How every pair moved with every other, over their last bars."""
+    """The correlation of every pair with every other, over their last bars."""
 
     timestamp: TimeText = Field(description="When the matrix was computed")
     end: TimeText = Field(description="End of the newest bar used")
     granularity: Granularity
-    window: int = Field(description="How many of the last bars of each pair were used", examples=[100])
+    window: int = Field(description="The number of bars of each pair that were used", examples=[100])
     pair_count: int
-    simulated: bool = Field(description="True where any of the bars is invented")
+    simulated: bool = Field(description="True where any of the bars is simulated")
     matrix: dict[PairName, dict[PairName, Coefficient]]
-    observations: dict[PairName, dict[PairName, int]] = Field(description="Returns that both pairs of a cell have in common")
+    observations: dict[PairName, dict[PairName, int]] = Field(description="The number of returns common to both pairs of a cell")
 
     @classmethod
     def of(
         cls, cells: Matrix, *, computed: datetime, end: datetime, granularity: Granularity, window: int, simulated: bool
     ) -> "CorrelationMatrix":
-        """The matrix of ``app.market.measures.correlation``, computed at an aware time over ``window`` bars up to ``end``."""
+        """Return a matrix of ``app.market.measures.correlation``, computed over ``window`` bars up to ``end``."""
         return cls(
             timestamp=rfc3339(computed),
             end=rfc3339(end),
@@ -102,7 +102,7 @@ class CorrelationMatrix(Message):
 
 
 class BestPair(Message):
-    """Two pairs that are an example of their category, 1 being the best rank."""
+    """Two pairs with a typical correlation of their category; rank 1 is the best."""
 
     pair1: PairName
     pair2: PairName
@@ -114,7 +114,7 @@ class BestPair(Message):
 
 
 class BestPairs(Message):
-    """The pairs of pairs by category and rank, from the newest matrix."""
+    """Pairs of pairs by category and rank, from the newest matrix."""
 
     timestamp: TimeText = Field(description="When the matrix was computed")
     simulated: bool
@@ -123,7 +123,7 @@ class BestPairs(Message):
 
     @classmethod
     def of(cls, ranked: Sequence[RankedPair], computed: datetime, simulated: bool) -> "BestPairs":
-        """The ranking of ``app.market.measures.correlation``."""
+        """Return a ranking of ``app.market.measures.correlation``."""
         pairs = [
             BestPair(
                 pair1=entry.first.name,

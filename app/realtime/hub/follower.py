@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from app.errors import LogUnavailable
-from app.realtime.contract.event import Event, cursor_order, heartbeat
+from app.realtime.contract.event import Event, cursor_order
+from app.realtime.contract.heartbeat import GatewayHeartbeat, heartbeat
 from app.realtime.hub.statistics import Statistics
 from app.realtime.log.log import EventLog
 
@@ -90,7 +91,9 @@ class Follower:
         self._announce_move()
 
     async def _read(self, block_ms: int | None) -> bool:
+        malformed = self._reader.malformed
         events = await self._reader.read(_PAGE, block_ms)
+        self._statistics.malformed.add(self._reader.malformed - malformed)
         if events:
             self._seq = events[-1].seq
             self._dispatch(events)
@@ -103,7 +106,7 @@ class Follower:
         while True:
             await asyncio.sleep(self._heartbeat_interval)
             try:
-                [id] = await publisher.publish([heartbeat(self._node, "gateway")])
+                [id] = await publisher.publish([heartbeat(GatewayHeartbeat(node=self._node))])
                 if (seq := await self._log.sequence_of(id)) is not None:
                     self._statistics.log_behind.set(max(0, seq - self._seq))
                 if cursor_order(id) <= cursor_order(self.cursor):

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable, Sequence
 
 from app.errors import LogUnavailable
-from app.realtime.contract.event import Event, EventType
+from app.realtime.contract.catalogue import EventType
+from app.realtime.contract.event import Event
 from app.realtime.hub.audience import Audiences
 from app.realtime.hub.follower import Follower
 from app.realtime.hub.ring import Held, Ring

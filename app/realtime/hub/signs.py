@@ -1,64 +1,53 @@
-"""What the other processes say of themselves through the log."""
+"""What the feed and the recorder report about themselves through the log."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-import orjson
 
 from app.errors import InvalidCursor
-from app.realtime.contract.event import Event, EventType, cursor_order
+from app.realtime.contract.catalogue import EventType
+from app.realtime.contract.event import Event
+from app.realtime.contract.heartbeat import FeedHeartbeat, RecorderHeartbeat, heartbeat_of
+
+_MOST_SOURCES = 100
+"""Far more than any feed has: a stream of invented names must not take all memory."""
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class FeedSign:
-    """What the feed last said of itself: its source, what each of several sources is (``active``, ``standby`` …), and how many
-    quotes it has dropped since it began, by the reason."""
-
-    source: str
-    simulated: bool
-    sources: Mapping[str, str]
-    dropped: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class RecorderSign:
-    """What the recorder last said of itself: how far in the log it had come, and how many events it could not record."""
-
-    order: tuple[int, int]
-    seq: int
-    lost: int
-
-
 class Signs:
-    """The last sign of the feed and of the recorder, None before there was one.
+    """The last heartbeat of the feed and of the recorder, None before the first.
 
-    ``silent`` are the sources from which nothing comes, as the feed says.
+    ``silent`` are the sources that the feed has reported as silent. ``malformed`` counts heartbeats that could not be read:
+    they change nothing.
     """
 
     def __init__(self) -> None:
-        self.feed: FeedSign | None = None
+        self.feed: FeedHeartbeat | None = None
+        self.recorder: RecorderHeartbeat | None = None
         self.silent: frozenset[str] = frozenset()
-        self.recorder: RecorderSign | None = None
+        self.malformed = 0
 
     def hear(self, event: Event) -> None:
-        """Take in a heartbeat or the status of a feed."""
-        facts = orjson.loads(event.bare)
+        """Take in a heartbeat or a ``feed_status``."""
         if event.type == EventType.FEED_STATUS:
-            others = self.silent - {facts.get("source")}
-            self.silent = others | {str(facts.get("source"))} if facts.get("status") == "silent" else others
+            self._hear_status(event.body["source"], silent=event.body["status"] == "silent")
             return
         try:
-            match facts.get("role"):
-                case "feed":
-                    source, simulated = str(facts["source"]), bool(facts["simulated"])
-                    sources = dict(facts.get("sources") or {source: "active"})
-                    dropped = {reason: int(count) for reason, count in (facts.get("dropped") or {}).items()}
-                    self.feed = FeedSign(source, simulated, sources, dropped)
-                    self.silent = frozenset(name for name, state in sources.items() if state == "silent")
-                case "recorder":
-                    self.recorder = RecorderSign(cursor_order(facts["cursor"]), int(facts["seq"]), int(facts["lost"]))
-        except (AttributeError, KeyError, TypeError, ValueError, InvalidCursor):
-            _logger.warning("heartbeat %s says nothing that can be understood", event.id)
+            sign = heartbeat_of(event)
+        except (ValueError, InvalidCursor):
+            self.malformed += 1
+            _logger.warning("heartbeat %s is malformed and ignored", event.id)
+            return
+        match sign:
+            case FeedHeartbeat():
+                self.feed = sign
+                self.silent = frozenset(name for name, state in sign.sources.items() if state == "silent")
+            case RecorderHeartbeat():
+                self.recorder = sign
+
+    def _hear_status(self, source: str, *, silent: bool) -> None:
+        if not silent:
+            self.silent -= {source}
+        elif len(self.silent) < _MOST_SOURCES:
+            self.silent |= {source}
+        else:
+            self.malformed += 1

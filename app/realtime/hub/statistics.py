@@ -147,6 +147,7 @@ class Statistics:
     - ``conflated``: prices
     - ``read``: events of the log; ``batches``: a histogram of how many were read at once
     - ``gaps`` in the log
+    - ``malformed``: entries of the log that were skipped
     - ``deliveries``, by transport: events written or fetched, replayed ones included
     - ``sent``: bytes of deliveries and answers
     - ``latency``, by transport: a histogram of the seconds from an event's id to its delivery, for live events only
@@ -177,6 +178,7 @@ class Statistics:
         self.read = self._number()
         self.batches = self._histogram(BATCHES)
         self.gaps = self._number()
+        self.malformed = self._number()
         self.deliveries = self._by(Transport)
         self.sent = self._number()
         self.latency = {transport.value: self._histogram(LATENCIES) for transport in Transport}

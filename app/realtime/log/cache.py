@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 
 from app.errors import LogUnavailable
 from app.market.pair import TrackedPairs
+from app.realtime.contract.fields import Message
 from app.realtime.contract.figures import BestPairs, CorrelationMatrix, PairMetrics
-from app.realtime.contract.messages import Message
 from app.realtime.log.log import ask
 
 _logger = logging.getLogger(__name__)

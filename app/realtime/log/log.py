@@ -19,12 +19,13 @@ from redis.exceptions import RedisError
 
 from app.errors import ConfigurationError, LogUnavailable
 from app.market.clock import rfc3339, utc_now
-from app.realtime.contract.event import ORIGIN, Draft, Event, gap
+from app.realtime.contract.event import LARGEST_SEQUENCE, ORIGIN, Draft, Event, gap
 
 _STREAM = "fx:events"
 _SEQUENCE = "fx:seq"
 _PUBLISHER_TTL = 3600
 _ANSWER_WITHIN = 5.0
+_MOST_DIGITS = len(str(LARGEST_SEQUENCE))
 
 _logger = logging.getLogger(__name__)
 
@@ -252,12 +253,16 @@ class Publisher:
 
 
 class LogReader:
-    """Reads the log from a cursor and proves by the sequence numbers that nothing is missing."""
+    """Reads the log from a cursor and proves by the sequence numbers that nothing is missing.
+
+    ``malformed`` counts the entries that were skipped because they are no events.
+    """
 
     def __init__(self, log: EventLog, cursor: str, seq: int | None) -> None:
         self._log = log
         self.cursor = cursor
         self._seq = seq
+        self.malformed = 0
 
     async def read(self, count: int = 512, block_ms: int | None = None) -> list[Event]:
         """Return the next events, none if there are none yet. Where events are missing, a gap event stands for them.
@@ -270,6 +275,7 @@ class LogReader:
                 event = Event.from_entry(id, int(fields[b"n"]), fields[b"t"].decode(), fields[b"d"])
             except (KeyError, ValueError, TypeError):
                 # Another program wrote to the stream. Do not trust a number that it has: the next event shows any gap.
+                self.malformed += 1
                 _logger.warning("skipping entry %s of the log: not an event", id)
                 self.cursor = id
                 continue
@@ -283,7 +289,7 @@ class LogReader:
 def _number(fields: Mapping[bytes, bytes]) -> int | None:
     """Return the sequence number of an entry, None if another program wrote it."""
     number = fields.get(b"n", b"")
-    return int(number) if number.isdigit() else None
+    return int(number) if number.isdigit() and len(number) <= _MOST_DIGITS and int(number) <= LARGEST_SEQUENCE else None
 
 
 def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:

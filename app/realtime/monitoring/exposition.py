@@ -98,6 +98,12 @@ class _HubCollector(Collector):
         yield self._by_worker(
             CounterMetricFamily, "fx_log_gaps", "Total gaps found in the log, where events were lost.", lambda row: row.gaps
         )
+        yield self._by_worker(
+            CounterMetricFamily,
+            "fx_log_malformed_entries",
+            "Total entries of the log skipped because no publisher of this gateway wrote them.",
+            lambda row: row.malformed,
+        )
         yield self._counters(
             "fx_resumes",
             "Total resumes, by where the events after the client's cursor were found.",

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from app.market.clock import rfc3339
 from app.realtime.contract.event import cursor_order
-from app.realtime.contract.messages import Message, TimeText
+from app.realtime.contract.fields import Message, TimeText
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.statistics import Transport
 from app.realtime.hub.subscription import Subscription

@@ -15,8 +15,9 @@ from app.market.hours.day import UNKNOWN, DayFigures, TradingDay
 from app.market.pair import CurrencyPair
 from app.market.quote import QuoteKind
 from app.market.source import Sources
+from app.realtime.contract.answers import RecorderLag, ServerStats
 from app.realtime.contract.event import Event, cursor_order
-from app.realtime.contract.messages import Price, RecorderLag, ServerStats
+from app.realtime.contract.payloads import Price
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.statistics import Number
 from app.realtime.log.cache import Cache
@@ -139,7 +140,7 @@ class PriceView:
         return shown
 
     def _shown_anew(self, pair: CurrencyPair, event: Event, day: TradingDay | None) -> _Shown:
-        payload = orjson.loads(event.bare)
+        payload = event.body
         price, source = payload["price"], payload["source"]
         time = parse_time(price["time"])
         stale_after = _DAILY_STALE_AFTER if payload.get("kind") == QuoteKind.DAILY else self._stale_after

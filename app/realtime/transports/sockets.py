@@ -12,18 +12,16 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from app.errors import GatewayError, InvalidRequest, LogUnavailable, NoPrice, TooManyRequests
 from app.market.clock import rfc3339, utc_now
-from app.realtime.contract.messages import (
+from app.realtime.contract.answers import (
     ConnectionEstablished,
     Pong,
     Problem,
-    RequestPrice,
-    Subscribe,
     SubscriptionConfirmed,
     SubscriptionsInfo,
-    Unsubscribe,
     UnsubscriptionConfirmed,
 )
 from app.realtime.contract.publication import describe
+from app.realtime.contract.requests import RequestPrice, Subscribe, Unsubscribe
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.subscription import Interest
 from app.realtime.log.cache import Cache

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.errors import GatewayError
 from app.market.clock import rfc3339, utc_now
-from app.realtime.contract.messages import StreamOpened
+from app.realtime.contract.answers import StreamOpened
 from app.realtime.hub.delivery import Direct, Fetching
 from app.realtime.hub.frames import CHUNKED_EVENT_STREAM, EVENT_STREAM
 from app.realtime.hub.hub import Hub

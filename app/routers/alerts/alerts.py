@@ -20,8 +20,9 @@ from app.http.parameters import (
     several,
 )
 from app.http.refusals import NO_DATABASE, RATE_LIMITED, UNKNOWN_PAIR, WRONG_LIMIT, refusals
-from app.realtime.contract.event import ALERTS
-from app.realtime.contract.messages import CorrelationAlert, Cursor, Message, PriceAlert, Severity, VolatilityAlert
+from app.realtime.contract.catalogue import ALERTS
+from app.realtime.contract.fields import Cursor, Message, Severity
+from app.realtime.contract.payloads import CorrelationAlert, PriceAlert, VolatilityAlert
 from app.storage.alerts.rows import StoredAlert
 
 router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])

@@ -35,7 +35,7 @@ from app.http.tokens import token_needed
 from app.market.clock import rfc3339, utc_now
 from app.market.pair import TrackedPairs
 from app.market.price_level import Direction, PriceLevel
-from app.realtime.contract.messages import Message, PairName, PriceText, Severity, SpelledPair, TimeText
+from app.realtime.contract.fields import Message, PairName, PriceText, Severity, SpelledPair, TimeText
 from app.realtime.contract.publication import describe
 
 router = APIRouter(prefix="/api/v1/alerts/levels", tags=["alerts"])

@@ -21,7 +21,7 @@ from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.clock import rfc3339
 from app.market.hours.calendar import NEW_YORK
 from app.market.pair import CurrencyPair
-from app.realtime.contract.messages import Message, PairName, PriceText, TimeText
+from app.realtime.contract.fields import Message, PairName, PriceText, TimeText
 
 router = APIRouter(prefix="/api/v1/candles", tags=["candles"])
 

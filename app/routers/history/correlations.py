@@ -20,8 +20,8 @@ from app.market.clock import rfc3339, utc_now
 from app.market.measures.correlation import MINIMUM_OBSERVATIONS, Closes, Correlation, Matrix, Measure, ewma, matrix, pearson
 from app.market.measures.volatility import EWMA_SEED
 from app.market.pair import CurrencyPair
+from app.realtime.contract.fields import SPELLED_PAIR, Message, PairName, SpelledPair, TimeText
 from app.realtime.contract.figures import CorrelationMatrix
-from app.realtime.contract.messages import SPELLED_PAIR, Message, PairName, SpelledPair, TimeText
 
 router = APIRouter(prefix="/api/v1/correlation", tags=["correlation"])
 

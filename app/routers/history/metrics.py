@@ -15,8 +15,8 @@ from app.http.refusals import NO_DATABASE, RATE_LIMITED, UNKNOWN_PAIR, WRONG_TIM
 from app.market.bars.candle import Granularity
 from app.market.clock import rfc3339, utc_now
 from app.market.measures.measures import MEASURE_BARS, measure
+from app.realtime.contract.fields import Message, PairName, TimeText
 from app.realtime.contract.figures import PairMetrics
-from app.realtime.contract.messages import Message, PairName, TimeText
 from app.storage.market.metrics import StoredMetrics
 
 router = APIRouter(prefix="/api/v1/metrics", tags=["metrics"])

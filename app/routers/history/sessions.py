@@ -10,7 +10,7 @@ from app.http.refusals import RATE_LIMITED, refusals
 from app.market.clock import rfc3339, utc_now
 from app.market.hours.calendar import is_open
 from app.market.hours.session import SESSIONS, Overlap, Session, overlaps, session_hours
-from app.realtime.contract.messages import Message, TimeText
+from app.realtime.contract.fields import Message, TimeText
 
 router = APIRouter(prefix="/api/v1/sessions", tags=["sessions"])
 

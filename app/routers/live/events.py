@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Union
 
 import orjson
 from fastapi import APIRouter, Query, Request
@@ -23,19 +23,9 @@ from app.http.refusals import (
     WRONG_LIMIT,
     refusals,
 )
-from app.realtime.contract.event import Event, EventType
-from app.realtime.contract.messages import (
-    CorrelationAlert,
-    Cursor,
-    DataReady,
-    FeedStatus,
-    Gap,
-    Message,
-    PriceAlert,
-    PriceUpdate,
-    SourceChanged,
-    VolatilityAlert,
-)
+from app.realtime.contract.catalogue import PAYLOADS, VISIBLE, EventType
+from app.realtime.contract.event import Event
+from app.realtime.contract.fields import Cursor, Message
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.subscription import Interest
 from app.realtime.log.log import LogReader
@@ -47,7 +37,10 @@ _SCAN_LIMIT = 10_000
 _READ_SIZE = 256
 _LARGEST_BODY = 1024 * 1024
 
-_VISIBLE_TYPES = frozenset(EventType) - {EventType.HEARTBEAT}
+if TYPE_CHECKING:
+    Payload = Message
+else:
+    Payload = Union[tuple(PAYLOADS.values())]  # noqa: UP007 - known at run time only
 
 
 class LoggedEvent(Message):
@@ -55,9 +48,7 @@ class LoggedEvent(Message):
 
     id: Cursor | None = Field(description="Null for a gap, from which a client cannot resume")
     type: EventType
-    data: PriceUpdate | VolatilityAlert | CorrelationAlert | PriceAlert | DataReady | SourceChanged | FeedStatus | Gap = Field(
-        description="The payload as the streams carry it, by the type"
-    )
+    data: Payload = Field(description="The payload as the streams carry it, by the type")
 
 
 class EventPage(Message):
@@ -96,7 +87,7 @@ async def get_events(
     ] = None,
     pairs: PairsOrAll = "*",
     types: Annotated[
-        Annotated[str, described(several(one_of(_VISIBLE_TYPES)))] | None,
+        Annotated[str, described(several(one_of(VISIBLE)))] | None,
         Query(description="Types, comma separated; all by default", examples=["volatility_alert,data_ready"]),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of events")] = 100,
@@ -143,7 +134,7 @@ async def publish_events(gateway: CurrentGateway, request: Request) -> Published
 def _filter(hub: Hub, pairs: str, types: str | None) -> Callable[[Event], bool]:
     """Whether an event matches the query. Raises InvalidPair, InvalidRequest."""
     interest = Interest(pairs_or_all(pairs, hub.pairs))
-    chosen = _VISIBLE_TYPES if types is None else frozenset(_type(name.strip(" ")) for name in types.split(","))
+    chosen = VISIBLE if types is None else frozenset(_type(name.strip(" ")) for name in types.split(","))
 
     def wanted(event: Event) -> bool:
         return event.type in chosen and hub.sees(event) and interest.wants(event)
@@ -152,8 +143,8 @@ def _filter(hub: Hub, pairs: str, types: str | None) -> Callable[[Event], bool]:
 
 
 def _type(name: str) -> EventType:
-    if name not in _VISIBLE_TYPES:
-        raise InvalidRequest(f"Invalid type: {name[:40]}; the types are {', '.join(sorted(_VISIBLE_TYPES))}")
+    if name not in VISIBLE:
+        raise InvalidRequest(f"Invalid type: {name[:40]}; the types are {', '.join(sorted(VISIBLE))}")
     return EventType(name)
 
 

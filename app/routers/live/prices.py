@@ -9,7 +9,8 @@ from starlette.responses import Response
 from app.errors import NoPrice
 from app.http.gateway import CurrentGateway
 from app.http.refusals import RATE_LIMITED, UNKNOWN_PAIR, refusals
-from app.realtime.contract.messages import AllPricesResponse, PriceResponse, SpelledPair
+from app.realtime.contract.answers import AllPricesResponse, PriceResponse
+from app.realtime.contract.fields import SpelledPair
 
 router = APIRouter(prefix="/api/v1/prices", tags=["prices"])
 

@@ -13,14 +13,15 @@ from app.errors import InvalidRequest
 from app.http.bodies import InvalidBody
 from app.http.tokens import token_needed
 from app.market.pair import TrackedPairs
-from app.realtime.contract.event import Draft, EventType
-from app.realtime.contract.messages import (
+from app.realtime.contract.catalogue import EventType
+from app.realtime.contract.event import Draft
+from app.realtime.contract.publication import (
     PublishCorrelationAlert,
     PublishDataReady,
     PublishPrice,
     PublishVolatilityAlert,
+    publication,
 )
-from app.realtime.contract.publication import publication
 
 MOST_AT_ONCE = 1000
 """Events that one body may hold."""

@@ -19,8 +19,9 @@ from app.http.gateway import CurrentGateway, Gateway
 from app.http.refusals import NO_TOKEN, RATE_LIMITED, refusals
 from app.http.tokens import token_needed
 from app.market.clock import rfc3339, utc_now
+from app.realtime.contract.answers import RecorderLag
 from app.realtime.contract.event import ORIGIN, cursor_order
-from app.realtime.contract.messages import Cursor, Message, PairName, RecorderLag, TimeText
+from app.realtime.contract.fields import Cursor, Message, PairName, TimeText
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.statistics import Number, Statistics
 from app.realtime.monitoring.report import MOST_LAGGARDS, Laggard, Report

@@ -7,7 +7,7 @@ from app.errors import LogUnavailable
 from app.http.gateway import CurrentGateway
 from app.http.refusals import NO_REDIS, RATE_LIMITED, refusals
 from app.market.clock import rfc3339, utc_now
-from app.realtime.contract.messages import Message, TimeText
+from app.realtime.contract.fields import Message, TimeText
 
 router = APIRouter(prefix="/api/v1/cache", tags=["cache"])
 

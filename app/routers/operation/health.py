@@ -15,7 +15,8 @@ from app.http.fields import FeedState, Simulated, SourceName, SourceStates
 from app.http.gateway import CurrentGateway, Gateway
 from app.http.refusals import refusals
 from app.market.clock import rfc3339, utc_now
-from app.realtime.contract.messages import Message, RecorderLag, TimeText
+from app.realtime.contract.answers import RecorderLag
+from app.realtime.contract.fields import Message, TimeText
 from app.realtime.monitoring.view import recorder_lag
 
 router = APIRouter(tags=["health"])

@@ -6,7 +6,7 @@ from pydantic import Field
 from app.http.fields import Simulated, SourceName
 from app.http.gateway import CurrentGateway
 from app.http.refusals import RATE_LIMITED, refusals
-from app.realtime.contract.messages import Message, PairName
+from app.realtime.contract.fields import Message, PairName
 from app.realtime.log.cache import CORRELATION_TTL, METRICS_TTL
 
 router = APIRouter(prefix="/api/v1", tags=["info"])

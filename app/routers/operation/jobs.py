@@ -10,7 +10,7 @@ from app.http.fields import JobName, RecordCount, RunError
 from app.http.gateway import CurrentGateway
 from app.http.refusals import NO_DATABASE, RATE_LIMITED, WRONG_LIMIT, refusals
 from app.market.clock import rfc3339
-from app.realtime.contract.messages import Message, TimeText
+from app.realtime.contract.fields import Message, TimeText
 from app.storage.job_runs import JobRun, JobStatus
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])

@@ -13,21 +13,32 @@ from redis import Redis
 from app.errors import InvalidCursor
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote, QuoteKind
+from app.realtime.contract.catalogue import ALERTS, VISIBLE, EventType
 from app.realtime.contract.event import (
-    ALERTS,
     ORIGIN,
-    VISIBLE,
     Draft,
     Event,
-    EventType,
     canonical_cursor,
+    cursor_at,
     cursor_order,
     draft,
     gap,
-    heartbeat,
+    milliseconds,
     price_update,
+    quote_of,
 )
-from tests.building import MOMENT, alert_event, correlation_event, cursor, event, price_event, quote, ready_event
+from app.realtime.contract.heartbeat import GatewayHeartbeat, heartbeat
+from tests.building import (
+    MOMENT,
+    alert_event,
+    correlation_event,
+    cursor,
+    event,
+    price_draft,
+    price_event,
+    quote,
+    ready_event,
+)
 
 _U64 = 2**64
 _NUMBERS = st.one_of(st.integers(0, 3), st.integers(0, _U64 - 1), st.integers(_U64 - 3, _U64 - 1))
@@ -100,20 +111,26 @@ def test_cursors_sort_as_redis_sorts_them(valkey_url: str, orders: list[tuple[in
 
 
 def test_the_payload_is_the_id_and_what_was_published() -> None:
-    data = b'{"data_type":"prices","count":20}'
-    event = Event.from_entry("1764000000000-3", 7, "data_ready", data)
-    assert event.payload == b'{"id":"1764000000000-3","data_type":"prices","count":20}'
-    assert event.bare is data
+    data = b'{"colour":"blue","count":20}'
+    event = Event.from_entry("1764000000000-3", 7, "news_of_tomorrow", data)
+    assert event.payload == b'{"id":"1764000000000-3","colour":"blue","count":20}'
+    assert event.bare == data
+    assert event.body == {"colour": "blue", "count": 20}
+    assert event.time == datetime(2025, 11, 24, 16, tzinfo=UTC)
     assert (event.id, event.order, event.seq) == ("1764000000000-3", (1764000000000, 3), 7)
     assert event.is_cursor
 
 
-@given(st.dictionaries(st.text(), st.none() | st.integers(-9, 9) | st.text(), min_size=1), _ORDERS)
+@given(
+    st.dictionaries(st.text(), st.none() | st.integers(-9, 9) | st.text(), min_size=1),
+    st.tuples(st.integers(0, 2**44), st.integers(0, 2**63 - 1)),
+)
 @settings(deadline=None)
 def test_a_payload_is_one_line_of_json_with_the_id_first(body: dict[str, object], order: tuple[int, int]) -> None:
     assume("id" not in body)
     id = "{}-{}".format(*order)
     event = Event.from_entry(id, 1, "news", orjson.dumps(body))
+    assert (event.bare, event.body) == (orjson.dumps(body), body)
     assert list(orjson.loads(event.payload).items()) == [("id", id), *body.items()]
     assert len(event.payload.splitlines()) == 1
 
@@ -129,7 +146,7 @@ def test_a_correlation_alert_concerns_both_pairs() -> None:
 
 def test_other_news_concern_everyone() -> None:
     assert ready_event(1).pairs == ()
-    assert event(1, heartbeat("a", "feed")).pairs == ()
+    assert event(1, heartbeat(GatewayHeartbeat(node="a"))).pairs == ()
     assert Event.from_entry(cursor(1), 1, "news_of_tomorrow", b'{"instrument":"EUR_USD"}').pairs == ()
 
 
@@ -174,6 +191,16 @@ def test_only_a_price_is_made_worthless_by_a_newer_one() -> None:
         (1, "volatility_alert", b'{"instrument":["EUR_USD"]}'),
         (1, "correlation_alert", b'{"pair1":"EUR_USD"}'),
         (1, "correlation_alert", b'{"pair1":"EUR_USD","pair2":{}}'),
+        (10**400, "news", b'{"a":1}'),
+        (2**53, "news", b'{"a":1}'),
+        (1, "n" * 101, b'{"a":1}'),
+        (1, "news", b'{"a":"%s"}' % (b"x" * 65_536)),
+        (1, "news", b'{"id":"2-0"}'),
+        (1, "data_ready", b'{"a":1}'),
+        (1, "heartbeat", b'{"node":"a"}'),
+        (1, "heartbeat", b'{"node":"a","timestamp":"now"}'),
+        (1, "heartbeat", b'{"node":"a","timestamp":"2026-02-30T00:00:00Z"}'),
+        (1, "feed_status", b'{"source":{},"status":"silent","message":"","timestamp":"2026-01-31T09:30:00Z"}'),
     ],
 )
 def test_what_no_publisher_writes_is_no_event(seq: int, type: str, data: bytes) -> None:
@@ -181,9 +208,69 @@ def test_what_no_publisher_writes_is_no_event(seq: int, type: str, data: bytes) 
         Event.from_entry(cursor(1), seq, type, data)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"instrument": "EUR_EUR"},
+        {"instrument": "eur_usd"},
+        {"price": None},
+        {"price": {"bid": "1", "ask": "1", "mid": "1"}},
+        {"bid": 1.1},
+        {"bid": "1e5"},
+        {"bid": "-1"},
+        {"ask": "NaN"},
+        {"mid": "0.00000"},
+        {"mid": "1" * 30},
+        {"ask": "1.1 1.2"},
+        {"time": "2026-01-31"},
+        {"time": "2026-02-30T09:30:00Z"},
+        {"time": "0001-01-01T00:00:00Z"},
+        {"time": "2026-01-31T09:30:00+01:00"},
+        {"time": None},
+        {"timestamp": 1764000000000},
+        {"source": ""},
+        {"source": "x" * 101},
+        {"source": "a\0b"},
+        {"source": {}},
+        {"kind": "guessed"},
+        {"kind": []},
+        {"id": "1-0"},
+    ],
+)
+def test_a_price_is_checked_member_by_member(change: dict[str, object]) -> None:
+    body = orjson.loads(price_draft().data)
+    Event.from_entry(cursor(1), 1, "price_update", orjson.dumps(body | {"kind": "daily", "news": 1}))
+    body["price"] |= {name: value for name, value in change.items() if name in body["price"]}
+    body |= {name: value for name, value in change.items() if name not in ("bid", "ask", "mid", "time")}
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        Event.from_entry(cursor(1), 1, "price_update", orjson.dumps(body))
+
+
+@pytest.mark.parametrize("id", ["32503680000000-0", "18446744073709551615-0", f"1764000000000-{2**63}"])
+def test_an_id_that_stands_for_no_time_is_not_read(id: str) -> None:
+    with pytest.raises(ValueError, match="not an id of this era"):
+        Event.from_entry(id, 1, "news", b'{"a":1}')
+
+
+@given(
+    st.sampled_from(["EUR_USD", "USD_JPY"]), st.decimals(Decimal("0.001"), Decimal(99999), places=7), st.sampled_from(QuoteKind)
+)
+@settings(deadline=None)
+def test_a_quote_comes_back_as_it_was_published(pair: str, bid: Decimal, kind: QuoteKind) -> None:
+    named = CurrencyPair.parse(pair)
+    given = Quote(named, named.round(bid), named.round(bid + 1), MOMENT, "oanda", kind)
+    assert quote_of(event(1, price_update(given, MOMENT))) == given
+
+
+def test_a_time_is_a_cursor_before_what_was_written_then() -> None:
+    assert cursor_at(event(1, price_draft()).time) == cursor(1)
+    assert cursor_at(datetime(1960, 1, 1, tzinfo=UTC)) == ORIGIN
+    assert milliseconds(MOMENT) == 1769851800123
+
+
 def test_an_event_needs_the_id_of_an_entry() -> None:
-    with pytest.raises(InvalidCursor):
-        Event.from_entry("7", 1, "data_ready", b'{"a":1}')
+    with pytest.raises(ValueError, match="invalid literal"):
+        Event.from_entry("7", 1, "news", b'{"a":1}')
 
 
 def test_without_its_cursor_an_event_is_no_place_to_resume_from() -> None:
@@ -254,15 +341,6 @@ def test_times_are_written_in_utc() -> None:
     body = orjson.loads(price_update(late, datetime(2026, 1, 31, 9, 31, tzinfo=UTC)).data)
     assert body["price"]["time"] == "2026-01-31T09:30:00.000000Z"
     assert body["timestamp"] == "2026-01-31T09:31:00.000000Z"
-
-
-def test_a_heartbeat_says_who_lives_and_more_where_there_is_more() -> None:
-    sign = heartbeat("a1", "feed", source="oanda", simulated=False)
-    body = orjson.loads(sign.data)
-    assert (sign.type, sign.price_of) == ("heartbeat", None)
-    assert list(body) == ["node", "role", "source", "simulated", "timestamp"]
-    assert (body["node"], body["role"], body["source"], body["simulated"]) == ("a1", "feed", "oanda", False)
-    assert _RFC3339.fullmatch(body["timestamp"])
 
 
 def test_only_the_draft_of_a_price_is_kept_under_its_pair() -> None:

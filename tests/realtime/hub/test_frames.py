@@ -141,9 +141,9 @@ def test_a_browser_reads_type_payload_and_cursor(framing: Framing) -> None:
 
 
 def test_an_event_in_a_stream_is_these_bytes() -> None:
-    event = Event.from_entry(cursor(4), 4, "data_ready", b'{"count":4}')
-    assert EVENT_STREAM.event(event) == (b'event: data_ready\nid: 1764000000004-0\ndata: {"id":"1764000000004-0","count":4}\n\n')
-    assert EVENT_STREAM.event(event.without_cursor()) == b'event: data_ready\ndata: {"count":4}\n\n'
+    event = Event.from_entry(cursor(4), 4, "news", b'{"count":4}')
+    assert EVENT_STREAM.event(event) == (b'event: news\nid: 1764000000004-0\ndata: {"id":"1764000000004-0","count":4}\n\n')
+    assert EVENT_STREAM.event(event.without_cursor()) == b'event: news\ndata: {"count":4}\n\n'
 
 
 @given(st.lists(_BODIES, min_size=1, max_size=5))

@@ -10,10 +10,12 @@ from decimal import Decimal
 import pytest
 
 from app.errors import InvalidCursor, TooManyClients
-from app.market.clock import utc_now
+from app.market.clock import rfc3339, utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
-from app.realtime.contract.event import heartbeat, price_update
+from app.realtime.contract.catalogue import EventType
+from app.realtime.contract.event import draft, price_update
+from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat
 from app.realtime.hub.delivery import Fetching
 from app.realtime.hub.frames import ENGINE_PACKETS, WEBSOCKET_FRAMES
 from app.realtime.hub.statistics import CutReason, Histogram, Statistics, StatisticsTable, Transport
@@ -326,13 +328,15 @@ async def test_the_probe_measures_how_far_behind_the_log_the_hub_is(valkey_url: 
 
 async def test_the_feed_says_what_it_drops(valkey_url: str) -> None:
     async with stage(valkey_url) as on:
-        await on.publish(heartbeat("a", "feed", source="kraken", simulated=False, sources={}, dropped={"crossed": 3}))
+        await on.publish(heartbeat(FeedHeartbeat(node="a", source="kraken", simulated=False, sources={}, dropped={"crossed": 3})))
         assert on.hub.signs.feed is not None
         assert on.hub.signs.feed.dropped == {"crossed": 3}
-        await on.publish(heartbeat("a", "feed", source="kraken", simulated=False))
+        await on.publish(heartbeat(FeedHeartbeat(node="a", source="kraken", simulated=False)))
         assert on.hub.signs.feed.dropped == {}
-        await on.publish(heartbeat("a", "feed", source="ecb", simulated=False, dropped=[1]))
-        assert on.hub.signs.feed.source == "kraken", "a sign that cannot be understood changes nothing"
+        malformed = {"node": "a", "role": "feed", "source": "ecb", "simulated": False, "dropped": [1]}
+        await on.publish(draft(EventType.HEARTBEAT, {**malformed, "timestamp": rfc3339(utc_now())}))
+        assert on.hub.signs.feed.source == "kraken", "a malformed heartbeat changes nothing"
+        assert on.hub.signs.malformed == 1
 
 
 async def test_the_end_of_a_hub_is_one_line_of_what_it_did(valkey_url: str, caplog: pytest.LogCaptureFixture) -> None:

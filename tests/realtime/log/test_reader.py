@@ -142,7 +142,8 @@ async def test_a_server_that_comes_back_with_its_data_is_no_gap(valkey: PrivateV
         {"n": "2", "d": '{"a":1}'},
         {"n": "two", "t": "data_ready", "d": '{"a":1}'},
         {"n": "0", "t": "data_ready", "d": '{"a":1}'},
-        {"n": "9" * 5000, "t": "data_ready", "d": '{"a":1}'},
+        {"n": "9" * 400, "t": "data_ready", "d": ready_draft().data},
+        {"n": "9" * 5000, "t": "data_ready", "d": ready_draft().data},
         {"n": "2", "t": b"\xff", "d": '{"a":1}'},
         {"n": "2", "t": "two words", "d": '{"a":1}'},
         {"n": "2", "t": "heartbeat", "d": "rubbish"},
@@ -165,6 +166,7 @@ async def test_an_entry_of_another_program_is_skipped_with_a_warning(
     foreign = await redis.xadd("fx:events", fields)
     await publisher.publish([ready_draft()])
     assert told(await reader.read()) == ready(1, 2)
+    assert reader.malformed == 1
     assert isinstance(foreign, bytes)
     [message] = [record.getMessage() for record in caplog.records if record.name == "app.realtime.log.log"]
     assert message == f"skipping entry {foreign.decode()} of the log: not an event"

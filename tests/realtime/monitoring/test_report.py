@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.market.pair import DEFAULT_PAIRS
-from app.realtime.contract.messages import LARGEST_COUNT
+from app.realtime.contract.fields import LARGEST_COUNT
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.statistics import Transport
 from app.realtime.monitoring import report

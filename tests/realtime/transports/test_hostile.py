@@ -7,7 +7,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from app.realtime.contract.messages import Problem
+from app.realtime.contract.answers import Problem
 from app.realtime.transports import engine
 from tests.realtime.socket_clients import RawSocket, event_of, raw_polling, raw_socket
 from tests.realtime.watching import Watched, sessions_of, watched

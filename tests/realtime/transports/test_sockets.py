@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from app.market.clock import parse_time
 from app.market.pair import DEFAULT_PAIRS
-from app.realtime.contract.messages import (
+from app.realtime.contract.answers import (
     AllPricesResponse,
     ConnectionEstablished,
     Pong,

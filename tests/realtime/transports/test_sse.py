@@ -10,8 +10,8 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from app.market.pair import DEFAULT_PAIRS
+from app.realtime.contract.answers import StreamHeartbeat, StreamOpened
 from app.realtime.contract.event import ORIGIN, Draft, cursor_order
-from app.realtime.contract.messages import StreamHeartbeat, StreamOpened
 from app.realtime.log.log import EventLog, Publisher, open_redis
 from tests.gateways import RunningGateway, gateway
 from tests.private_valkey import PrivateValkey

@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.realtime.contract.messages import Problem
+from app.realtime.contract.answers import Problem
 from tests.gateways import gateway
 from tests.realtime.listening import data_ready
 from tests.realtime.stream_clients import open_stream, raw_stream

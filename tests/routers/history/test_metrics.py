@@ -8,8 +8,8 @@ from app.market.bars.candle import Candle, Granularity
 from app.market.clock import rfc3339, utc_now
 from app.market.measures.measures import measure
 from app.market.measures.volatility import BARS_PER_YEAR
-from app.realtime.contract.event import heartbeat
 from app.realtime.contract.figures import PairMetrics
+from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat
 from app.routers.history.metrics import AllMetrics, MetricsOfPair
 from app.storage.market.metrics import StoredMetrics
 from tests.private_valkey import PrivateValkey
@@ -150,7 +150,7 @@ async def test_real_and_invented_bars_are_never_mixed(api: Rest) -> None:
     assert api.gateway.real_only is False
     assert same(await measured(api, bars=300), figures(invented))
     assert same(await measured(api, end_time=rfc3339(later)), figures(real))
-    await api.on.publish(heartbeat("n1", "feed", source="oanda", simulated=False))
+    await api.on.publish(heartbeat(FeedHeartbeat(node="n1", source="oanda", simulated=False)))
     assert api.gateway.real_only is True
     assert same(await measured(api, bars=300), figures(real))
 

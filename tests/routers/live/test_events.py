@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.http.gateway import Limits
-from app.realtime.contract.event import ORIGIN, Draft, Event, heartbeat
-from app.realtime.contract.messages import EVENT_MODELS
+from app.realtime.contract.catalogue import PAYLOADS
+from app.realtime.contract.event import ORIGIN, Draft, Event
+from app.realtime.contract.heartbeat import GatewayHeartbeat, heartbeat
 from app.routers.live.events import EventPage, LoggedEvent
 from tests.private_valkey import PrivateValkey
 from tests.realtime.listening import alert, data_ready, tick
@@ -43,7 +44,9 @@ async def entries(api: Rest) -> list[Event]:
 
 async def test_events_carry_the_payload_bytes_of_the_log(api: Rest) -> None:
     # Spaces, another order of members and an accent: what is read and written anew would lose them.
-    unusual = Draft("data_ready", b'{ "message":"caf\xc3\xa9 1.10", "count": 3 ,"data_type":"prices","timestamp":"t"}')
+    unusual = Draft(
+        "data_ready", b'{ "message":"caf\xc3\xa9", "count": 3 ,"data_type":"prices","timestamp":"2026-01-31T09:30:00Z"}'
+    )
     published = await api.on.publish(tick("EUR_USD"), alert("USD_JPY"), unusual)
     response = await api.get("/api/v1/events")
     rows = b",".join(
@@ -61,7 +64,7 @@ async def test_events_are_those_that_a_stream_carries(api: Rest) -> None:
 
 
 def test_every_event_that_clients_see_is_described() -> None:
-    assert set(get_args(LoggedEvent.model_fields["data"].annotation)) == set(EVENT_MODELS.values())
+    assert set(get_args(LoggedEvent.model_fields["data"].annotation)) == set(PAYLOADS.values())
 
 
 async def test_without_pairs_or_with_a_star_all_tracked_pairs_are_meant(api: Rest) -> None:
@@ -70,7 +73,7 @@ async def test_without_pairs_or_with_a_star_all_tracked_pairs_are_meant(api: Res
 
 
 async def test_heartbeats_are_passed_over_and_yet_are_places_to_go_on_from(api: Rest) -> None:
-    published = await api.on.publish(tick(), heartbeat("n1", "gateway"))
+    published = await api.on.publish(tick(), heartbeat(GatewayHeartbeat(node="n1")))
     found = await page(api)
     assert ids([found]) == published[:1]
     assert found.next == published[1]

@@ -8,8 +8,9 @@ import pytest
 from app.market.bars.candle import Ohlc
 from app.market.clock import utc_now
 from app.market.hours.day import TradingDay
-from app.realtime.contract.event import feed_status, heartbeat
-from app.realtime.contract.messages import AllPricesResponse, PriceResponse
+from app.realtime.contract.answers import AllPricesResponse, PriceResponse
+from app.realtime.contract.event import feed_status
+from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat
 from app.realtime.monitoring import view
 from tests.private_valkey import PrivateValkey
 from tests.realtime.listening import tick
@@ -104,7 +105,7 @@ async def test_prices_of_a_source_that_is_silent_are_stale_at_once(api: Rest, mo
     assert (await api.get("/api/v1/prices/all")).json()["prices"]["EUR_USD"]["stale"] is False
     assert (await api.get("/health")).json()["services"]["feed"] == "live"
     # In the closed hours of its market a source may be silent.
-    await api.on.publish(heartbeat("node", "feed", source="replay", simulated=False, sources={"replay": "silent"}))
+    await api.on.publish(heartbeat(FeedHeartbeat(node="node", source="replay", simulated=False, sources={"replay": "silent"})))
     assert (await api.get("/api/v1/prices/all")).json()["prices"]["EUR_USD"]["stale"] is True
     monkeypatch.setattr(view, "is_quoting", lambda source, moment: False)
     assert (await api.get("/api/v1/prices/current", instrument="EUR_USD")).json()["stale"] is False

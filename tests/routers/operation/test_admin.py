@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from app.market.clock import parse_time, utc_now
 from app.market.pair import DEFAULT_PAIRS
-from app.realtime.contract.event import heartbeat
+from app.realtime.contract.heartbeat import FeedHeartbeat, RecorderHeartbeat, heartbeat
 from app.realtime.log.log import EventLog, open_redis
 from app.routers.operation.admin import AdminState
 from tests.gateways import RunningGateway, gateway
@@ -104,9 +104,9 @@ async def test_the_feed_and_the_recorder_are_told_of_once_they_were_heard(runnin
     async with open_redis(valkey_url) as redis:
         publisher = EventLog(redis).publisher()
         sources = {"oanda": "silent", "kraken": "active"}
-        sign = heartbeat("a", "feed", source="kraken", simulated=False, sources=sources, dropped={"crossed": 3})
+        sign = heartbeat(FeedHeartbeat(node="a", source="kraken", simulated=False, sources=sources, dropped={"crossed": 3}))
         await publisher.publish([sign, tick("EUR_USD")])
-        await publisher.publish([heartbeat("b", "recorder", cursor="1-0", seq=0, lost=2)])
+        await publisher.publish([heartbeat(RecorderHeartbeat(node="b", cursor="1-0", seq=0, lost=2))])
     await wait_until(lambda: running.hub.signs.recorder is not None, "both have been heard")
     after = await state(running.url)
     assert (after.feed.source, after.feed.simulated, after.feed.status) == ("kraken", False, "live")

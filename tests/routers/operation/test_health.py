@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from app.errors import DatabaseUnavailable
-from app.realtime.contract.event import heartbeat
+from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat
 from app.realtime.hub.hub import Hub
 from app.realtime.log.log import EventLog, open_redis
 from app.realtime.monitoring.view import PriceView
@@ -52,7 +52,7 @@ async def test_streaming_clients_are_counted(api: Rest) -> None:
 async def test_the_source_is_the_one_the_feed_names_or_else_the_configured_one(api: Rest) -> None:
     body = (await api.get("/health")).json()
     assert (body["source"], body["simulated"]) == ("replay", None)
-    await api.on.publish(heartbeat("n1", "feed", source="simulated", simulated=True))
+    await api.on.publish(heartbeat(FeedHeartbeat(node="n1", source="simulated", simulated=True)))
     body = (await api.get("/health")).json()
     assert (body["source"], body["simulated"]) == ("simulated", True)
 

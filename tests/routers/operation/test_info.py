@@ -8,7 +8,7 @@ import httpx
 
 from app.market.clock import rfc3339
 from app.market.pair import DEFAULT_PAIRS
-from app.realtime.contract.event import heartbeat
+from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat
 from app.routers.operation.info import Info
 from tests.gateways import gateway
 from tests.realtime.listening import tick
@@ -35,7 +35,7 @@ async def test_the_retention_is_that_of_the_settings(valkey_url: str, tmp_path: 
 
 
 async def test_the_source_is_the_one_the_feed_names(api: Rest) -> None:
-    await api.on.publish(heartbeat("n1", "feed", source="simulated", simulated=True))
+    await api.on.publish(heartbeat(FeedHeartbeat(node="n1", source="simulated", simulated=True)))
     info = Info.model_validate((await api.get("/api/v1/info")).json())
     assert (info.source, info.simulated) == ("simulated", True)
 
@@ -46,7 +46,7 @@ async def test_every_configured_source_is_told_whatever_the_feed_names(valkey_ur
             info = Info.model_validate((await api.get("/api/v1/info")).json())
             assert (info.source, info.simulated) == (source, simulated)
             assert info.sources == ["oanda", "kraken", "simulated"]
-            await api.on.publish(heartbeat("n1", "feed", source="kraken", simulated=False))
+            await api.on.publish(heartbeat(FeedHeartbeat(node="n1", source="kraken", simulated=False)))
 
 
 async def test_every_endpoint_is_listed_and_answers(api: Rest) -> None:

@@ -9,7 +9,7 @@ import pytest_asyncio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from app.realtime.contract.event import heartbeat
+from app.realtime.contract.heartbeat import FeedHeartbeat, RecorderHeartbeat, heartbeat
 from app.realtime.log.log import EventLog, open_redis
 from tests.gateways import RunningGateway, gateway
 from tests.realtime.listening import tick
@@ -61,9 +61,9 @@ async def test_the_feed_and_the_recorder_are_told_of_once_they_were_heard(runnin
     async with open_redis(valkey_url) as redis:
         publisher = EventLog(redis).publisher()
         sources = {"oanda": "silent", "kraken": "active"}
-        sign = heartbeat("a", "feed", source="kraken", simulated=False, sources=sources, dropped={"crossed": 3})
+        sign = heartbeat(FeedHeartbeat(node="a", source="kraken", simulated=False, sources=sources, dropped={"crossed": 3}))
         await publisher.publish([sign])
-        await publisher.publish([heartbeat("b", "recorder", cursor="1-0", seq=0, lost=2)])
+        await publisher.publish([heartbeat(RecorderHeartbeat(node="b", cursor="1-0", seq=0, lost=2))])
     await wait_until(lambda: running.hub.signs.recorder is not None, "both have been heard")
     after = await samples(running.url)
     assert (after["fx_feed_source_active{source=kraken}"], after["fx_feed_source_active{source=oanda}"]) == (1, 0)

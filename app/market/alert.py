@@ -6,11 +6,13 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
+from app.market.price_level import Direction
+
 AlertType = Literal["volatility_alert", "correlation_alert", "price_alert"]
 
 
 class Severity(StrEnum):
-    """How serious an alert is, the mildest first. As texts they do not sort that way: compare by ``rank``."""
+    """How serious an alert is, the mildest first. As text they do not sort that way: compare by ``rank``."""
 
     INFO = "info"
     WARNING = "warning"
@@ -24,10 +26,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A value that reached a threshold at ``time``, aware UTC, in words for people in ``message``.
+    """A value that reached a threshold at ``time``, aware UTC; ``message`` says so in words.
 
-    ``pairs`` are the names of the pair or, for a correlation, of both. ``value`` and ``threshold`` are prices as Decimal in a
-    price alert and plain numbers in the others, a volatility as a decimal in a year.
+    ``pairs`` names the pair or, for a correlation, both. ``value`` and ``threshold`` are plain numbers, a volatility as an
+    annual decimal; in a price alert they are prices as Decimal.
     """
 
     type: AlertType
@@ -37,3 +39,13 @@ class Alert:
     severity: Severity
     message: str
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PriceAlert(Alert):
+    """A mid, ``value``, that reached a level, ``threshold``, which a user set under the id ``level_id``."""
+
+    value: Decimal
+    threshold: Decimal
+    level_id: str
+    direction: Direction

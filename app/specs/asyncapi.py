@@ -1,0 +1,272 @@
+"""Socket.IO and the event streams as AsyncAPI, generated from the messages and their models."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from app.main import VERSION
+from app.realtime.contract.catalogue import PAYLOADS
+from app.realtime.contract.samples import ID
+from app.specs.openapi import HOST, Document, in_order
+from app.specs.spoken import CLIENT_EVENTS, SOCKET_EVENTS, STREAM_EVENTS, STREAM_REQUEST, SpokenMessage
+
+_SCHEMAS = "#/components/schemas/{model}"
+
+_DESCRIPTION = """\
+Foreign-exchange prices and alerts over Socket.IO and over Server-Sent Events. All clients of both see the same events
+of one log, in the same order and under the same ids.
+
+- **Cursor.** Every event has an `id`, like `1764000000000-0`. The ids a client sees only rise, and the last one it saw
+  is where it resumes from, on any node and over either transport. An event without an `id` is news, but no place to
+  resume from: a price that `max_hz` held back past a newer event, or an event for a client that follows no pairs yet.
+- **Snapshot.** A subscription begins with the newest price of each of its pairs, unless `snapshot` is false. The first
+  live event follows the snapshot exactly: nothing is missing and nothing is repeated.
+- **Resuming.** With a cursor (`since`, `last_event_id`, `Last-Event-ID`) a subscription begins with everything that was
+  missed instead. `recovered` says whether that worked: true, or false where the log no longer holds the cursor and a
+  snapshot follows, or null where no cursor was given.
+- **`max_hz`** limits the prices of each pair per second; newer prices replace older ones that had to wait. Alerts are
+  never held back. Such a subscription resumes with its alerts and a snapshot: it asked for state, not history.
+- **Gap.** Where the log itself lost events, a `gap` says between which cursors. Loss is never silent.
+- **Slow clients** get the newest price of each pair and every alert as soon as they can take them. One that stays
+  behind for too long is disconnected, and resumes from its cursor.
+
+Prices are decimal strings at the pair's precision. Times are RFC 3339 in UTC. Prices whose `source` is `simulated` are
+invented.
+"""
+
+_SOCKET_DESCRIPTION = """\
+Socket.IO protocol 5 on Engine.IO 4, namespace `/`: what socket.io-client 3 and newer and python-socketio 5 and newer
+speak, by WebSocket or by long polling. A message's name is the name of the event, its payload the event's one argument.
+
+Every client event is answered by an event of its own. A client that emits it with an acknowledgement gets the same body
+a second time, as the acknowledgement's one argument: the body of the answer, or that of the error, which has the member
+`error`.
+
+If no place is free, or the gateway has not caught up with its log, the connection is refused with the reason in the
+`message` of `connect_error`. A client that asks too often gets its error event, and is disconnected if it continues.
+"""
+
+_STREAM_DESCRIPTION = """\
+Server-Sent Events as the WHATWG HTML standard has them. A message's name is the `event:` field, its payload the `data:`
+field; `id:` is the cursor, on events that can be resumed from and on heartbeats. `retry:` comes first, and again when
+the gateway stops.
+
+A browser's EventSource reconnects by itself and sends the last id as the header `Last-Event-ID`. A status other than
+200 would stop it for good, so a client that accepts `text/event-stream` is refused with status 200 and the event
+`server_error` if the reason is temporary. Others get the status, as the REST interface describes it.
+"""
+
+_STREAM_QUERY: Document = {
+    "last_event_id": {"type": "string", "description": "Resume after this event", "examples": [ID]},
+    "snapshot": {
+        "type": "boolean",
+        "default": True,
+        "description": "Send the newest price of each pair first",
+    },
+    "max_hz": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 1000,
+        "description": "At most this many prices of each pair a second; newer ones replace older ones",
+    },
+}
+
+_PAIRS_QUERY: Document = {
+    "pairs": {
+        "type": "string",
+        "description": "Pairs in any accepted spelling, separated by commas, or `*` for all",
+        "examples": ["EUR_USD,GBP_USD", "*"],
+    }
+}
+
+
+def asyncapi_document() -> Document:
+    """Return Socket.IO and the event streams as AsyncAPI 3.0."""
+    requests = {name: event.message for name, event in CLIENT_EVENTS.items()}
+    spoken = {**requests, **SOCKET_EVENTS, "stream_request": STREAM_REQUEST, **STREAM_EVENTS}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "FX Gateway",
+            "version": VERSION,
+            "description": _DESCRIPTION,
+            "license": {"name": "MIT"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {
+            "websocket": {
+                "host": HOST,
+                "protocol": "ws",
+                "description": "Socket.IO over WebSocket",
+            },
+            "http": {
+                "host": HOST,
+                "protocol": "http",
+                "description": "Event streams, and Socket.IO by long polling",
+            },
+        },
+        "channels": {
+            "socketio": _socket_channel(),
+            "stream_pair": _stream_channel(
+                "/stream/{pair}",
+                "The event stream of one pair",
+                {"pair": {"description": "A pair in any accepted spelling", "examples": ["EUR_USD"]}},
+            ),
+            "stream_pairs": _stream_channel("/stream", "The event stream of several pairs", {}),
+        },
+        "operations": {
+            **_socket_operations(),
+            **_stream_operations("stream_pair", "one pair", {}),
+            **_stream_operations("stream_pairs", "several pairs", _PAIRS_QUERY),
+        },
+        "components": {
+            "messages": {name: _message(name, message) for name, message in spoken.items()},
+            "schemas": _schemas(message.model for message in spoken.values() if message.model is not None),
+        },
+    }
+
+
+def _socket_channel() -> Document:
+    return {
+        "address": "/socket.io/",
+        "title": "Socket.IO",
+        "summary": "Subscriptions, prices and alerts both ways",
+        "description": _SOCKET_DESCRIPTION,
+        "servers": [_ref("servers", "websocket"), _ref("servers", "http")],
+        "messages": {name: _ref("components", "messages", name) for name in (*CLIENT_EVENTS, *SOCKET_EVENTS)},
+        "bindings": {
+            "ws": {
+                "method": "GET",
+                "query": {
+                    "type": "object",
+                    "required": ["EIO", "transport"],
+                    "properties": {
+                        "EIO": {"type": "string", "const": "4", "description": "The version of Engine.IO"},
+                        "transport": {
+                            "type": "string",
+                            "enum": ["websocket", "polling"],
+                            "description": "How the connection begins; one that polls may change to a WebSocket",
+                        },
+                    },
+                },
+                "bindingVersion": "0.1.0",
+            }
+        },
+    }
+
+
+def _socket_operations() -> Document:
+    operations: Document = {}
+    for name, event in CLIENT_EVENTS.items():
+        operations[f"receive_{name}"] = {
+            "action": "receive",
+            "channel": _ref("channels", "socketio"),
+            "summary": event.message.summary,
+            "description": f"{event.description} An acknowledgement carries the same body as the answer.",
+            "messages": [_ref("channels", "socketio", "messages", name)],
+            "reply": {
+                "channel": _ref("channels", "socketio"),
+                "messages": [_ref("channels", "socketio", "messages", answer) for answer in (event.answer, event.error)],
+            },
+        }
+    for name, message in SOCKET_EVENTS.items():
+        operations[f"send_{name}"] = {
+            "action": "send",
+            "channel": _ref("channels", "socketio"),
+            "summary": message.summary,
+            "messages": [_ref("channels", "socketio", "messages", name)],
+        }
+    return operations
+
+
+def _stream_channel(address: str, title: str, parameters: Document) -> Document:
+    return {
+        "address": address,
+        "title": title,
+        "description": _STREAM_DESCRIPTION,
+        "servers": [_ref("servers", "http")],
+        **({"parameters": parameters} if parameters else {}),
+        "messages": {name: _ref("components", "messages", name) for name in ("stream_request", *STREAM_EVENTS)},
+    }
+
+
+def _stream_operations(channel: str, followed: str, query: Document) -> Document:
+    def messages(*names: str) -> list[Document]:
+        return [_ref("channels", channel, "messages", name) for name in names]
+
+    return {
+        f"open_{channel}": {
+            "action": "receive",
+            "channel": _ref("channels", channel),
+            "summary": f"Open the event stream of {followed}",
+            "description": "The answer never ends: `stream_opened`, then the snapshot or what was missed, then live "
+            "events. If no place is free it is `server_error` alone, and `retry:` says when to come back.",
+            "messages": messages("stream_request"),
+            "bindings": {
+                "http": {
+                    "method": "GET",
+                    "query": {
+                        "type": "object",
+                        **({"required": list(query)} if query else {}),
+                        "properties": {**query, **_STREAM_QUERY},
+                    },
+                    "bindingVersion": "0.3.0",
+                }
+            },
+            "reply": {"channel": _ref("channels", channel), "messages": messages("stream_opened", "server_error")},
+        },
+        f"send_{channel}": {
+            "action": "send",
+            "channel": _ref("channels", channel),
+            "summary": f"Prices and alerts of {followed}, and what concerns everyone, as they happen",
+            "messages": messages(*STREAM_EVENTS),
+        },
+    }
+
+
+def _message(name: str, message: SpokenMessage) -> Document:
+    described: Document = {"name": name, "summary": message.summary}
+    if message is STREAM_REQUEST:
+        described["headers"] = {
+            "type": "object",
+            "properties": {
+                "Accept": {"type": "string", "examples": ["text/event-stream"]},
+                "Last-Event-ID": {
+                    "type": "string",
+                    "description": "Resume after this event; wins over the query parameter",
+                    "examples": [ID],
+                },
+            },
+        }
+    if message.model is not None:
+        described["payload"] = {"$ref": _SCHEMAS.format(model=message.model.__name__)}
+        described["examples"] = [{"name": example, "payload": payload} for example, payload in (message.examples or {}).items()]
+    return described
+
+
+class _SchemasWithoutTitles(GenerateJsonSchema):
+    """JSON schemas without titles that repeat the names of their members."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def _schemas(models: Iterable[type[BaseModel]]) -> Document:
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in dict.fromkeys(models)],
+        ref_template=_SCHEMAS,
+        schema_generator=_SchemasWithoutTitles,
+    )
+    schemas = in_order(definitions["$defs"])
+    for model in PAYLOADS.values():
+        # An event that a client may not resume from is sent without its id.
+        required = schemas[model.__name__]["required"]
+        if "id" in required:
+            required.remove("id")
+    return schemas
+
+
+def _ref(*path: str) -> Document:
+    return {"$ref": "#/" + "/".join(path)}
