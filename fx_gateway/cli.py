@@ -1,11 +1,12 @@
 """The command ``fx-gateway``."""
 
 import sys
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -50,20 +51,20 @@ cli = typer.Typer(
 )
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="5001")]
-Workers = Annotated[int | None, typer.Option(help="Processes that serve the port together.", show_default="1")]
-DataDir = Annotated[Path | None, typer.Option(help="Where the private Valkey and the SQLite file live.", show_default="data")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.", show_default="5001")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes that share the port.", show_default="1")]
+DataDir = Annotated[Path | None, typer.Option(help="Directory of the private Valkey and the SQLite file.", show_default="data")]
 Source = Annotated[
     str | None,
-    typer.Option(help=f"{', '.join(SOURCES.names)}, or several by commas, preferred first.", show_default="simulated"),
+    typer.Option(help=f"{', '.join(SOURCES.names)}; or several with commas, preferred first.", show_default="simulated"),
 ]
-Replay = Annotated[list[Path] | None, typer.Option(help="A file to replay; may be given several times. Implies --source replay.")]
-Speed = Annotated[float | None, typer.Option(help="How many times faster than life a replay runs.", show_default="1")]
+Replay = Annotated[list[Path] | None, typer.Option(help="File to replay; repeat for several. Implies --source replay.")]
+Speed = Annotated[float | None, typer.Option(help="Speed of the replay, as a multiple of real time.", show_default="1")]
 
 
 def main() -> None:
-    """Run the command. A wrong setting is one line and exit code 2, a database or Redis that is away, or workers that do not stay
-    alive, one line and 1.
+    """Run the command. Errors are one line on standard error: with exit code 2 for a wrong setting, and with 1 for a database
+    or Redis that is unavailable, or workers that do not stay alive.
     """
     try:
         cli()
@@ -74,7 +75,7 @@ def main() -> None:
 
 
 def _end(errors: BaseExceptionGroup[GatewayError], code: int) -> NoReturn:
-    """Say in one line what went wrong first."""
+    """Print the first error in one line, and exit."""
     first: BaseException = errors
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
@@ -92,61 +93,51 @@ def run(
     replay: Replay = None,
     speed: Speed = None,
 ) -> None:
-    """Everything: feed, log, hub, REST, Socket.IO and event streams, in one process, or with the last three in workers."""
+    """Run everything: feed, recorder, alerts, jobs, and the server of REST, Socket.IO and event streams."""
     settings = load_settings(
         websocket_host=host,
         websocket_port=port,
         workers=workers,
         data_dir=data_dir,
-        source=source or ("replay" if replay else None),
-        replay_files=tuple(replay) if replay else None,
-        replay_speed=speed,
+        **_source_settings(source, replay, speed),
     )
     run_process(run_everything(settings, partial(_announce, settings)), settings, ends_with_output=True)
 
 
 @cli.command()
 def gateway(host: Host = None, port: Port = None, workers: Workers = None) -> None:
-    """The server alone, on the Redis at REDIS_URL."""
+    """Run only the server, on the Redis at REDIS_URL."""
     settings = load_settings(websocket_host=host, websocket_port=port, workers=workers)
     run_process(_serve(settings, named_redis(settings)), settings, ends_with_output=True)
 
 
 @cli.command()
 def feed(source: Source = None, replay: Replay = None, speed: Speed = None) -> None:
-    """The feed alone, into the Redis at REDIS_URL."""
-    settings = load_settings(
-        source=source or ("replay" if replay else None),
-        replay_files=tuple(replay) if replay else None,
-        replay_speed=speed,
-    )
-    run_process(feed_job.run(settings, named_redis(settings)), settings)
+    """Run only the feed, into the Redis at REDIS_URL."""
+    _run_alone(feed_job.run, load_settings(**_source_settings(source, replay, speed)))
 
 
 @cli.command()
 def recorder() -> None:
-    """The recorder alone: keeps the log of REDIS_URL in the database at DATABASE_URL."""
-    settings = load_settings()
-    run_process(recorder_job.run(settings, named_redis(settings)), settings)
+    """Run only the recorder, from the log at REDIS_URL into the database at DATABASE_URL."""
+    _run_alone(recorder_job.run, load_settings())
 
 
 @cli.command()
 def scheduler() -> None:
-    """The scheduler alone: runs the jobs when they are due, on REDIS_URL and DATABASE_URL."""
-    settings = load_settings()
-    run_process(scheduler_job.run(settings, named_redis(settings)), settings)
+    """Run only the scheduler, which runs the jobs when they are due, on REDIS_URL and DATABASE_URL."""
+    _run_alone(scheduler_job.run, load_settings())
 
 
 @cli.command()
 def alerts() -> None:
-    """The alert watch alone: price levels, and the people who are told of alerts."""
-    settings = load_settings()
-    run_process(alerts_job.run(settings, named_redis(settings)), settings)
+    """Run only the alert watch: price levels and notifications, on REDIS_URL and DATABASE_URL."""
+    _run_alone(alerts_job.run, load_settings())
 
 
 @cli.command()
 def job(name: Annotated[str, typer.Argument(help=f"{', '.join(JOBS)}.", show_default=False)]) -> None:
-    """Run one job once, now, on REDIS_URL and DATABASE_URL."""
+    """Run one job now, on REDIS_URL and DATABASE_URL."""
     if name not in JOBS:
         raise typer.BadParameter(f"there are {', '.join(JOBS)}", param_hint="NAME")
     raise typer.Exit(run_once(name, JOBS[name]))
@@ -155,8 +146,8 @@ def job(name: Annotated[str, typer.Argument(help=f"{', '.join(JOBS)}.", show_def
 @cli.command(name="import")
 def import_(
     files: Annotated[list[Path], typer.Argument(help="OANDA, FXCM and TrueFX files, or CSV with a header.", show_default=False)],
-    pair: Annotated[str | None, typer.Option(help="The pair, where no file or row names it.")] = None,
-    granularity: Annotated[Granularity | None, typer.Option(help="How long a bar lasts, where it cannot be told.")] = None,
+    pair: Annotated[str | None, typer.Option(help="The pair, for files that do not name it.")] = None,
+    granularity: Annotated[Granularity | None, typer.Option(help="The length of a bar, where it cannot be inferred.")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Import bars and ticks from files into the database, and account for every row."""
@@ -173,38 +164,37 @@ def import_(
 
 @cli.command()
 def backfill(
-    since: Annotated[datetime, typer.Option("--from", formats=_DATES, help="Where to begin, in UTC.", show_default=False)],
+    since: Annotated[datetime, typer.Option("--from", formats=_DATES, help="Start, in UTC.", show_default=False)],
     until: Annotated[
-        datetime | None, typer.Option("--to", formats=_DATES, help="Where to end, not included; now without it.")
+        datetime | None, typer.Option("--to", formats=_DATES, help="End, in UTC, exclusive; by default now.")
     ] = None,
-    granularity: Annotated[Granularity, typer.Option(help="How long a bar lasts.")] = Granularity.H1,
-    pair: Annotated[list[str] | None, typer.Option(help="A pair; may be given several times. All of them without one.")] = None,
+    granularity: Annotated[Granularity, typer.Option(help="The length of a bar.")] = Granularity.H1,
+    pair: Annotated[list[str] | None, typer.Option(help="Pair; repeat for several. By default all.")] = None,
     source: Source = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Fetch bars of the past from a source; interrupted, the same command goes on where it was."""
+    """Fetch past bars from a source. If interrupted, the same command resumes where it stopped."""
     settings = load_settings(source=source, data_dir=data_dir)
     tracked, now = TrackedPairs(settings.tracked_pairs), utc_now()
     start, end = since.replace(tzinfo=UTC), min(until.replace(tzinfo=UTC), now) if until else now
     if start >= end:
-        raise ConfigurationError("--from: it has to lie before --to, and in the past")
+        raise ConfigurationError("--from: must be before --to, and in the past")
     pairs = [tracked.find(name) for name in pair] if pair else list(tracked)
     run_process(fetch_history(settings, pairs=pairs, granularity=granularity, start=start, end=end, console=Console()), settings)
 
 
 @cli.command()
 def bridge() -> None:
-    """The pub/sub bridge alone: what others PUBLISH on the Redis at REDIS_URL becomes events."""
-    settings = load_settings()
-    run_process(bridge_job.run(settings, named_redis(settings)), settings)
+    """Run only the pub/sub bridge, which turns what others PUBLISH on the Redis at REDIS_URL into events."""
+    _run_alone(bridge_job.run, load_settings())
 
 
 @cli.command()
 def watch(
-    pairs: Annotated[list[str] | None, typer.Argument(help="Pairs in any accepted spelling; all of them without one.")] = None,
-    url: Annotated[str, typer.Option(help="Where the gateway serves.")] = "http://localhost:5001",
+    pairs: Annotated[list[str] | None, typer.Argument(help="Pairs in any accepted spelling; by default all.")] = None,
+    url: Annotated[str, typer.Option(help="URL of the gateway.")] = "http://localhost:5001",
 ) -> None:
-    """Live prices of a running gateway, in the terminal."""
+    """Show live prices of a running gateway in the terminal."""
     try:
         run_process(watch_prices(url, pairs or []), load_settings())
     except SourceError as error:
@@ -213,9 +203,23 @@ def watch(
 
 
 @cli.command()
-def openapi(out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("openapi")) -> None:
-    """Write openapi.json and asyncapi.yaml from the code."""
+def openapi(out: Annotated[Path, typer.Option(help="Directory to write to.")] = Path("openapi")) -> None:
+    """Generate openapi.json and asyncapi.yaml from the code."""
     write_specs(out)
+
+
+def _source_settings(source: str | None, replay: list[Path] | None, speed: float | None) -> dict[str, Any]:
+    """The settings of the options that name a source: a file to replay makes the replay the source."""
+    return {
+        "source": source or ("replay" if replay else None),
+        "replay_files": tuple(replay) if replay else None,
+        "replay_speed": speed,
+    }
+
+
+def _run_alone(job: Callable[[Settings, str], Coroutine[Any, Any, None]], settings: Settings) -> None:
+    """Run a job as the only one of this process, on the Redis that the settings name."""
+    run_process(job(settings, named_redis(settings)), settings)
 
 
 async def _serve(settings: Settings, redis_url: str) -> None:
@@ -224,13 +228,13 @@ async def _serve(settings: Settings, redis_url: str) -> None:
 
 
 def _announce(settings: Settings, url: str, redis_url: str, simulated: bool | None) -> None:
-    """Say in a few lines what is served, where, and from which source."""
+    """Print what is served, where, and from which source."""
     source = {
         True: "SIMULATED prices, invented and not a market",
         False: f"{', '.join(settings.source)} prices",
-        None: "a feed of its own",
+        None: "a separate feed",
     }
-    kept = "a Redis of yours" if settings.redis_address else f"Valkey at {redis_url.removeprefix('unix://')}"
+    kept = "your Redis" if settings.redis_address else f"Valkey at {redis_url.removeprefix('unix://')}"
     database = "SQLite" if settings.database_address.startswith("sqlite") else "PostgreSQL"
     out = Console(highlight=False, soft_wrap=True)
     with suppress(SystemExit):  # with which rich answers a closed pipe; run_process stops the gateway in good order

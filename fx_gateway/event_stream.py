@@ -1,4 +1,4 @@
-"""Events of a gateway over Server-Sent Events, for as long as somebody reads them."""
+"""A client of a gateway's event stream, which reconnects and resumes by itself."""
 
 import asyncio
 import json
@@ -24,12 +24,12 @@ _LINE_END = re.compile(rb"\r\n?|\n")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _REFUSED = "server_error"
-"""The event that a gateway answers with when it has no place for a stream now."""
+"""The event with which a gateway refuses a stream for a temporary reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """An event of a stream. ``last_event_id`` is where to resume from after it, empty where there was no id yet."""
+    """An event of a stream. ``last_event_id`` is where to resume after it, empty before the first id."""
 
     type: str
     data: str
@@ -38,23 +38,22 @@ class StreamEvent:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A gateway has opened the stream."""
+    """The stream is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The stream is down, for this reason; the next attempt is so many seconds away."""
+    """The stream is down; the next attempt follows in ``retry_in`` seconds."""
 
     reason: str
     retry_in: float
 
 
 class EventStreamParser:
-    """The events in the bytes of a stream, by WHATWG HTML, section 9.2.6.
+    """Parses the bytes of an event stream. Specification: WHATWG HTML, section 9.2.6.
 
-    ``last_event_id`` is where to resume from: the id in force at the last event that was complete, or the one given at
-    the start. ``retry_ms`` is how long the stream last asked its readers to stay away. An event that the stream breaks
-    off in is never given out.
+    ``last_event_id`` is where to resume: the id in force at the last complete event, or the one given at the start.
+    ``retry_ms`` is the reconnection time last sent by the server. An incomplete event at the end of a stream is discarded.
     """
 
     def __init__(self, last_event_id: str = "") -> None:
@@ -69,14 +68,14 @@ class EventStreamParser:
         self._size = 0
 
     def feed(self, piece: bytes) -> list[StreamEvent]:
-        """The events that are complete with this piece, wherever the pieces were cut. Raises ValueError for a giant."""
+        """Return the events completed by this piece. Raises ValueError for an event of more than a megabyte."""
         if not piece:
             return []
         if self._after_cr:
-            # The line ended with the CR, at once. Its LF, if this is one, ends no second line.
+            # The CR already ended the line; an LF after it belongs to the same line end.
             piece = piece.removeprefix(b"\n")
         self._after_cr = piece.endswith(b"\r")
-        # Not str.splitlines: it ends lines at characters that are text here, as U+2028.
+        # Not str.splitlines, which also splits at characters that are text here, such as U+2028.
         *lines, self._rest = _LINE_END.split(self._rest + piece)
         events = [event for line in lines if (event := self._take_in(line)) is not None]
         if self._size + len(self._rest) > _LARGEST_EVENT:
@@ -104,7 +103,7 @@ class EventStreamParser:
         return None
 
     def _complete(self) -> StreamEvent | None:
-        # An id counts from here on, not from its line: the event it came with might have been broken off.
+        # An id takes effect with its complete event, not with its line: the stream may break off in between.
         self.last_event_id = self._id
         event = StreamEvent(self._type or "message", "\n".join(self._data), self._id) if self._data else None
         self._type, self._data, self._size = "", [], 0
@@ -114,11 +113,10 @@ class EventStreamParser:
 async def stream_events(
     url: str, pairs: Iterable[str], last_event_id: str | None = None
 ) -> AsyncGenerator[StreamEvent | Connected | Lost]:
-    """The events of a gateway's stream of these pairs, or of all where none are named, from after ``last_event_id``.
+    """Yield the events of a gateway's stream of these pairs, by default of all, after ``last_event_id``.
 
-    A stream that breaks off is resumed after the last event that was given out, so that none is missed and none comes
-    twice; ``Lost`` and ``Connected`` tell of it. Raises SourceError where no gateway is found at the first attempt, and
-    where one refuses for a reason that does not pass.
+    A stream that breaks off is resumed after the last event yielded, so that none is missed or repeated; ``Lost`` and
+    ``Connected`` report it. Raises SourceError if there is no gateway at the first attempt, or if it refuses permanently.
     """
     cursor = last_event_id or ""
     retry, failures, found = _RETRY, 0, False
@@ -137,7 +135,7 @@ async def stream_events(
                             yield Connected()
                         yield event
                         cursor = event.last_event_id
-                reason = "the gateway has ended the stream"
+                reason = "the gateway closed the stream"
             except _Interrupted as interruption:
                 reason = str(interruption)
             if not found:
@@ -152,13 +150,13 @@ async def stream_events(
 
 
 class _Interrupted(Exception):
-    """A stream that broke off, or could not begin, for a reason that may pass."""
+    """A stream that broke off or could not begin, for a temporary reason."""
 
 
 async def _one_stream(
     client: httpx.AsyncClient, url: str, pairs: Iterable[str], parser: EventStreamParser
 ) -> AsyncGenerator[StreamEvent]:
-    """The events of one connection. Raises SourceError where another attempt would fare no better, or _Interrupted."""
+    """Yield the events of one connection. Raises _Interrupted, or SourceError where retrying is pointless."""
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if parser.last_event_id:
         headers["Last-Event-ID"] = parser.last_event_id
@@ -176,7 +174,7 @@ async def _one_stream(
     except httpx.ConnectTimeout as error:
         raise _Interrupted(f"cannot connect within {_CONNECTS_WITHIN:.0f} s") from error
     except httpx.ReadTimeout as error:
-        raise _Interrupted(f"nothing heard for {_SILENT_AFTER:.0f} s") from error
+        raise _Interrupted(f"nothing received for {_SILENT_AFTER:.0f} s") from error
     except httpx.HTTPError as error:
         raise _Interrupted("the connection broke off") from error
     except ValueError as error:
@@ -184,11 +182,11 @@ async def _one_stream(
 
 
 async def _check(response: httpx.Response, url: str) -> None:
-    """Raise what an answer that is no event stream amounts to."""
+    """Check that the answer is an event stream. Raises SourceError, or _Interrupted for a temporary refusal."""
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if response.status_code == httpx.codes.OK:
         if kind != "text/event-stream":
-            raise SourceError(f"no gateway at {url}: what answers there sends no event stream")
+            raise SourceError(f"no gateway at {url}: the server there sends no event stream")
         return
     reason = _error(await _beginning(response)) or f"status {response.status_code}"
     if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
@@ -206,7 +204,7 @@ async def _beginning(response: httpx.Response) -> bytes:
 
 
 def _error(body: str | bytes) -> str:
-    """The ``error`` of a refusal, on one line; empty where it has none."""
+    """Return the ``error`` of a refusal on one line, empty if it has none."""
     try:
         refusal = json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the terminal shows of work that takes a while: files being imported, history being fetched."""
+"""Progress in the terminal of imports and backfills."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,7 +40,7 @@ _SIDE_BY_SIDE = 2
 async def import_files(
     settings: Settings, paths: Sequence[Path], *, pair: CurrencyPair | None, granularity: Granularity | None, console: Console
 ) -> bool:
-    """Import files into the database of the settings and show what became of every row; False where nothing was stored.
+    """Import files into the database of the settings, and show an account of every row; return False if no bar was usable.
 
     Raises SourceError for a file that cannot be read, DatabaseUnavailable and ConfigurationError.
     """
@@ -58,7 +58,7 @@ async def import_files(
                     read = partial(_advance, progress, task)
                     imported[reader] = await import_bars(reader, candles, pairs, read)
 
-            # Files of different pairs go side by side: one is read while the database writes the other.
+            # Files of different pairs are imported concurrently: one is read while the other is being written.
             by_pair: dict[CurrencyPair | None, list[BarReader]] = {}
             for reader in readers:
                 by_pair.setdefault(None if any(other.pair is None for other in readers) else reader.pair, []).append(reader)
@@ -69,7 +69,7 @@ async def import_files(
 
 
 async def _at_most(count: int, works: Sequence[Callable[[], Awaitable[None]]]) -> None:
-    """Do all of the works, so many at a time. What the first of them raises is raised."""
+    """Run all the works, at most ``count`` at a time. Raises the errors of those that fail, in an ExceptionGroup."""
     places = asyncio.Semaphore(count)
 
     async def do(work: Callable[[], Awaitable[None]]) -> None:
@@ -86,7 +86,7 @@ def _advance(progress: Progress, task: TaskID, rows: int) -> None:
 
 
 def _show(file: Imported, console: Console) -> None:
-    """The account of one file: each row is among the bars or among the rejected."""
+    """Print the account of one file: every row is either in a bar or rejected."""
     reader = file.reader
     series = ", ".join(f"{pair} {length}" for pair, length in file.series) if reader.pair is None else ""
     console.print(f"[bold]{reader.title}[/bold]  {series}", highlight=False)
@@ -100,7 +100,7 @@ def _show(file: Imported, console: Console) -> None:
     for reason, count in reader.rejected.most_common():
         table.add_row(f"{count:,}", f"[yellow]rejected: {reason}[/yellow]")
     table.add_row(f"{file.changed:,}", "bars new or changed")
-    table.add_row(f"{file.larger:,}", "longer bars made anew from them")
+    table.add_row(f"{file.larger:,}", "longer bars rebuilt from them")
     console.print(table)
     for example in reader.examples:
         console.print(f"  line {example.line}: {example.reason}: {example.text}", highlight=False, markup=False)
@@ -115,11 +115,11 @@ async def backfill(
     end: datetime,
     console: Console,
 ) -> None:
-    """Fetch bars of these pairs that start in ``[start, end)`` from the first source with history, and show how far it is.
+    """Fetch bars of these pairs that start in ``[start, end)`` from the first source with history, and show the progress.
 
-    A pair that the source does not have is told of in a line, and passed over. Raises SourceError where there is no such source,
-    it has none of the pairs or it cannot deliver, DatabaseUnavailable and ConfigurationError. What is fetched by then stays, and
-    the same again goes on from there.
+    A pair that the source does not offer is reported and skipped. Raises SourceError if no source has history, or the source
+    offers none of the pairs or fails, DatabaseUnavailable and ConfigurationError. What was fetched by then is kept, and the
+    same call resumes from there.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -133,7 +133,7 @@ async def backfill(
             raise SourceError(f"SOURCE: {', '.join(settings.source)} has no history to fetch; oanda, kraken and ecb have")
         await database.migrate()
         work = Backfill(history, database)
-        passed_over: list[NotOffered] = []
+        skipped: list[NotOffered] = []
         with Progress(*columns, console=console) as progress:
             for pair in pairs:
                 task = progress.add_task(f"{pair} {granularity}", total=(end - start).total_seconds(), up_to="")
@@ -144,11 +144,11 @@ async def backfill(
                 try:
                     changed = await work.run(Stretch(pair, granularity, start, end), reached)
                 except NotOffered as error:
-                    passed_over.append(error)
+                    skipped.append(error)
                     progress.remove_task(task)
                 else:
                     progress.update(task, up_to=f"{changed:,} bars new or changed")
-        if passed_over and len(passed_over) == len(pairs):
-            raise passed_over[0]
-        for missing in passed_over:
-            console.print(f"[yellow]passed over:[/yellow] {escape(str(missing))}", highlight=False, soft_wrap=True)
+        if skipped and len(skipped) == len(pairs):
+            raise skipped[0]
+        for missing in skipped:
+            console.print(f"[yellow]skipped:[/yellow] {escape(str(missing))}", highlight=False, soft_wrap=True)

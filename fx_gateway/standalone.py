@@ -1,4 +1,4 @@
-"""Everything with one command: the server, and beside it every job that elsewhere is a process of its own."""
+"""Everything in one command: the server and, beside it, every job that can also run as a process of its own."""
 
 import asyncio
 import logging
@@ -19,10 +19,10 @@ _logger = logging.getLogger(__name__)
 
 
 async def run_everything(settings: Settings, ready: Callable[[str, str, bool], None]) -> None:
-    """Serve until cancelled, on a private Valkey where the settings name no Redis.
+    """Serve until cancelled, on a private Valkey if the settings name no Redis.
 
-    ``ready`` is called with the URL of the server and of Redis, and whether prices are invented. Raises ConfigurationError and
-    SourceError where the settings cannot work, and WorkersLost, also in an ExceptionGroup.
+    ``ready`` is called with the URL of the server, the URL of Redis, and whether prices are simulated. Raises
+    ConfigurationError and SourceError for settings that cannot work, and WorkersLost, also in an ExceptionGroup.
     """
     listeners = listeners_of(settings)
     simulated = open_source(settings).simulated
@@ -50,7 +50,7 @@ async def run_everything(settings: Settings, ready: Callable[[str, str, bool], N
 
 
 async def _prepare_database(settings: Settings) -> None:
-    """Make the tables, and history where prices are simulated. A database that is away now is no reason not to serve."""
+    """Create the tables and, for simulated prices, history. The gateway also serves while the database is unavailable."""
     async with open_database(settings.database_address) as database:
         try:
             await database.migrate()

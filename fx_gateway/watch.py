@@ -17,6 +17,7 @@ from rich.text import Text
 from app.errors import InvalidPair, SourceError
 from app.market.clock import parse_time, utc_now
 from app.market.pair import CurrencyPair
+from app.realtime.contract.catalogue import EVENTS, EventType
 from fx_gateway.event_stream import Connected, Lost, StreamEvent, stream_events
 
 _PAINT_EVERY = 0.25
@@ -24,11 +25,16 @@ _STALE_AFTER = timedelta(seconds=60)
 _SIMULATED = "simulated"
 
 _SEVERITY_STYLES = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
+_STYLES = {EventType.GAP: "bold red", EventType.SOURCE_CHANGED: "bold yellow"}
+_STATUS_STYLES = {"silent": "bold yellow"}
+
+_HEADLINES = {type.value: kind.headline for type, kind in EVENTS.items() if kind.headline is not None}
+"""The events that are shown as news, and the line for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The newest price of a pair, beside the first one that was seen."""
+    """The newest price of a pair, and the first mid seen."""
 
     pair: CurrencyPair
     bid: Decimal
@@ -45,13 +51,13 @@ class Row:
 
     @property
     def change(self) -> Decimal:
-        """What the mid has gained since the first price, in pips."""
+        """The change of the mid since the first price, in pips."""
         return (self.mid - self.first_mid) / self.pair.pip
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """An alert, a change of source or a gap."""
+    """The headline of an event: an alert, a change of source, a gap …"""
 
     text: str
     style: str
@@ -59,7 +65,7 @@ class News:
 
 
 class Board:
-    """What is known of a gateway's prices, kept up to date by its stream."""
+    """The state of a gateway's prices, kept current by its stream."""
 
     def __init__(self, url: str) -> None:
         self.url = _printable(url)
@@ -71,15 +77,15 @@ class Board:
 
     @property
     def simulated(self) -> bool:
-        """True where any price is invented."""
+        """True if any price is simulated."""
         return any(row is not None and row.source == _SIMULATED for row in self.rows.values())
 
     def age(self, time: datetime, now: datetime) -> timedelta:
-        """How old something is by the gateway's clock, which need not agree with ours."""
+        """Return the age of a time by the gateway's clock, which may differ from ours."""
         return max(now + self._ahead - time, timedelta())
 
     def apply(self, state: StreamEvent | Connected | Lost, now: datetime) -> None:
-        """Take in what the stream said at this moment. Raises SourceError for an event that cannot be read."""
+        """Update the board. Raises SourceError for an event that cannot be read."""
         match state:
             case Connected():
                 self.lost, self.retry_at = None, None
@@ -100,15 +106,9 @@ class Board:
                 self._ahead = parse_time(body["timestamp"]) - now
             case "price_update":
                 self._apply_price(body)
-            case "volatility_alert" | "correlation_alert" | "price_alert":
-                style = _SEVERITY_STYLES.get(body["severity"], "")
-                self._tell(f"{_subject(body)}: {body['message']}", style, body)
-            case "source_changed":
-                self._tell(f"prices come from {body['source']} now: {body['reason']}", "bold yellow", body)
-            case "feed_status":
-                self._tell(str(body["message"]), "bold yellow" if body["status"] == "silent" else "", body)
-            case "gap":
-                self._tell(f"gap: {body['message']}", "bold red", body)
+            case _ if type in _HEADLINES:
+                text = _HEADLINES[type].format_map(body)
+                self.news = News(_printable(text), _style(type, body), parse_time(body["timestamp"]))
 
     def _apply_price(self, body: dict[str, Any]) -> None:
         pair, price = CurrencyPair.parse(body["instrument"]), body["price"]
@@ -123,12 +123,14 @@ class Board:
             source=_printable(body["source"]),
         )
 
-    def _tell(self, text: str, style: str, body: dict[str, Any]) -> None:
-        self.news = News(_printable(text), style, parse_time(body["timestamp"]))
 
-
-def _subject(body: dict[str, Any]) -> str:
-    return str(body["instrument"]) if "instrument" in body else f"{body['pair1']} and {body['pair2']}"
+def _style(type: str, body: dict[str, Any]) -> str:
+    """The style of an event's headline: by its severity or status where it has one, else by its type."""
+    if "severity" in body:
+        return _SEVERITY_STYLES.get(body["severity"], "")
+    if "status" in body:
+        return _STATUS_STYLES.get(body["status"], "")
+    return _STYLES.get(EventType(type), "")
 
 
 def _decimal(text: str) -> Decimal:
@@ -139,7 +141,7 @@ def _decimal(text: str) -> Decimal:
 
 
 def _printable(text: str) -> str:
-    """A text without anything that a terminal would obey."""
+    """Replace control characters, which a terminal would obey, with spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
@@ -147,9 +149,9 @@ def _printable(text: str) -> str:
 
 
 def render(board: Board, now: datetime) -> RenderableType:
-    """The board as it stands at this moment: three lines of what is going on, then a line for each pair.
+    """Return the board as it is shown: title, connection and news on a line each, then a line for each pair.
 
-    With the headings and the twenty default pairs that is as high as a terminal of 24 lines.
+    With the headings and the twenty default pairs it fits a terminal of 24 lines.
     """
     return Group(_title(board), _connection(board, now), _news(board, now), _prices(board, now))
 
@@ -165,13 +167,13 @@ def _title(board: Board) -> Text:
 def _connection(board: Board, now: datetime) -> Text:
     if board.lost is None:
         return _line(("● live", "green"))
-    again = "" if board.retry_at is None else f", again in {max(0, round((board.retry_at - now).total_seconds()))} s"
+    again = "" if board.retry_at is None else f", retrying in {max(0, round((board.retry_at - now).total_seconds()))} s"
     return _line((f"○ {board.lost}", "bold red"), (again, "red"))
 
 
 def _news(board: Board, now: datetime) -> Text:
     if board.news is None:
-        return _line(("no alert and no gap so far", "dim"))
+        return _line(("no news so far", "dim"))
     ago = f"{_duration(board.age(board.news.time, now))} ago  "
     return _line((ago, "dim"), (board.news.text, board.news.style))
 
@@ -214,7 +216,7 @@ def _change(row: Row, old: bool) -> Text:
 
 
 def _duration(duration: timedelta) -> str:
-    """The largest unit that counts at least one, in whole numbers."""
+    """Format a duration in whole numbers of the largest unit that fits."""
     seconds = int(duration.total_seconds())
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
@@ -226,13 +228,13 @@ def _duration(duration: timedelta) -> str:
 
 
 async def watch(url: str, pairs: Iterable[str], console: Console | None = None) -> None:
-    """Show the prices of these pairs, or of all where none are named, on standard output until cancelled.
+    """Show the prices of these pairs, by default of all, on standard output until cancelled.
 
-    Raises SourceError where no gateway is found at the first attempt, or one refuses for good.
+    Raises SourceError if there is no gateway at the first attempt, or if it refuses permanently.
     """
     board = Board(url)
     async with aclosing(stream_events(url, list(pairs))) as states:
-        # What is wrong from the start is said before the terminal is taken over.
+        # An error at the start is reported before the terminal is taken over.
         board.apply(await anext(states), utc_now())
         reading = asyncio.create_task(_follow(board, states))
         try:

@@ -120,8 +120,8 @@ async def test_a_backfill_that_is_run_again_changes_nothing(database_url: str, s
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--from", "2026-01-05", "--to", "2026-01-04"], "--from: it has to lie before --to, and in the past"),
-        (["--from", "2099-01-05"], "--from: it has to lie before --to, and in the past"),
+        (["--from", "2026-01-05", "--to", "2026-01-04"], "--from: must be before --to, and in the past"),
+        (["--from", "2099-01-05"], "--from: must be before --to, and in the past"),
         (["--from", "yesterday"], "'yesterday' does not match"),
         (["--from", "2026-01-05", "--granularity", "H3"], "'H3' is not one of"),
         (["--from", "2026-01-05", "--pair", "nonsense"], "Invalid instrument: nonsense"),

@@ -216,7 +216,7 @@ async def test_a_stream_that_breaks_off_is_resumed_after_the_last_whole_event() 
         one, two, three = (StreamEvent("data_ready", "{}", id) for id in ("1-0", "2-0", "3-0"))
         lost = states[3]
         assert isinstance(lost, Lost)
-        assert states == [Connected(), one, two, Lost("the gateway has ended the stream", lost.retry_in), Connected(), three]
+        assert states == [Connected(), one, two, Lost("the gateway closed the stream", lost.retry_in), Connected(), three]
         assert 0.01 <= lost.retry_in <= 0.03
         assert server.requests[0].startswith("GET /stream?pairs=EUR_USD%2CGBP_USD HTTP/1.1\r\n")
         assert server.header(0, "Accept") == "text/event-stream"
@@ -268,7 +268,7 @@ async def test_a_silent_stream_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     async with _scripted(_answer("retry: 1\n" + _event("1-0") + _OPEN.decode())) as server:
         *_, lost = await _states(server.url, 3)
         assert isinstance(lost, Lost)
-        assert lost.reason.startswith("nothing heard for")
+        assert lost.reason.startswith("nothing received for")
         await asyncio.wait_for(server.left.wait(), 10)
 
 
@@ -316,7 +316,7 @@ async def test_a_status_that_passes_is_waited_out(status: str) -> None:
         (_answer('["error"]', "404 Not Found", "application/json"), "refuses the stream: status 404$"),
         (_answer('{"error":1}', "404 Not Found", "application/json"), "refuses the stream: status 404$"),
         (_answer("x" * 200_000, "401 Unauthorized", "text/plain"), "refuses the stream: status 401$"),
-        (_answer("<h1>hello</h1>", kind="text/html"), "what answers there sends no event stream$"),
+        (_answer("<h1>hello</h1>", kind="text/html"), "the server there sends no event stream$"),
         (_answer("<h1>sorry</h1>", "502 Bad Gateway", "text/html"), r"^no gateway at http://.*: status 502$"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", r"^no gateway at http://.*: the connection broke off$"),
     ],

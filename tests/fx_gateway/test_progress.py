@@ -97,7 +97,7 @@ async def test_the_account_of_a_file_has_every_row_and_the_reasons_and_examples_
         "1 rejected: repeated time",
         "1 rejected: not a price",
         "3 bars new or changed",
-        "5 longer bars made anew from them",
+        "5 longer bars rebuilt from them",
         "line 4: not a time: soon,1.1,1.1,1.1,1.1",
         f"line 5: repeated time: {_row(10)}",
         f"line 6: not a price: {_row(11, '[red]1.1')}",
@@ -180,7 +180,7 @@ async def test_a_pair_that_the_source_has_not_is_one_line_and_the_others_are_fet
     settings = _settings(tmp_path, source="kraken", kraken_rest_url=kraken.rest_url)
     lines = await _fetch(settings, _EUR_USD, _GBP_JPY, _USD_JPY)
     assert [line.split()[0] for line in lines[:2]] == ["EUR_USD", "USD_JPY"]
-    assert lines[2:] == ["passed over: Kraken has no bars of GBP_JPY: EQuery:Unknown asset pair"]
+    assert lines[2:] == ["skipped: Kraken has no bars of GBP_JPY: EQuery:Unknown asset pair"]
     assert len(await _stored(settings, _USD_JPY, Granularity.H1)) == 30
 
 
@@ -210,7 +210,7 @@ async def test_oanda_is_asked_for_many_pages_and_a_pair_that_it_has_not_is_passe
         lines = await _fetch(settings, _GBP_JPY, _EUR_USD, hours=700)
         assert lines[0].startswith("EUR_USD H1 ")
         [line] = lines[1:]
-        assert line.startswith("passed over: OANDA refuses the request: status 400, Invalid value specified for 'instrument'")
+        assert line.startswith("skipped: OANDA refuses the request: status 400, Invalid value specified for 'instrument'")
         stub.knobs.rest_failures.append(Failure(401, b"{}"))
         with pytest.raises(SourceError, match="OANDA refuses us: status 401"):
             await _fetch(settings, _EUR_USD)

@@ -156,16 +156,16 @@ def test_a_live_stream_is_called_so() -> None:
 def test_while_the_stream_is_down_every_price_is_old() -> None:
     board = _board("EUR_USD")
     _quote(board, "EUR_USD", "1.09450", "1.09462", "1.09456")
-    board.apply(Lost("nothing heard for 45 s", 2.6), _NOW)
-    assert _lines(board)[1].strip() == "○ nothing heard for 45 s, again in 3 s"
-    assert _lines(board, _NOW + timedelta(seconds=9))[1].strip() == "○ nothing heard for 45 s, again in 0 s"
+    board.apply(Lost("nothing received for 45 s", 2.6), _NOW)
+    assert _lines(board)[1].strip() == "○ nothing received for 45 s, retrying in 3 s"
+    assert _lines(board, _NOW + timedelta(seconds=9))[1].strip() == "○ nothing received for 45 s, retrying in 0 s"
     assert _row(board, "EUR_USD", styles=True).startswith(_DIM)
 
 
 def test_a_stream_that_comes_back_goes_on_from_the_first_price() -> None:
     board = _board("EUR_USD", "GBP_USD")
     _quote(board, "EUR_USD", "1.09450", "1.09462", "1.09456")
-    board.apply(Lost("the gateway has ended the stream", 1), _NOW)
+    board.apply(Lost("the gateway closed the stream", 1), _NOW)
     board.apply(Connected(), _NOW)
     _say(board, "stream_opened", pairs=["EUR_USD"], timestamp=rfc3339(_NOW))
     _quote(board, "EUR_USD", "1.09440", "1.09450", "1.09446")
@@ -178,7 +178,7 @@ def test_a_stream_that_comes_back_goes_on_from_the_first_price() -> None:
 
 def test_the_last_alert_is_shown() -> None:
     board = _board("EUR_USD", "USD_JPY")
-    assert _lines(board)[2].strip() == "no alert and no gap so far"
+    assert _lines(board)[2].strip() == "no news so far"
     alert = {"severity": "critical", "timestamp": rfc3339(_NOW - timedelta(minutes=3))}
     _say(board, "volatility_alert", instrument="EUR_USD", message="Volatility (0.03) exceeded", **alert)
     assert _lines(board)[2].strip() == "3 min ago  EUR_USD: Volatility (0.03) exceeded"
@@ -189,7 +189,7 @@ def test_the_last_alert_is_shown() -> None:
     _say(board, "price_alert", instrument="GBP_USD", message="GBP_USD rose above 1.30000: 1.30002", **alert)
     assert _lines(board)[2].strip() == "3 min ago  GBP_USD: GBP_USD rose above 1.30000: 1.30002"
     _say(board, "source_changed", source="kraken", reason="oanda is silent", timestamp=rfc3339(_NOW))
-    assert _lines(board)[2].strip() == "0 s ago  prices come from kraken now: oanda is silent"
+    assert _lines(board)[2].strip() == "0 s ago  prices now come from kraken: oanda is silent"
     _say(board, "feed_status", source="oanda", status="silent", message="oanda is silent", timestamp=rfc3339(_NOW))
     assert _lines(board)[2].strip() == "0 s ago  oanda is silent"
     _say(board, "gap", after="1-0", before="5-0", missed=3, message="3 events were lost", timestamp=rfc3339(_NOW))
