@@ -59,6 +59,7 @@ LAYERS = {
     """,
     "app.realtime.wire": """
         wire
+        stream websocket
         protocols
         handover
     """,
@@ -101,7 +102,7 @@ HOMES = {
     "httpx": "app.providers fx_gateway.event_stream",
     "apprise": "app.alerts.notification",
     "apscheduler": "app.schedule jobs.scheduler",
-    "websockets": "app.providers app.realtime.wire.protocols",  # clients, and the protocol that uvicorn builds on it
+    "websockets": "app.providers app.realtime.wire.websocket",  # clients, and the server's protocol
     "currency_converter": "app.providers",
     "typer rich": "fx_gateway",
     "yaml": "app.specs",

@@ -190,7 +190,7 @@ class MovableHttpProtocol(WireHttpProtocol):
     _held = b""
 
     def __init__(self, handover: Handover, *arguments: Any, read: bytes = b"", **options: Any) -> None:
-        """``read`` is what another worker has read from the connection already."""
+        """``read`` is what another worker has already read from the connection."""
         super().__init__(*arguments, **options)
         self._handover = handover
         self._read = read
@@ -198,12 +198,12 @@ class MovableHttpProtocol(WireHttpProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if self._read:
-            # Here, because asyncio begins to read, and so to deliver what comes next, only after this.
+            # In this call: asyncio starts to read, and so to deliver what follows, only after it.
             data, self._read = self._read, b""
             self.data_received(data)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_in_message or not (self.cycle is None or self.cycle.response_complete):
+        if self._is_in_message or not self.is_between_requests:
             super().data_received(data)
             return
         data, self._held = self._held + data, b""
@@ -212,10 +212,10 @@ class MovableHttpProtocol(WireHttpProtocol):
             self._hold(data)
         elif worker is None or not self._handover.leads_to(worker):
             super().data_received(data)
-        elif self.transport.get_write_buffer_size():
+        elif self.wire.transport.get_write_buffer_size():
             self._hold(data)
-            self.flow.pause_reading()
-            self.loop.call_later(_TRY_AGAIN, self._go_on)
+            self.wire.transport.pause_reading()
+            asyncio.get_running_loop().call_later(_TRY_AGAIN, self._go_on)
         else:
             self._move(worker, data)
 
@@ -228,24 +228,22 @@ class MovableHttpProtocol(WireHttpProtocol):
         super().on_message_complete()
 
     def _hold(self, data: bytes) -> None:
-        """Keep back what is not a request yet; it has to become one as soon as any other."""
+        """Keep back the beginning of a request line. Its deadline runs, and the idle connection's timeout does not."""
         self._held = data
-        self._unset_keepalive_if_required()
-        self._set_deadline()
+        super().data_received(b"")
 
     def _go_on(self) -> None:
-        """Look whether the client has read the last answer, which cannot move with the connection."""
-        if not self.transport.is_closing():
-            self.flow.resume_reading()
+        """Look again whether the client has read the last answer, which cannot move with the connection."""
+        transport = self.wire.transport
+        if not transport.is_closing():
+            transport.resume_reading()
             self.data_received(b"")
 
     def _move(self, worker: int, data: bytes) -> None:
-        self._unset_keepalive_if_required()
-        self._end_deadline()
-        self.connections.discard(self)
-        self._handover.move(worker, self.transport.get_extra_info("socket"), data)
-        # Closes this process's descriptor only: the connection is open as long as anybody has one.
-        self.transport.abort()
+        transport = self.wire.transport
+        self._handover.move(worker, transport.get_extra_info("socket"), data)
+        # Closes this process's descriptor only: the connection stays open as long as any process has one.
+        transport.abort()
 
 
 def worker_named(data: bytes) -> int | None:

@@ -1,6 +1,6 @@
-"""The wire: a way past the ASGI messages to the connection itself, offered in the scope by our server's protocols.
+"""The wire: direct access to the connection under an ASGI request, offered by our own server.
 
-Under another server there is no wire, and the ordinary ASGI send is used.
+Our server puts a ``Wire`` into ``scope["state"]``. Other ASGI servers offer none, and the ordinary ASGI ``send`` is used.
 """
 
 import asyncio
@@ -18,70 +18,91 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class WireUser:
-    """Who uses a wire, and what it is told. Each of these is called by the connection and must not wait."""
+    """Callbacks of a connection for the object that uses its wire. They run in the event loop and must not block."""
 
     __slots__ = ()
 
     def wire_full(self) -> None:
-        """More than the mark is unsent."""
+        """Stop writing: more bytes than the mark are unsent."""
 
     def wire_has_room(self) -> None:
-        """No more than a quarter of the mark is unsent any more."""
+        """Write again: at most a quarter of the mark is unsent."""
 
     def wire_gone(self) -> None:
-        """Nothing may be written any more; called once, before the connection closes."""
+        """Forget the connection: writing is over. Called once, before the connection closes."""
 
     def wire_received(self, message: str | bytes) -> None:
-        """The client has sent a message over a detached websocket."""
+        """Take a message that the client sent over a detached websocket."""
 
 
-_NOBODY = WireUser()
+_UNUSED = WireUser()
 
 
 class Wire:
-    """The transport under a request or a websocket, for complete bytes that need no waiting."""
+    """The transport under a request or a websocket, for complete bytes that are written without waiting."""
 
-    __slots__ = ("_ended", "_user", "detached", "transport")
+    __slots__ = ("_let_go", "_user", "detached", "is_gone", "transport")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, let_go: Callable[[], None] | None = None) -> None:
+        """``let_go`` frees what the server keeps for the request, once the ASGI call of a detached request has returned."""
         self.transport = transport
         self.detached = False
-        self._ended = False
-        self._user = _NOBODY
+        self.is_gone = False
+        self._let_go = let_go
+        self._user = _UNUSED
 
     def open(self, mark: int, user: WireUser) -> None:
-        """Take the wire into use; above ``mark`` unsent bytes it is full. Where it is gone already, the user is told so."""
-        if self._ended:
-            user.wire_gone()
+        """Start using the wire; it reports itself full above ``mark`` unsent bytes.
+
+        Calls ``user.wire_gone`` at once if the connection is gone already.
+        """
+        self.watch(user)
+        if self.is_gone:
             return
-        self._user = user
         self.transport.set_write_buffer_limits(high=mark)
         connection = self.transport.get_extra_info("socket")
         if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            # What the kernel has taken cannot be conflated any more. A slow reader would get megabytes of old prices.
+            # What the kernel has taken can no longer be conflated: a slow reader would get megabytes of old prices.
             with suppress(OSError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_IN_KERNEL)
 
+    def watch(self, user: WireUser) -> None:
+        """Report to ``user`` from now on, with the connection's limits unchanged."""
+        if self.is_gone:
+            user.wire_gone()
+        else:
+            self._user = user
+
+    def unwatch(self) -> None:
+        """Report to no user any more."""
+        self._user = _UNUSED
+
     def detach(self) -> None:
-        """Let the connection live on when the ASGI call returns, so that neither a task nor a request is kept for it."""
+        """Keep the connection when the ASGI call returns, so that neither a task nor a request is kept for it."""
         self.detached = True
 
+    def let_go(self) -> None:
+        """Free what the server keeps for a detached request. Called by the server when the ASGI call has returned."""
+        let_go, self._let_go = self._let_go, None
+        if let_go is not None:
+            let_go()
+
     def full(self) -> None:
-        """The transport asks for a pause."""
+        """Pass on that the transport asks for a pause."""
         self._user.wire_full()
 
     def room(self) -> None:
-        """The transport has drained."""
+        """Pass on that the transport has drained."""
         self._user.wire_has_room()
 
     def received(self, message: str | bytes) -> None:
-        """The client has sent a message."""
+        """Pass on a message from the client."""
         self._user.wire_received(message)
 
     def gone(self) -> None:
-        """The connection is ending: nothing may be written any more."""
-        self._ended = True
-        user, self._user = self._user, _NOBODY
+        """Report that the connection is ending. Later calls do nothing."""
+        self.is_gone = True
+        user, self._user = self._user, _UNUSED
         user.wire_gone()
 
     def abort(self) -> None:
@@ -90,7 +111,7 @@ class Wire:
         connection = self.transport.get_extra_info("socket")
         if connection is not None:
             with suppress(OSError):
-                # A reset. Without it the kernel keeps what is unsent until the client has read it, which may be never.
+                # Reset the connection. Otherwise the kernel keeps unsent data until the client reads it, which may be never.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
 
@@ -103,7 +124,7 @@ class Wire:
 
 
 class Way(NamedTuple):
-    """How the same bytes get to one of many connections with the least work; see ``write_to_all``."""
+    """The cheapest way to write shared bytes to one of many connections; see ``write_to_all``."""
 
     descriptor: int
     unsent: Callable[[], int]
@@ -119,10 +140,9 @@ def way_of(transport: asyncio.WriteTransport) -> Way:
 
 
 def write_to_all(ways: Iterable[Way], piece: bytes) -> None:
-    """Write to many connections. What one of them does not take at once its transport keeps, in order.
+    """Write the same bytes to many connections. The transport of each keeps what the kernel does not take, in order.
 
-    This loop is what a delivery costs. A call of the transport for each connection would add a tenth to it, most of which is
-    the system call.
+    This loop is the cost of a delivery, most of it the system call. Going through the transports would add a tenth.
     """
     size, write_now = len(piece), os.write
     for descriptor, unsent, write in ways:
@@ -132,13 +152,13 @@ def write_to_all(ways: Iterable[Way], piece: bytes) -> None:
         try:
             sent = write_now(descriptor, piece)
         except OSError:
-            write(piece)  # full, or gone: the transport finds out and knows what to do
+            write(piece)  # full or gone: the transport finds out which and handles it
         else:
             if sent < size:
                 write(piece[sent:])
 
 
 def wire_of(scope: Mapping[str, Any]) -> Wire | None:
-    """The wire of an ASGI scope; None where the server offers none."""
-    wire = (scope.get("extensions") or {}).get(SCOPE_KEY)
+    """Return the wire of an ASGI scope, None if the server offers none."""
+    wire = (scope.get("state") or {}).get(SCOPE_KEY)
     return wire if isinstance(wire, Wire) else None

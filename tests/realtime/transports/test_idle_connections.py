@@ -33,7 +33,7 @@ async def test_clients_that_listen_keep_no_task_and_no_request(valkey_url: str, 
         assert asyncio.all_tasks() == before
         assert [request for request in _requests() if request not in others] == []
         kinds = sorted(type(connection).__name__ for connection in server.connections)
-        assert kinds == ["DetachedStream"] * 5 + ["DetachedWebSocket"] * 5
+        assert kinds == ["DetachedStream"] * 5 + ["WebSocketConnection"] * 5
 
 
 def _requests() -> list[Request]:

@@ -185,10 +185,10 @@ async def test_a_connection_that_is_closing_is_not_written_to_again() -> None:
 
 async def test_a_wire_is_found_in_the_scope_of_a_server_that_offers_one() -> None:
     wire = Wire(asyncio.Transport())
-    assert wire_of({"extensions": {SCOPE_KEY: wire}}) is wire
+    assert wire_of({"state": {SCOPE_KEY: wire}}) is wire
 
 
-@pytest.mark.parametrize("scope", [{}, {"extensions": None}, {"extensions": {}}, {"extensions": {SCOPE_KEY: {}}}])
+@pytest.mark.parametrize("scope", [{}, {"state": None}, {"state": {}}, {"state": {SCOPE_KEY: {}}}])
 def test_other_servers_offer_no_wire(scope: dict[str, object]) -> None:
     assert wire_of(scope) is None
 
