@@ -68,6 +68,17 @@ LAYERS = {
         asyncapi
         documents
     """,
+    "app.realtime.transports": """
+        limit engine
+        connection
+        sockets sse
+    """,
+    "app.realtime.transports.engine": """
+        packet request
+        session
+        polling websocket
+        server
+    """,
     "app.storage": """
         database
         market alerts
@@ -94,7 +105,8 @@ MAY_NOT_IMPORT = {
 
 HOMES = {
     "redis": "app.realtime.log",
-    "socketio engineio": "app.realtime.transports",
+    "socketio": "app.realtime.transports.sockets",
+    "engineio": "",
     "sse_starlette": "app.realtime.transports.sse",
     "uvicorn": "app.realtime.wire.protocols app.run.server",
     "fastapi starlette": "app.http app.routers app.main app.realtime.transports.sse",
@@ -127,7 +139,6 @@ MOST_LINES = 400
 
 LONGER = {
     "app.storage.database.tables",
-    "app.realtime.transports.engine",
 }
 """Tables are read one at a time; their number makes no module hard to follow."""
 

@@ -12,7 +12,7 @@ import uvicorn
 
 from app.errors import ConfigurationError
 from app.main import GatewayApp
-from app.realtime.transports.engine import LARGEST_MESSAGE
+from app.realtime.transports.engine.packet import LARGEST_MESSAGE
 from app.realtime.wire.handover import Handover, MovableHttpProtocol
 from app.realtime.wire.protocols import HttpFactory, LifeCycle, WireHttpProtocol, served, websocket_factory
 

@@ -12,7 +12,7 @@ import pytest
 
 from app.config import Settings
 from app.realtime.log.log import EventLog, open_redis
-from app.realtime.transports.engine import LARGEST_MESSAGE
+from app.realtime.transports.engine.packet import LARGEST_MESSAGE
 from tests.deploy.proxy import CONFIGURATION, Proxy, adapted, check, proxy
 from tests.gateways import RunningGateway, gateway
 from tests.realtime.listening import tick

@@ -225,7 +225,7 @@ class RawPolling:
     async def send(self, *packets: str) -> None:
         """Send packets in one request, which must go well."""
         answer = await self.post("\x1e".join(packets))
-        assert (answer.status_code, answer.text) == (200, "OK")
+        assert (answer.status_code, answer.text) == (200, "ok")
 
     async def poll(self) -> list[str]:
         """The packets of one poll, which must go well; a ping among them is answered."""

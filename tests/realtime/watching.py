@@ -14,7 +14,8 @@ from starlette.routing import Mount
 from app.market.pair import DEFAULT_PAIRS
 from app.realtime.contract.event import Draft, cursor_order
 from app.realtime.log.log import EventLog, Publisher, open_redis
-from app.realtime.transports.engine import GatewaySocket
+from app.realtime.transports.engine.session import Session
+from app.realtime.transports.sockets import SocketServer
 from tests.gateways import RunningGateway, gateway
 from tests.realtime.listening import alert, data_ready, tick
 from tests.realtime.socket_clients import RawSocket, event_of, raw_socket
@@ -62,12 +63,12 @@ class Watched:
         await wait_until(lambda: self.running.hub.client_count == 1, "the hub has let go of the others")
 
 
-def sessions_of(running: RunningGateway) -> dict[str, GatewaySocket]:
+def sessions_of(running: RunningGateway) -> dict[str, Session]:
     """The Engine.IO sessions of a gateway, by their ids."""
     [mounted] = [route for route in running.app.routes if isinstance(route, Mount) and route.path == "/socket.io"]
     server = mounted.app.engineio_server  # type: ignore[attr-defined]
-    sessions: dict[str, GatewaySocket] = server.eio.sockets
-    return sessions
+    assert isinstance(server, SocketServer)
+    return server.engine.sessions
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from app.realtime.contract.catalogue import PAYLOADS
 from app.realtime.contract.event import gap
 from app.realtime.contract.publication import publication
 from app.realtime.log.log import EventLog, open_redis
-from app.realtime.transports.sockets import _EVENTS
+from app.realtime.transports.connection import CLIENT_EVENTS as _EVENTS
 from app.specs.asyncapi import asyncapi_document
 from app.specs.documents import ASYNCAPI_FILE, OPENAPI_FILE, spec_files, write_specs
 from app.specs.spoken import CLIENT_EVENTS, LOG_EVENTS, SOCKET_EVENTS, STREAM_EVENTS

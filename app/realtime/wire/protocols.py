@@ -1,8 +1,8 @@
 """The seam to uvicorn: every name of uvicorn that is not part of its documented interface is used here and nowhere else.
 
 uvicorn keeps the configuration, the life cycle and HTTP/1.1. What it lacks is added here: a wire in the scope, responses that
-outlive their ASGI call, limits on the head of a request and on the time it takes, and a stop by cancellation. docs/architecture.md
-lists the names, and tests/test_private_names.py fails when one of them changes.
+outlive their ASGI call, limits on the head of a request and on the time it takes, and a stop by cancellation. They are listed in
+docs/architecture.md, and tests/test_private_names.py fails when one of them changes.
 """
 
 import asyncio

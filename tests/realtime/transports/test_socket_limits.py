@@ -11,7 +11,7 @@ import pytest
 from engineio.packet import PING
 
 from app.realtime.log.log import EventLog, open_redis
-from app.realtime.transports import engine
+from app.realtime.transports.engine import session
 from tests.gateways import gateway
 from tests.realtime.listening import tick
 from tests.realtime.socket_clients import (
@@ -56,7 +56,7 @@ async def test_while_the_gateway_is_not_ready_clients_are_told_to_come_back(valk
 async def test_a_refused_client_may_try_again_over_the_same_session_but_not_stay(
     valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "CONNECT_WITHIN", 1.0)
+    monkeypatch.setattr(session, "CONNECT_WITHIN", 1.0)
     async with gateway(valkey_url, tmp_path, websocket_max_clients=1) as running:
         async with raw_socket(running.url, joined=True), raw_socket(running.url) as refused, raw_socket(running.url) as later:
             for socket in (refused, later):
@@ -129,9 +129,9 @@ async def test_after_the_window_requests_are_answered_again(valkey_url: str, tmp
         await wait_until(answered, "the next window has begun")
 
 
-@pytest.mark.parametrize("flood", ['42["ping"]', "rubbish", '42["unknown"]', b"binary", "43[]", "40"])
+@pytest.mark.parametrize("flood", ['42["ping"]', '42["unknown"]', "42[5]"])
 async def test_who_goes_on_and_on_is_cut_off(
-    flood: str | bytes, valkey_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    flood: str, valkey_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with watched(valkey_url, tmp_path, caplog, rate_limit_requests=3, rate_limit_window=600) as on:
         async with raw_socket(on.url, joined=True) as socket:

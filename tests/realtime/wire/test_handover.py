@@ -126,7 +126,7 @@ async def test_a_kept_connection_moves_with_every_request_that_needs_it(workers:
     ):
         for session in (two, one, two, two, one, one):
             stream.writer.write(request(session.sid, method="POST", body=b'42["ping"]'))
-            assert await answer(stream) == (200, b"OK")
+            assert await answer(stream) == (200, b"ok")
             stream.writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await answer(stream))[0] == 200
             stream.writer.write(request(session.sid))
@@ -143,7 +143,7 @@ async def test_a_body_may_follow_on_the_connection_that_has_moved(workers: tuple
         stream.writer.write(whole[:-20])
         await wait_until(lambda: first.connections == 0, "the connection has moved")
         stream.writer.write(whole[-20:])
-        assert await answer(stream) == (200, b"OK")
+        assert await answer(stream) == (200, b"ok")
         assert len(await session.poll()) == 5
 
 
@@ -152,7 +152,7 @@ async def test_a_large_body_moves_whole(workers: tuple[Worker, Worker]) -> None:
     async with raw_polling(second.url, joined=True) as session, connection(first.url) as stream:
         packets = b"\x1e".join([b'42["ping",{"filler":"%s"}]' % (b"x" * 20_000)] * 40)
         stream.writer.write(request(session.sid, method="POST", body=packets))
-        assert await answer(stream) == (200, b"OK")
+        assert await answer(stream) == (200, b"ok")
 
 
 async def test_a_session_changes_over_to_a_websocket_that_another_worker_accepts(workers: tuple[Worker, Worker]) -> None:
@@ -174,7 +174,7 @@ async def test_a_request_line_may_come_in_pieces(workers: tuple[Worker, Worker])
                 for start in range(0, len(data), pieces):
                     stream.writer.write(data[start : start + pieces])
                     await asyncio.sleep(0.001)
-                assert await answer(stream) == (200, b"OK")
+                assert await answer(stream) == (200, b"ok")
 
 
 @pytest.mark.parametrize("sent", [b"GET /socket.io/?EIO=4&transport=polling&sid=w", b"GE", b"\r\nPOST /sock"])
@@ -296,7 +296,7 @@ async def test_a_connection_moves_only_when_the_last_answer_is_out(workers: tupl
         await wait_until(lambda: not transport.is_reading(), "it waits")
         bodies = [await answer(stream) for _ in range(asked)]
         assert len(set(bodies)) == 1
-        assert await answer(stream) == (200, b"OK")
+        assert await answer(stream) == (200, b"ok")
         assert first.connections == 0
 
 
