@@ -14,7 +14,7 @@ import pytest_asyncio
 import uvicorn
 
 from app.config import Settings
-from app.main import create_app
+from app.main import GatewayApp, create_app
 from app.realtime.contract.event import cursor_order
 from app.realtime.hub.hub import Hub
 from app.realtime.log.log import EventLog, Publisher, open_redis
@@ -37,6 +37,7 @@ class Served(NamedTuple):
     hub: Hub
     publisher: Publisher
     server: uvicorn.Server
+    app: GatewayApp
 
 
 @asynccontextmanager
@@ -55,7 +56,7 @@ async def served(
         assert app.hub is not None
         async with open_redis(valkey_url) as redis:
             port = listener.getsockname()[1]
-            yield Served(f"http://127.0.0.1:{port}", app.hub, EventLog(redis).publisher(), server)
+            yield Served(f"http://127.0.0.1:{port}", app.hub, EventLog(redis).publisher(), server, app)
     finally:
         app.stop_streaming()
         server.should_exit = True
