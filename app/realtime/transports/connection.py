@@ -47,7 +47,7 @@ Answer = tuple[str, BaseModel | bytes]
 class Connection:
     """A Socket.IO client: its session, its limit, and the answers to its events."""
 
-    __slots__ = ("_cache", "_client", "_hub", "_id", "_limit", "_prices", "_then", "attachments")
+    __slots__ = ("_cache", "_client", "_hub", "_id", "_prices", "_then", "attachments", "limit")
 
     def __init__(self, id: str, session: Session, hub: Hub, prices: PriceView, cache: Cache, limit: RequestLimit) -> None:
         self._id = id
@@ -55,7 +55,7 @@ class Connection:
         self._hub = hub
         self._prices = prices
         self._cache = cache
-        self._limit = limit
+        self.limit = limit
         self._then: Callable[[], None] | None = self._greet
         self.attachments = 0
         """Binary attachments that the client still owes."""
@@ -103,11 +103,11 @@ class Connection:
 
     def _count_request(self) -> None:
         """Count one request against the limit. Raises TooManyRequests."""
-        wait = self._limit.take()
+        wait = self.limit.take()
         if wait:
-            if self._limit.over > FLOOD * self._limit.requests:
+            if self.limit.over > FLOOD * self.limit.requests:
                 self._hub.cut(self._client, CutReason.FLOODING)
-            raise TooManyRequests(f"Rate limit exceeded: {self._limit.requests} requests in {self._limit.window:g} s", wait)
+            raise TooManyRequests(f"Rate limit exceeded: {self.limit.requests} requests in {self.limit.window:g} s", wait)
 
     # ------------------------------------------------------------ client events
 

@@ -1,12 +1,12 @@
-"""How often a client may ask."""
+"""How often a client may send requests."""
 
 from collections.abc import Callable
 
 
 class RequestLimit:
-    """At most ``requests`` in each window of ``window`` seconds; 0 requests set no limit.
+    """At most ``requests`` in a window of ``window`` seconds. With 0 requests there is no limit.
 
-    The window begins with the first request after the last one ended.
+    A window begins with the first request after the previous window has ended.
     """
 
     __slots__ = ("_clock", "_ends_at", "_made", "requests", "window")
@@ -19,7 +19,7 @@ class RequestLimit:
         self._made = 0
 
     def take(self) -> float:
-        """Count one request; 0 where it may be answered, else the seconds until the window ends."""
+        """Count one request. Return 0 if it may be answered, otherwise the seconds until the window ends."""
         if not self.requests:
             return 0
         now = self._clock()
@@ -27,6 +27,11 @@ class RequestLimit:
             self._ends_at, self._made = now + self.window, 0
         self._made += 1
         return 0 if self._made <= self.requests else self._ends_at - now
+
+    @property
+    def made(self) -> int:
+        """Requests counted in the newest window, those beyond the limit included."""
+        return self._made
 
     @property
     def remaining(self) -> int:

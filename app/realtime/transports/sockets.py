@@ -14,9 +14,10 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from app.errors import GatewayError
 from app.realtime.hub.hub import Hub
+from app.realtime.hub.statistics import CutReason
 from app.realtime.log.cache import Cache
 from app.realtime.monitoring.view import PriceView
-from app.realtime.transports.connection import Connection
+from app.realtime.transports.connection import FLOOD, Connection
 from app.realtime.transports.engine.packet import InvalidPacket
 from app.realtime.transports.engine.server import Engine
 from app.realtime.transports.engine.session import Session
@@ -148,15 +149,21 @@ class _MainNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
 
     def _connect(self, sid: str, session: Session) -> None:
         """Take a client in. A refused one is told why; it may try again, but not stay."""
+        limit = session.user if isinstance(session.user, RequestLimit) else self._new_limit()
+        if limit.made and limit.take():  # the client has left before, and would get a fresh limit each time
+            if limit.over > FLOOD * limit.requests:
+                session.cut(CutReason.FLOODING)
+            raise Refused("Rate limit exceeded")
         try:
             self._hub.connect(session.client)
         except GatewayError as error:
             raise Refused(str(error)) from None
         session.connected_to_namespace()
-        session.user = Connection(sid, session, self._hub, self._prices, self._cache, self._new_limit())
+        session.user = Connection(sid, session, self._hub, self._prices, self._cache, limit)
 
     def _disconnect(self, session: Session) -> None:
-        session.user = None
+        if isinstance(session.user, Connection):
+            session.user = session.user.limit  # of the next connection as well
         self._hub.disconnect(session.client)
         if not session.is_closed:
             session.left_namespace()

@@ -1,11 +1,11 @@
-"""Connections that move to the worker in which their session lives.
+"""Connections move to the worker that holds their session.
 
-Where several workers listen on one port, the kernel gives each TCP connection to any of them. A polling session is many requests
-over whatever connections, and lives in one worker, which its id names: ``w2.…`` is one of worker 2. So a connection on which a
-request for the session of another worker begins is passed on to that worker, with what has been read from it, over a Unix
-socket (``SCM_RIGHTS``, see unix(7)). The client notices nothing. The next request may move the connection again.
+When several workers listen on one port, the kernel gives each TCP connection to any of them. A polling session lives in one
+worker, which its id names (``w2.…`` is a session of worker 2), but its requests may come over many connections. So a connection
+on which a request for another worker's session begins is passed to that worker over a Unix socket (``SCM_RIGHTS``, see
+unix(7)), with the bytes read from it. The client notices nothing. The next request may move the connection again.
 
-Requests that are sent ahead of an answer (pipelining) are served where the first one of them is.
+Pipelined requests are served by the worker of the first of them.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from app.realtime.wire.protocols import LARGEST_READ, WireHttpProtocol
 _logger = logging.getLogger(__name__)
 
 LONGEST_LINE = 8192
-"""Bytes of a request line that are kept back until they say which session is meant."""
+"""Bytes of a request line that are held back until they name a session."""
 
 MOVES_WITHIN = 5.0
-"""Seconds in which a worker must have room for a connection; after them the connection is closed."""
+"""Seconds for which a connection waits for a worker to have room; then it is closed."""
 
 MOST_WAITING = 1000
-"""Connections that wait for room at one worker."""
+"""Connections that may wait for room at one worker."""
 
 _LARGEST_MOVE = LONGEST_LINE + LARGEST_READ
 _INBOX_BYTES = 1 << 20
@@ -45,19 +45,19 @@ _END_OF_TARGET = re.compile(rb"[ \r\n]")
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """The ways between the workers, as one of them has them. They can be sent to its process."""
+    """The sockets between the workers, as one of them holds them. They can be sent to its process."""
 
     worker: int
-    """Its own number; the first is 1."""
+    """The number of this worker; the first is 1."""
     inbox: socket.socket
     outlets: Sequence[socket.socket]
-    """Where the inboxes of worker 1, 2, … are filled."""
+    """The sending ends of the inboxes of worker 1, 2, …."""
     adopts: MutableSequence[int]
-    """1 for each worker that adopts connections now. The processes share this memory."""
+    """1 for each worker that adopts connections now, in memory that the processes share."""
 
 
 def doors(workers: int, adopts: MutableSequence[int]) -> list[Doors]:
-    """The doors of each of so many workers, whose sockets all have to be closed by the caller."""
+    """Return the doors of each worker. The caller closes their sockets."""
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(workers)]
     outlets = [outlet for outlet, _ in pairs]
     for outlet in outlets:
@@ -66,7 +66,7 @@ def doors(workers: int, adopts: MutableSequence[int]) -> list[Doors]:
 
 
 class _Move(NamedTuple):
-    """A connection on its way, which this process still holds."""
+    """A connection that waits to be passed on."""
 
     until: float
     connection: socket.socket
@@ -74,7 +74,7 @@ class _Move(NamedTuple):
 
 
 class Handover:
-    """One worker's part in moving connections."""
+    """Passes connections to other workers, and adopts those that they pass on."""
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
@@ -84,19 +84,19 @@ class Handover:
             end.setblocking(False)
 
     def leads_to(self, worker: int) -> bool:
-        """Whether there is another worker of this number that adopts connections now."""
+        """Return whether this is the number of another worker that adopts connections now."""
         return worker in self._waiting and worker != self._doors.worker and bool(self._doors.adopts[worker - 1])
 
     def move(self, worker: int, connection: socket.socket, data: bytes) -> None:
-        """Pass a connection on, with what has been read from it; the caller closes its own descriptor of it, and no more.
+        """Pass a connection on, with the bytes read from it. The caller closes its own descriptor of it, and no more.
 
-        Where the worker has no room, it is tried again for some seconds; then the connection is closed.
+        Retry for ``MOVES_WITHIN`` seconds while the worker has no room, then close the connection.
         """
         waiting = self._waiting[worker]
         if not waiting and self._is_out(worker, connection.fileno(), data):
             return
         if len(waiting) >= MOST_WAITING:
-            _logger.warning("worker %d takes no connections, one is closed", worker)
+            _logger.warning("worker %d accepts no connections; closing one", worker)
             return
         loop = asyncio.get_running_loop()
         waiting.append(_Move(loop.time() + MOVES_WITHIN, connection.dup(), data))
@@ -104,7 +104,7 @@ class Handover:
             self._timer = loop.call_later(_TRY_AGAIN, self._try_again)
 
     async def receive(self, adopt: Callable[[socket.socket, bytes], Awaitable[None]]) -> None:
-        """Adopt what the other workers pass on, until cancelled; what is not read by then is closed."""
+        """Adopt the connections that other workers pass on, until cancelled. Connections that arrive later are closed."""
         loop, inbox = asyncio.get_running_loop(), self._doors.inbox
         arrived = asyncio.Event()
         loop.add_reader(inbox.fileno(), arrived.set)
@@ -113,12 +113,12 @@ class Handover:
             while True:
                 await arrived.wait()
                 arrived.clear()
-                # What is broken is found out by the connection's own protocol; one that cannot even be adopted is closed.
+                # The connection's own protocol finds out whether it is broken. One that cannot be adopted at all is closed.
                 adopting = asyncio.gather(*(self._adopt(adopt, *moved) for moved in self._arrived()))
                 try:
                     await asyncio.shield(adopting)
                 except asyncio.CancelledError:
-                    await adopting  # and so they are let go like everybody else
+                    await adopting  # so that the shutdown reaches them as well
                     raise
         finally:
             self._doors.adopts[self._doors.worker - 1] = 0
@@ -128,7 +128,7 @@ class Handover:
                     connection.close()
 
     def close(self) -> None:
-        """Close the connections that still wait."""
+        """Close the connections that still wait to be passed on."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -145,20 +145,20 @@ class Handover:
                 if not self._is_out(worker, connection.fileno(), data):
                     if loop.time() < until:
                         break
-                    _logger.warning("worker %d takes no connections, one is closed", worker)
+                    _logger.warning("worker %d accepts no connections; closing one", worker)
                 waiting.popleft()
                 connection.close()
         if any(self._waiting.values()):
             self._timer = loop.call_later(_TRY_AGAIN, self._try_again)
 
     def _is_out(self, worker: int, descriptor: int, data: bytes) -> bool:
-        """Whether the connection is on its way, or can never be; False where there is no room now."""
+        """Send the connection; return False if there is no room now. One that can never be sent counts as sent."""
         try:
             socket.send_fds(self._doors.outlets[worker - 1], [data], [descriptor])
         except OSError as error:
             if error.errno in _NO_ROOM:
                 return False
-            _logger.warning("a connection cannot move to worker %d: %s", worker, error.strerror)
+            _logger.warning("failed to pass a connection to worker %d: %s", worker, error.strerror)
         return True
 
     def _arrived(self) -> list[tuple[socket.socket, bytes]]:
@@ -169,7 +169,7 @@ class Handover:
                 if descriptors:
                     moved.append((socket.socket(fileno=descriptors[0]), data))
                 else:
-                    _logger.warning("a connection is lost: this process has too many open files")
+                    _logger.warning("lost a connection: this process has too many open files")
         return moved
 
     async def _adopt(
@@ -179,12 +179,12 @@ class Handover:
             connection.setblocking(False)
             await adopt(connection, data)
         except OSError as error:
-            _logger.debug("a connection that has moved here is gone: %s", error)
+            _logger.debug("a connection passed on by another worker is gone: %s", error)
             connection.close()
 
 
 class MovableHttpProtocol(WireHttpProtocol):
-    """An HTTP connection that moves to the worker whose session is asked for."""
+    """An HTTP connection that moves to the worker whose session is requested."""
 
     _is_in_message = False
     _held = b""
@@ -247,13 +247,13 @@ class MovableHttpProtocol(WireHttpProtocol):
 
 
 def worker_named(data: bytes) -> int | None:
-    """The worker that the first request of the data names by its session id; None where it names none, or not yet."""
+    """Return the worker that the first request names by its session id, None if it names none or not yet."""
     named = _NAMES_WORKER.match(data)
     return int(named[1]) if named else None
 
 
 def may_name_worker(data: bytes) -> bool:
-    """Whether the data is the beginning of a request line that could still come to name a worker."""
+    """Return whether the data is the beginning of a request line that may still name a worker."""
     line = data.lstrip(b"\r\n")
     if not line or len(line) > LONGEST_LINE:
         return False

@@ -142,6 +142,18 @@ async def test_who_goes_on_and_on_is_cut_off(
         await on.some_traffic()
 
 
+async def test_a_client_that_leaves_and_comes_back_keeps_its_limit(valkey_url: str, tmp_path: Path) -> None:
+    limits = {"rate_limit_requests": 3, "rate_limit_window": 600}
+    async with gateway(valkey_url, tmp_path, **limits) as running, raw_socket(running.url, joined=True) as socket:
+        await socket.send('42["ping"]')
+        assert event_of(await socket.read())[0] == "pong"
+        for _ in range(2):
+            await socket.send("41")
+            await socket.join()
+        await socket.send("41", "40")
+        assert await socket.read() == '44{"message":"Rate limit exceeded"}'
+
+
 async def test_a_client_that_goes_on_and_on_by_polling_is_cut_off_too(
     valkey_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

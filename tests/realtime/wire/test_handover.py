@@ -262,7 +262,7 @@ async def test_a_worker_without_room_is_waited_for_but_not_for_ever(
         late.writer.write(request(session.sid))
         with suppress(ConnectionResetError):
             assert await asyncio.wait_for(late.reader.read(), 10) == b""
-        assert "worker 2 takes no connections, one is closed" in caplog.text
+        assert "worker 2 accepts no connections; closing one" in caplog.text
         with suppress(BlockingIOError):
             while True:
                 inbox.recv(20_000)
