@@ -82,7 +82,7 @@ class StockClient:
         return await self.next(answer)
 
     async def next(self, name: str, timeout: float = 10) -> Any:
-        """The next event of this name that nobody has asked for yet."""
+        """The next event of this name that has not been returned yet."""
         await wait_until(lambda: len(self.bodies(name)) > self._taken[name], f"{name} after {self.received[-5:]}", timeout)
         self._taken[name] += 1
         return self.bodies(name)[self._taken[name] - 1]

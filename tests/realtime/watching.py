@@ -54,12 +54,12 @@ class Watched:
     traffic: Traffic
 
     async def some_traffic(self, events: int = 20) -> None:
-        """Return when so many more events have gone through."""
+        """Return when this many more events have gone through."""
         enough = len(self.traffic.ids) + events
         await wait_until(lambda: len(self.traffic.ids) >= enough, "events go through")
 
     async def alone(self) -> None:
-        """Return when the hub serves nobody but the steady client."""
+        """Return when the hub serves the steady client alone."""
         await wait_until(lambda: self.running.hub.client_count == 1, "the hub has let go of the others")
 
 
@@ -75,7 +75,7 @@ def sessions_of(running: RunningGateway) -> dict[str, Session]:
 async def watched(valkey_url: str, folder: Path, caplog: pytest.LogCaptureFixture, **settings: Any) -> AsyncGenerator[Watched]:
     """A gateway with steady traffic.
 
-    On leaving: the steady client has had every event once and in order, the hub serves nobody else, no task is left
+    On leaving: the steady client has had every event once and in order, the hub serves no other, no task is left
     behind, and nothing that was logged has a traceback.
     """
     async with gateway(valkey_url, folder, **settings) as running, open_redis(valkey_url) as redis:

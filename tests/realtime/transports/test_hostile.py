@@ -165,7 +165,7 @@ async def test_fragments_of_an_event_are_put_together(on: Watched) -> None:
 
 
 @pytest.mark.parametrize("text", ['42["ping"]', '42["subscribe",{"pairs":"*"}]', "rubbish", "41", "43[]", "42", "451-[]", ""])
-async def test_whoever_sends_before_connecting_is_let_go(text: str, on: Watched) -> None:
+async def test_a_client_that_sends_before_connecting_is_cut_off(text: str, on: Watched) -> None:
     async with raw_socket(on.url) as socket, raw_polling(on.url) as polling:
         await socket.send(text)
         await polling.post(text + "\x1e42")

@@ -69,9 +69,7 @@ HALF = {
 
 
 @pytest.mark.parametrize("sent", HALF.values(), ids=HALF.keys())
-async def test_whoever_does_not_finish_a_request_is_not_waited_for(
-    sent: bytes, on: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_request_that_does_not_arrive_whole_is_cut_off(sent: bytes, on: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     async with raw_polling(on.url, joined=True) as polling:
         with monkeypatch.context() as hurried:
             hurried.setattr(protocols, "REQUEST_WITHIN", 0.3)
@@ -82,7 +80,7 @@ async def test_whoever_does_not_finish_a_request_is_not_waited_for(
         await polling.send("1")
 
 
-async def test_whoever_sends_a_byte_now_and_then_is_not_waited_for(on: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_that_arrives_byte_by_byte_is_cut_off(on: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocols, "REQUEST_WITHIN", 0.4)
     reader, writer = await tcp(on.url)
     head = iter(b"GET /health HTTP/1.1\r\nHost: " + b"x" * 100_000)
@@ -274,7 +272,7 @@ VIOLATIONS = {
 
 
 @pytest.mark.parametrize(("sent", "code"), VIOLATIONS.values(), ids=VIOLATIONS.keys())
-async def test_whoever_breaks_the_websocket_protocol_is_told_which_way(sent: bytes, code: int, on: Watched) -> None:
+async def test_a_violation_of_the_websocket_protocol_is_answered_with_its_code(sent: bytes, code: int, on: Watched) -> None:
     async with raw_stream(on.url, SOCKET, **UPGRADE_HEADERS) as connection:
         assert connection.status == 101
         connection.writer.write(frame(TEXT, b"40") + sent + frame(TEXT, b'42["ping"]') * 3)

@@ -187,7 +187,7 @@ async def _send_and_leave(url: str, messages: list[str | bytes], joined: bool) -
     try:
         async with raw_socket(url, joined=joined) as socket:
             await socket.send(*messages)
-            async with asyncio.timeout(0.5):  # whoever has left the namespace, or owes an attachment, gets no answer
+            async with asyncio.timeout(0.5):  # a client that has left, or owes an attachment, gets no answer
                 await socket.answers()
     except (ConnectionClosed, TimeoutError):
         pass

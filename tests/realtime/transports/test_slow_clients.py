@@ -116,7 +116,7 @@ class Flow:
         self.published: list[tuple[str, str | None]] = []
 
     async def publish(self, number: int) -> None:
-        """Publish so many events at once; the last is an alert."""
+        """Publish this many events at once; the last is an alert."""
         start = len(self.published)
         pairs = [DEFAULT_PAIRS[n % 20] for n in range(start, start + number - 1)]
         ids = await self._publisher.publish([*(tick(pair, f"1.{start % 89_999 + 10_000}") for pair in pairs), alert("EUR_USD")])

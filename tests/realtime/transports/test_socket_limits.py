@@ -130,7 +130,7 @@ async def test_after_the_window_requests_are_answered_again(valkey_url: str, tmp
 
 
 @pytest.mark.parametrize("flood", ['42["ping"]', '42["unknown"]', "42[5]"])
-async def test_who_goes_on_and_on_is_cut_off(
+async def test_a_client_that_floods_is_cut_off(
     flood: str, valkey_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with watched(valkey_url, tmp_path, caplog, rate_limit_requests=3, rate_limit_window=600) as on:
@@ -192,7 +192,7 @@ async def test_a_polling_session_that_answers_no_ping_is_gone(valkey_url: str, t
         assert (await polling.post("3")).status_code == 400
 
 
-async def test_pongs_that_nobody_asked_for_change_nothing(valkey_url: str, tmp_path: Path) -> None:
+async def test_unsolicited_pongs_change_nothing(valkey_url: str, tmp_path: Path) -> None:
     times = {"websocket_ping_interval": 0.3, "websocket_ping_timeout": 0.3}
     async with gateway(valkey_url, tmp_path, **times) as running, raw_socket(running.url, joined=True) as socket:
         await socket.send(*["3"] * 50)

@@ -20,7 +20,7 @@ REFUSED: list[tuple[str, dict[str, str], int, str]] = [
     ("GET", {"EIO": "four"}, 400, "The client is using an unsupported version of the Socket.IO or Engine.IO protocols"),
     ("GET", {"EIO": "4", "transport": "carrier-pigeon"}, 400, "Invalid transport"),
     ("GET", {"EIO": "4", "transport": "websocket"}, 400, "Invalid websocket upgrade"),
-    ("GET", {"EIO": "4", "sid": "nobody"}, 400, "Invalid session nobody"),
+    ("GET", {"EIO": "4", "sid": "unknown"}, 400, "Invalid session unknown"),
     ("GET", {"EIO": "4", "sid": "a\nb\x00<script>"}, 400, "Invalid session a\nb\x00<script>"),
     ("GET", {"EIO": "4", "transport": "polling", "j": "0"}, 400, "JSONP is not served"),
     ("GET", {"EIO": "4", "transport": "polling", "j": "x"}, 400, "JSONP is not served"),
@@ -28,7 +28,7 @@ REFUSED: list[tuple[str, dict[str, str], int, str]] = [
     ("POST", {"EIO": "4", "transport": "polling"}, 400, "Invalid session None"),
     ("PUT", {"EIO": "4", "transport": "polling"}, 400, "Invalid method"),
     ("DELETE", {"EIO": "4", "transport": "polling"}, 400, "Invalid method"),
-    ("POST", {"EIO": "4", "sid": "nobody"}, 400, "Invalid session nobody"),
+    ("POST", {"EIO": "4", "sid": "unknown"}, 400, "Invalid session unknown"),
 ]
 
 
@@ -102,7 +102,7 @@ async def test_a_request_without_packets_is_no_harm(valkey_url: str, tmp_path: P
 
 
 @pytest.mark.parametrize("body", [b"4" * 1_100_001, b"\x1e" * 2000, b"3" + b"\x1e3" * 300_000], ids=["bytes", "empty", "pongs"])
-async def test_a_request_that_is_too_large_ends_the_session_and_holds_nobody_up(
+async def test_a_request_that_is_too_large_ends_the_session_and_keeps_no_other_waiting(
     body: bytes, valkey_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with watched(valkey_url, tmp_path, caplog) as on, raw_polling(on.url, joined=True) as polling:

@@ -124,7 +124,7 @@ async def test_it_works_on_a_transport_without_a_socket() -> None:
     assert transport.limits == (_MARK, None)
 
 
-async def test_before_it_is_open_it_calls_nobody() -> None:
+async def test_before_it_is_open_it_calls_no_user() -> None:
     async with connection() as (opened, _):
         opened.wire.full()
         opened.wire.room()

@@ -105,7 +105,7 @@ class Session:
     # ------------------------------------------------------------ namespaces
 
     def await_namespace(self, within: float) -> None:
-        """Cut the session off unless it connects to a namespace within so many seconds."""
+        """Cut the session off unless it connects to a namespace within this many seconds."""
         self.connected_to_namespace()
         self._connect_timer = asyncio.get_running_loop().call_later(within, self._cut, _NEVER_CONNECTED)
 
