@@ -140,6 +140,29 @@ async def test_a_wire_that_is_opened_too_late_says_so() -> None:
         assert opened.told == ["gone"]
 
 
+async def test_a_user_that_only_watches_leaves_the_limits_as_they_are() -> None:
+    async with connection() as (opened, client):
+        limits = opened.transport.get_write_buffer_limits()
+        opened.wire.watch(opened)
+        assert opened.transport.get_write_buffer_limits() == limits
+        opened.wire.unwatch()
+        opened.wire.full()
+        assert opened.told == []
+        opened.wire.watch(opened)
+        client.close()
+        await opened.lost
+        opened.wire.watch(opened)
+        assert opened.told == ["gone", "gone"], "a user that comes too late is told at once"
+
+
+def test_what_is_kept_for_a_request_is_let_go_once() -> None:
+    told: list[str] = []
+    wire = Wire(asyncio.Transport(), lambda: told.append("let go"))
+    wire.let_go()
+    wire.let_go()
+    assert told == ["let go"]
+
+
 async def test_the_end_is_told_once_and_nothing_after_it() -> None:
     async with connection() as (opened, client):
         opened.open()

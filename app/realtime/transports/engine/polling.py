@@ -1,15 +1,12 @@
 """HTTP long-polling: a session's GET requests fetch packets, its POST requests bring some."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
 
 from app.realtime.hub.statistics import CutReason
 from app.realtime.transports.engine import packet
 from app.realtime.transports.engine.request import Disconnected, Request, TooLarge
 from app.realtime.transports.engine.session import Reason, Session
-from app.realtime.wire.wire import WireUser, wire_of
+from app.realtime.wire.wire import Wire, WireUser, wire_of
 
 
 async def poll(session: Session, request: Request) -> None:
@@ -24,13 +21,53 @@ async def poll(session: Session, request: Request) -> None:
         return
     session.is_polling = True
     try:
-        async with _watched(request, partial(session.end, Reason.TRANSPORT_CLOSE)):
-            await request.answer(packet.joined(await session.next_packets()))
+        wire = wire_of(request.scope)
+        if wire is not None:
+            await _answer_watched(session, request, wire)
+        else:
+            await _answer(session, request)
     except asyncio.CancelledError:
         session.end(Reason.TRANSPORT_CLOSE)
         raise
     finally:
         session.is_polling = False
+
+
+async def _answer_watched(session: Session, request: Request, wire: Wire) -> None:
+    wire.watch(_Watch(session))
+    try:
+        await request.answer(packet.joined(await session.next_packets()))
+    finally:
+        wire.unwatch()
+
+
+async def _answer(session: Session, request: Request) -> None:
+    # Watched only until there is an answer: with the response complete, ASGI calls the client disconnected too.
+    watch = asyncio.create_task(_end_when_disconnected(session, request))
+    try:
+        packets = await session.next_packets()
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+    await request.answer(packet.joined(packets))
+
+
+async def _end_when_disconnected(session: Session, request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    session.end(Reason.TRANSPORT_CLOSE)
+
+
+class _Watch(WireUser):
+    """Ends a session whose client leaves while it polls."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def wire_gone(self) -> None:
+        self._session.end(Reason.TRANSPORT_CLOSE)
 
 
 async def post(session: Session, request: Request) -> None:
@@ -56,40 +93,3 @@ async def post(session: Session, request: Request) -> None:
         await request.refuse("Invalid packet")
     else:
         await request.answer(b"ok")
-
-
-class _Watch(WireUser):
-    """Notices that the client of a request has left."""
-
-    __slots__ = ("_gone",)
-
-    def __init__(self, gone: Callable[[], None]) -> None:
-        self._gone = gone
-
-    def wire_gone(self) -> None:
-        self._gone()
-
-
-@asynccontextmanager
-async def _watched(request: Request, gone: Callable[[], None]) -> AsyncGenerator[None]:
-    """Call ``gone`` if the client leaves within the block."""
-    wire = wire_of(request.scope)
-    if wire is not None:
-        wire.watch(_Watch(gone))
-        try:
-            yield
-        finally:
-            wire.unwatch()
-        return
-    task = asyncio.create_task(_disconnected(request, gone))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _disconnected(request: Request, gone: Callable[[], None]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    gone()
