@@ -19,8 +19,8 @@
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 
-# What a shell or pip is configured to do with packages elsewhere must not reach this environment. Without bytecode on the disk each
-# process of the tests would compile everything anew, which takes 9 s of computing where it takes 1.
+# How a shell or pip is configured to treat other packages must not reach this environment. Without bytecode on disk, each process
+# that runs tests would compile them again: 15 s of CPU time to collect them instead of 7.
 unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_REQUIRE_HASHES PIP_CONSTRAINT PIP_NO_DEPS
 
 VENV := .venv
@@ -30,7 +30,7 @@ INSTALL := $(PIP) install --no-user --no-warn-script-location
 CLIENTS := tests/clients
 GENERATED := tests/generated
 
-# Each file says that the step is done for the lock it was made from.
+# A file for each step that is done; older than its lock file, the step is due again.
 RUN_READY := $(VENV)/.ready-run
 TEST_READY := $(VENV)/.ready-test
 PAGES_READY := app/pages/index.html
@@ -43,7 +43,7 @@ SOURCES := $(WEB) $(shell find app docs fx_gateway jobs tests openapi examples \
 
 .PHONY: run test lint check test-dates bench docs pages node specs lock clean
 
-# The gateway serves programs without the pages too, where npm cannot be reached.
+# Where npm cannot be reached, the gateway runs without its pages.
 run: $(RUN_READY)
 	@$(MAKE) --silent NODE_READY=$(RUN_READY) $(PAGES_READY) || echo "The dashboard could not be built. All else works without it." >&2
 	@exec $(BIN)/fx-gateway run $(ARGS)
@@ -84,11 +84,11 @@ node: $(WITH_NODE)
 specs: $(RUN_READY)
 	@$(BIN)/fx-gateway openapi
 
-# The data of a full run that passed; a source that is newer asks for another run.
+# The coverage of the last full run that passed; a newer source file requires another run.
 .coverage: pyproject.toml $(SOURCES) | $(TEST_READY) $(WITH_NODE)
 	@$(run-all-tests-with-coverage)
 
-# Tests wait as long as they compute: three for two processors keep these busy.
+# Tests wait about as long as they compute: three processes keep two processors busy.
 TEST_PROCESSES = $$(( ($$(nproc 2>/dev/null || echo 2) * 3 + 1) / 2 ))
 
 run-all-tests = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES)
@@ -110,7 +110,7 @@ define install
 @touch $@
 endef
 
-# What brings Node: for make run, what runs the gateway.
+# The step that installs Node; make run needs no more than the gateway's own packages.
 NODE_READY := $(TEST_READY)
 
 %/node_modules/.ready: %/package-lock.json %/package.json | $(NODE_READY)

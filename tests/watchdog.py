@@ -48,11 +48,10 @@ def folder_prefix() -> str:
 def marked(mark: str) -> set[int]:
     """The processes that carry the mark, except those that have ended and are still listed."""
     wanted, found = f"{MARK}={mark}".encode(), set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with suppress(OSError):  # ended meanwhile, or another user's
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    found.add(int(entry.name))
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # ended meanwhile, or another user's
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.add(int(entry.name))
     return found
 
 
