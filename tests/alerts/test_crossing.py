@@ -3,7 +3,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.alerts.crossing import Crossing, CrossingState, Raised, reached_by
@@ -27,14 +27,12 @@ def _news(
     return news
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.1351, 0.2499), min_size=1, max_size=60))
 def test_a_value_that_hovers_about_a_threshold_is_told_of_once(values: list[float]) -> None:
     told = _news([0.15, *values], Crossing(hysteresis=0.1, cooldown=0))
     assert told == [(0, Severity.WARNING)]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 0.4), max_size=80), st.floats(0, 0.9), st.integers(0, 12))
 def test_news_of_one_severity_lie_a_cooldown_apart(values: list[float], hysteresis: float, cooldown: int) -> None:
     news = _news(values, Crossing(hysteresis, cooldown * 3600))
@@ -46,7 +44,6 @@ def test_news_of_one_severity_lie_a_cooldown_apart(values: list[float], hysteres
     assert max((severity for _, severity in news), key=lambda s: s.rank, default=None) is gravest
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 0.4), max_size=60))
 def test_the_state_can_be_kept_as_json_between_any_two_values(values: list[float]) -> None:
     straight = kept = CrossingState()
@@ -116,7 +113,6 @@ def _fields(values: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, ob
     return st.dictionaries(names, values | st.sampled_from(["info", "critical", "2026-03-02T09:00:00Z"]))
 
 
-@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | _fields(inner)))
 def test_any_json_makes_a_state(value: object) -> None:
     assert isinstance(CrossingState.from_json(json.dumps(value).encode()), CrossingState)

@@ -179,7 +179,7 @@ def _levels(draw: st.DrawFn) -> list[PriceLevel]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_levels(), st.lists(st.tuples(_PRICES, st.integers(0, 5)), max_size=40), st.integers(0, 40))
 def test_many_levels_together_do_what_each_does_alone(
     levels: list[PriceLevel], prices: list[tuple[Decimal, int]], reloaded_at: int

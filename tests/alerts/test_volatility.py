@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.alerts.crossing import CrossingState
@@ -88,7 +88,6 @@ def test_of_a_level_and_a_multiple_the_one_reached_first_counts() -> None:
         assert alert.threshold == pytest.approx(threshold)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.001, 0.5), max_size=60), st.floats(0.001, 0.6))
 def test_a_threshold_is_always_one_that_was_reached(history: list[float], volatility: float) -> None:
     rule = VolatilityRule("*", Thresholds(None, 0.15, 0.25), Thresholds(1.5, 2, 3))

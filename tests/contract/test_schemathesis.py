@@ -26,7 +26,7 @@ schema = schemathesis.openapi.from_path(_DESCRIPTION, config=_CONFIG)
 # An event stream does not end, so that there is no answer to check; tests/realtime and tests/specs check what it says.
 @pytest.mark.usefixtures("untraced_test")
 @schema.exclude(path_regex="^/stream").parametrize()
-@settings(max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_an_operation_keeps_to_its_description(case: "schemathesis.Case[Any]", furnished_url: str) -> None:
     if case.meta is not None and case.meta.generation.mode.is_positive:
         agree(case)

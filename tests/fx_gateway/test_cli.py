@@ -73,10 +73,14 @@ async def test_a_replay_plays_its_files_and_names_its_source(tmp_path: Path, fx_
         url = await gateway.ready_url()
         assert "replay prices" in gateway.text
         await wait_until(lambda: "1000 quotes of source replay published" in gateway.text, "the replay has ended", 30)
+        last = file.read_text().splitlines()[-1].split(",")[1]
         async with httpx.AsyncClient(base_url=url) as client:
-            price = (await client.get("/api/v1/prices/current", params={"instrument": "usdjpy"})).json()
-        assert price["source"] == "replay"
-        assert price["price"]["bid"] == file.read_text().splitlines()[-1].split(",")[1]
+
+            async def shows_the_last_price() -> bool:
+                price = (await client.get("/api/v1/prices/current", params={"instrument": "usdjpy"})).json()
+                return (price["source"], price["price"]["bid"]) == ("replay", last)
+
+            await wait_until(shows_the_last_price, "the last price of the file is served")
 
 
 _ROLES = ("feed", "bridge", "recorder", "scheduler", "alerts")

@@ -48,7 +48,7 @@ async def _write_hostile(redis: Redis) -> None:
     written: list[Entry] = []
 
     @given(st.lists(hostile_entries(1), min_size=20, max_size=20))
-    @settings(max_examples=10, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
+    @settings(max_examples=10, database=None, derandomize=True, phases=[Phase.generate])
     def collect(entries: list[Entry]) -> None:
         written.extend(entries)
 

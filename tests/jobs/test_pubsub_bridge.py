@@ -163,7 +163,7 @@ async def test_a_message_may_be_64_kib_long_and_no_longer(bridge: Bridge) -> Non
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(TYPE_OF_CHANNEL)), st.binary(max_size=60)), max_size=5))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_bytes_stop_the_bridge(valkey_url: str, messages: list[tuple[str, bytes]]) -> None:
     async with open_redis(valkey_url) as redis:
         bridge = Bridge(EventLog(redis).publisher(), _PAIRS)

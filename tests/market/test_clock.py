@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.market.clock import parse_time, rfc3339, utc_now
@@ -29,13 +29,11 @@ def test_writes_utc_with_six_decimals(time: datetime, text: str) -> None:
 
 
 @given(_MOMENTS, _MOMENTS)
-@settings(deadline=None)
 def test_texts_sort_as_times_do(first: datetime, second: datetime) -> None:
     assert (rfc3339(first) < rfc3339(second)) == (first < second)
 
 
 @given(_MOMENTS)
-@settings(deadline=None)
 def test_reads_what_it_writes(time: datetime) -> None:
     assert parse_time(rfc3339(time)) == time
 

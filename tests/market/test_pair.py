@@ -1,7 +1,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidPair
@@ -31,7 +31,6 @@ def test_an_error_repeats_only_the_beginning_of_a_long_text() -> None:
 
 
 @given(_CODES, _CODES)
-@settings(deadline=None)
 def test_a_name_reads_as_the_pair_it_is_of(base: str, quote: str) -> None:
     if base == quote:
         with pytest.raises(InvalidPair):

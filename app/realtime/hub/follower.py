@@ -91,14 +91,15 @@ class Follower:
         self._announce_move()
 
     async def _read(self, block_ms: int | None) -> bool:
-        malformed = self._reader.malformed
+        """Dispatch the next events; return whether there was anything to read, be it only entries that were skipped."""
+        before, malformed = self._reader.cursor, self._reader.malformed
         events = await self._reader.read(_PAGE, block_ms)
         self._statistics.malformed.add(self._reader.malformed - malformed)
         if events:
             self._seq = events[-1].seq
             self._dispatch(events)
             self._announce_move()
-        return bool(events)
+        return self._reader.cursor != before
 
     async def _prove(self) -> None:
         """Publish heartbeats and wait for each to be read: a reader that silently gets nothing is a fault."""

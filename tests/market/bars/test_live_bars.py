@@ -48,7 +48,7 @@ def _live(
     return states
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(1, 4000))
 def test_bars_of_every_length_are_those_of_the_quotes(seed: int, sizes: list[int], gap: int) -> None:
     chance = random.Random(seed)

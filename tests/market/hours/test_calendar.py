@@ -6,7 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.market.clock import parse_time
@@ -51,7 +51,6 @@ def test_the_zone_of_a_moment_does_not_matter() -> None:
 
 
 @given(_MOMENTS)
-@settings(deadline=None)
 def test_a_moment_lies_in_its_trading_day_or_before_it_while_the_market_is_closed(moment: datetime) -> None:
     day = trading_day(moment)
     hours = trading_hours(day)
@@ -148,7 +147,6 @@ def test_the_pause_of_a_source_does_not_make_its_prices_stale() -> None:
 
 
 @given(_MOMENTS, st.sampled_from(["oanda", "ecb", "kraken"]), st.floats(1, 86_400 * 9))
-@settings(deadline=None)
 def test_a_price_is_fresh_for_so_long_while_its_source_quotes(moment: datetime, source: str, stale_after: float) -> None:
     end = stale_from(moment, SOURCES.of(source), stale_after)
     assert end - moment >= timedelta(seconds=stale_after) - _MICROSECOND

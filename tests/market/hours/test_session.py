@@ -7,7 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.market.clock import parse_time
@@ -296,19 +296,16 @@ def test_a_session_west_of_new_york_may_reach_into_the_next_trading_day() -> Non
 
 
 @given(_MOMENTS)
-@settings(deadline=None)
 def test_the_market_is_open_in_the_trading_week_but_for_holidays(moment: datetime) -> None:
     assert is_open(moment) is _trades(moment)
 
 
 @given(_MOMENTS, _SESSIONS)
-@settings(deadline=None)
 def test_a_session_is_open_by_its_local_clock(moment: datetime, session: Session) -> None:
     assert (moment in session_hours(session, moment)) is _is_at_work(session, moment)
 
 
 @given(_MOMENTS, _SESSIONS)
-@settings(deadline=None)
 def test_hours_are_current_or_to_come_and_inside_the_trading_week(moment: datetime, session: Session) -> None:
     hours = session_hours(session, moment)
     assert hours.opens_at < hours.closes_at
@@ -321,7 +318,6 @@ def test_hours_are_current_or_to_come_and_inside_the_trading_week(moment: dateti
 
 
 @given(_MOMENTS, _SESSIONS, st.floats(0, 1))
-@settings(deadline=None)
 def test_no_hours_are_left_out(moment: datetime, session: Session, share: float) -> None:
     hours = session_hours(session, moment)
     assert not _is_at_work(session, hours.opens_at - _MICROSECOND)
@@ -333,7 +329,6 @@ def test_no_hours_are_left_out(moment: datetime, session: Session, share: float)
 
 
 @given(_MOMENTS)
-@settings(deadline=None)
 def test_two_sessions_are_open_exactly_in_their_overlaps(moment: datetime) -> None:
     at_work = [session.name for session in SESSIONS if _is_at_work(session, moment)]
     found = overlaps(moment)

@@ -308,7 +308,7 @@ _ROWS = st.one_of(
 
 
 @given(st.lists(_ROWS, max_size=12))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_row_is_accounted_for_whatever_it_holds(tmp_path: Path, rows: list[str]) -> None:
     path = tmp_path / "eurusd.csv"
     hours = (_HOUR.replace("20140505 21", f"20140401 {hour:02}") for hour in range(24))

@@ -116,7 +116,7 @@ def test_spreads_are_those_of_the_market() -> None:
 
 
 @given(st.integers(0, 2**64), st.floats(1e-4, 1e4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_prices_are_whole_points_and_never_cross(seed: int, rate: float) -> None:
     for tick in _ticks([*DEFAULT_PAIRS, "EUR_IDR", "KRW_JPY", "USD_MXN"], 512, seed, rate):
         assert 0 < tick.bid < tick.ask

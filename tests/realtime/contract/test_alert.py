@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.market.alert import Alert, PriceAlert, Severity
@@ -35,7 +35,6 @@ _ALERTS: st.SearchStrategy[Alert] = st.one_of(
 
 
 @given(_ALERTS)
-@settings(deadline=None)
 def test_an_alert_comes_back_as_it_was_published(alert: Alert) -> None:
     published = event(1, draft_of(alert))
     assert alert_of(published) == alert

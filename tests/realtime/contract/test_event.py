@@ -50,7 +50,6 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 @given(_ORDERS)
-@settings(deadline=None)
 def test_a_cursor_and_its_numbers_say_the_same(order: tuple[int, int]) -> None:
     assert cursor_order("{}-{}".format(*order)) == order
     assert canonical_cursor("{}-{}".format(*order)) == "{}-{}".format(*order)
@@ -66,7 +65,6 @@ def test_a_cursor_and_its_numbers_say_the_same(order: tuple[int, int]) -> None:
 @example(f"0-{_U64}")
 @example("000000000000000000001-1")
 @example("1764000000000")
-@settings(deadline=None)
 def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     try:
         order = cursor_order(text)
@@ -93,7 +91,7 @@ def test_a_cursor_has_one_spelling_in_the_log() -> None:
 
 
 @given(orders=st.lists(_ORDERS, min_size=2, max_size=8, unique=True))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_cursors_sort_as_redis_sorts_them(valkey_url: str, orders: list[tuple[int, int]]) -> None:
     assume((0, 0) not in orders)
     ordered = ["{}-{}".format(*order) for order in sorted(orders)]
@@ -125,7 +123,6 @@ def test_the_payload_is_the_id_and_what_was_published() -> None:
     st.dictionaries(st.text(), st.none() | st.integers(-9, 9) | st.text(), min_size=1),
     st.tuples(st.integers(0, 2**44), st.integers(0, 2**63 - 1)),
 )
-@settings(deadline=None)
 def test_a_payload_is_one_line_of_json_with_the_id_first(body: dict[str, object], order: tuple[int, int]) -> None:
     assume("id" not in body)
     id = "{}-{}".format(*order)
@@ -255,7 +252,6 @@ def test_an_id_that_stands_for_no_time_is_not_read(id: str) -> None:
 @given(
     st.sampled_from(["EUR_USD", "USD_JPY"]), st.decimals(Decimal("0.001"), Decimal(99999), places=7), st.sampled_from(QuoteKind)
 )
-@settings(deadline=None)
 def test_a_quote_comes_back_as_it_was_published(pair: str, bid: Decimal, kind: QuoteKind) -> None:
     named = CurrencyPair.parse(pair)
     given = Quote(named, named.round(bid), named.round(bid + 1), MOMENT, "oanda", kind)
@@ -318,7 +314,6 @@ def test_prices_have_the_precision_of_their_pair(pair: str, bid: str, ask: str, 
 
 
 @given(st.decimals(Decimal("0.001"), Decimal(99999), places=7), st.decimals(0, 9, places=7))
-@settings(deadline=None)
 def test_a_price_is_never_more_than_half_a_point_from_its_quote(bid: Decimal, spread: Decimal) -> None:
     given = Quote(CurrencyPair("EUR", "USD"), bid, bid + spread, MOMENT, "replay")
     price = orjson.loads(price_update(given, MOMENT).data)["price"]

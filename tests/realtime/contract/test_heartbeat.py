@@ -3,7 +3,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidCursor
@@ -45,7 +45,6 @@ def _written(body: dict[str, Any]) -> Draft:
 
 
 @given(_HEARTBEATS)
-@settings(deadline=None)
 def test_a_heartbeat_comes_back_as_it_was_written(sign: Heartbeat) -> None:
     assert heartbeat_of(event(1, heartbeat(sign))) == sign
 

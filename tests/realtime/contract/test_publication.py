@@ -93,7 +93,7 @@ _LIKELY = st.sampled_from(_TYPES).flatmap(
 @example((EventType.PRICE_UPDATE, {"instrument": "EUR_USD", "bid": 1, "ask": 1, "time": "9999-12-31T23:59:59-23:59"}))
 @example((EventType.PRICE_UPDATE, {"instrument": "EUR_USD", "bid": 1, "ask": 1, "time": "0999-12-31T23:59:59Z"}))
 @example((EventType.PRICE_UPDATE, {"instrument": "EUR_USD", "bid": 1e-10, "ask": 1}))
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_anything_becomes_a_proper_event_or_is_refused(message: tuple[EventType, object]) -> None:
     type, data = message
     try:
@@ -105,7 +105,6 @@ def test_anything_becomes_a_proper_event_or_is_refused(message: tuple[EventType,
 
 
 @given(st.text() | st.sampled_from(["gap", "heartbeat", "PRICE_UPDATE"]))
-@settings(deadline=None)
 def test_other_types_are_refused(type: str) -> None:
     if type not in _TYPES:
         with pytest.raises(InvalidRequest, match="^" + re.escape(f"Invalid type: {type[:40]}")):
@@ -145,7 +144,6 @@ def test_a_price_that_is_a_number_keeps_its_digits(number: str, text: str) -> No
 
 
 @given(st.decimals(Decimal("0.00001"), Decimal(9999), places=5))
-@settings(deadline=None)
 def test_numbers_and_texts_are_the_same_price(price: Decimal) -> None:
     as_text = {"instrument": "EUR_USD", "price": {"bid": str(price), "ask": str(price), "time": _TIME}, "timestamp": _TIME}
     as_number = as_text | {"price": {"bid": float(price), "ask": float(price), "time": _TIME}}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -57,7 +57,6 @@ def test_a_frame_is_what_a_server_of_the_websockets_library_sends(size: int) -> 
 
 
 @given(st.lists(st.integers(0, 300).map(bytes), max_size=8))
-@settings(deadline=None)
 def test_frames_one_behind_the_other_stay_apart(texts: list[bytes]) -> None:
     joined = WEBSOCKET_FRAMES.join([websocket_text(text) for text in texts])
     assert [frame.data for frame in websocket_frames(joined)] == texts
@@ -90,7 +89,6 @@ def test_an_event_is_a_packet_of_its_type_and_payload() -> None:
 
 @given(st.lists(_BODIES, min_size=1, max_size=5))
 @example([orjson.dumps({"\x1e": '\x1e"]'})])
-@settings(deadline=None)
 def test_a_body_cannot_break_out_of_its_packet(bodies: list[bytes]) -> None:
     joined = ENGINE_PACKETS.join([ENGINE_PACKETS.message("news", body) for body in bodies])
     assert engine_packets(joined) == [("news", orjson.loads(body)) for body in bodies]
@@ -148,7 +146,6 @@ def test_an_event_in_a_stream_is_these_bytes() -> None:
 
 @given(st.lists(_BODIES, min_size=1, max_size=5))
 @example([orjson.dumps({"a": "\n\n\r\r\ndata: b\0"})])
-@settings(deadline=None)
 def test_a_body_cannot_break_out_of_its_event(bodies: list[bytes]) -> None:
     joined = EVENT_STREAM.join([EVENT_STREAM.message("news", body) for body in bodies])
     assert event_source(joined) == [Dispatched("news", body.decode(), "") for body in bodies]
@@ -180,7 +177,6 @@ def body_of(chunks: Sequence[bytes]) -> bytes:
 @given(st.lists(st.binary(max_size=300), max_size=6))
 @example([b"", b"a", b""])
 @example([b"x" * 70_000, b"\r\n0\r\n\r\n"])
-@settings(deadline=None)
 def test_chunks_give_the_bodies_back(bodies: list[bytes]) -> None:
     assert body_of([http_chunk(body) for body in bodies]) == b"".join(bodies)
 

@@ -8,6 +8,7 @@ from app.errors import InvalidCursor, NotReady, TooManyClients
 from app.realtime.contract.event import ORIGIN, cursor_order
 from app.realtime.hub.frames import EVENT_STREAM
 from app.realtime.hub.subscription import Bounds
+from app.realtime.log.log import EventLog, open_redis
 from tests.private_valkey import PrivateValkey
 from tests.realtime.listening import Listener, ListTransport, Stage, alert, data_ready, interest, lose_the_log, stage, tick
 from tests.waiting import wait_until
@@ -238,6 +239,16 @@ async def test_loss_of_redis_leaves_clients_connected_and_the_hub_goes_on_where_
         assert listener.ids == [*first, *ids]
         await wait_until(lambda: on.hub.unready is None, "the hub is ready again")
         assert on.hub.client_count == 1
+
+
+async def test_a_page_of_entries_that_are_no_events_does_not_pass_for_the_end_of_the_log(valkey_url: str) -> None:
+    async with open_redis(valkey_url) as redis:
+        for _ in range(600):
+            await redis.xadd("fx:events", {"n": "none", "t": "note", "d": "{}"})
+        await EventLog(redis).publisher().publish([tick("EUR_USD", "1.3")])
+    async with stage(valkey_url) as on:
+        assert on.hub.unready is None
+        assert on.hub.book.newest("EUR_USD") is not None
 
 
 async def test_a_redis_that_hangs_is_a_fault_until_it_answers_again(valkey: PrivateValkey) -> None:

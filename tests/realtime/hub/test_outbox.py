@@ -2,7 +2,7 @@ import itertools
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.realtime.contract.event import Event
@@ -57,7 +57,6 @@ def unpriced(events: list[Event]) -> list[Event]:
 
 
 @given(_BATCHES, st.integers(0, 30 * _SIZE))
-@settings(deadline=None)
 def test_alerts_stay_in_order_and_the_newest_price_of_each_pair_survives(batches: list[list[str]], lossless: int) -> None:
     outbox = Outbox(lossless, 1000, _ROOMY)
     given, replaced = put(outbox, live(batches))
@@ -72,7 +71,6 @@ def test_alerts_stay_in_order_and_the_newest_price_of_each_pair_survives(batches
 
 
 @given(_BATCHES, st.integers(0, 30 * _SIZE))
-@settings(deadline=None)
 def test_ids_only_rise(batches: list[list[str]], lossless: int) -> None:
     outbox = Outbox(lossless, 1000, _ROOMY)
     put(outbox, live(batches))
@@ -85,7 +83,6 @@ def test_ids_only_rise(batches: list[list[str]], lossless: int) -> None:
 
 
 @given(_BATCHES)
-@settings(deadline=None)
 def test_below_the_mark_everything_is_kept(batches: list[list[str]]) -> None:
     events = live(batches)
     outbox = Outbox(sum(len(event.payload) for batch in events for event in batch), 0, _ROOMY)
@@ -97,7 +94,6 @@ def test_below_the_mark_everything_is_kept(batches: list[list[str]]) -> None:
 
 
 @given(st.lists(st.one_of(st.lists(_KINDS, min_size=1, max_size=3), st.just("answer")), max_size=30), st.integers(0, 6))
-@settings(deadline=None)
 def test_what_waits_is_bounded(steps: list[list[str] | str], lane: int) -> None:
     outbox = Outbox(0, lane, _ROOMY)
     counted = 0
@@ -122,7 +118,6 @@ def test_what_waits_is_bounded(steps: list[list[str] | str], lane: int) -> None:
     st.lists(st.tuples(st.sampled_from(["put", "history", "take"]), st.lists(_KINDS, min_size=1, max_size=4))),
     st.integers(0, 12 * _SIZE),
 )
-@settings(deadline=None)
 def test_history_and_live_events_do_not_push_each_other_out(steps: list[tuple[str, list[str]]], lossless: int) -> None:
     outbox = Outbox(lossless, 1000, _ROOMY)
     batches = iter(live([kinds for _, kinds in steps]))

@@ -3,7 +3,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.realtime.contract.event import Event
@@ -20,7 +20,6 @@ def clock() -> Clock:
 
 
 @given(st.lists(st.tuples(_PAUSES, st.booleans(), st.lists(_KINDS, max_size=4))))
-@settings(deadline=None)
 def test_each_pair_keeps_its_rate_and_its_last_price_always_comes_out(
     steps: list[tuple[float, bool, list[str]]],
 ) -> None:

@@ -1,6 +1,6 @@
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.realtime.contract.event import ORIGIN, Event
@@ -48,7 +48,6 @@ def stream(first: int, gaps: list[bool]) -> list[Event]:
 
 
 @given(st.integers(1, 7), st.sampled_from([1, 2, 50]), st.lists(st.booleans(), max_size=14))
-@settings(deadline=None)
 def test_a_ring_gives_what_a_list_of_all_events_would_give(size: int, first: int, gaps: list[bool]) -> None:
     ring, model = Ring(size), Model(size)
     cursors = [ORIGIN, cursor(0), *(cursor(first + number) for number in range(len(gaps) + 1))]
@@ -65,7 +64,6 @@ def test_a_ring_gives_what_a_list_of_all_events_would_give(size: int, first: int
 
 
 @given(st.integers(1, 9), st.integers(2, 9), st.lists(st.booleans(), min_size=1, max_size=14))
-@settings(deadline=None)
 def test_reading_page_by_page_gives_everything_once(size: int, limit: int, gaps: list[bool]) -> None:
     ring = Ring(size)
     events = stream(1, gaps)

@@ -31,7 +31,7 @@ class _Entries(EventLog):
 
 
 @given(_BATCHES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_what_the_reader_lets_through_the_gateway_can_serve(valkey_url: str, entries: tuple[Entry, ...]) -> None:
     asyncio.run(_serve(valkey_url, entries))
 

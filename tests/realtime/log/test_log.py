@@ -114,7 +114,7 @@ async def test_the_newest_price_of_a_pair_lies_under_its_key_as_clients_see_it(r
 
 
 @given(st.lists(st.text(max_size=20).map(lambda text: Draft("news", orjson.dumps({"a": text}))), min_size=1, max_size=9))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_payload_comes_back_as_it_went_in(valkey_url: str, drafts: list[Draft]) -> None:
     async with open_redis(valkey_url) as redis:
         await redis.flushall()

@@ -24,7 +24,7 @@ from tests.realtime.watching import assert_no_traceback
 
 T = TypeVar("T")
 
-many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 
 DOCUMENTED = {
     "subscribe": {"subscription_confirmed", "subscription_error"},

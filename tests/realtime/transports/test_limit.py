@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.realtime.transports.limit import RequestLimit
@@ -61,7 +61,6 @@ def test_zero_sets_no_limit(clock: Clock) -> None:
 
 
 @given(st.integers(1, 5), st.lists(st.floats(0, 30), max_size=60))
-@settings(deadline=None)
 def test_no_window_ever_lets_more_through(requests: int, pauses: list[float]) -> None:
     clock = Clock()
     limit = RequestLimit(requests, 10, clock)

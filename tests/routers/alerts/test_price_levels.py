@@ -169,7 +169,7 @@ def test_no_body_is_an_internal_error(valkey_url: str) -> None:
     objects = st.dictionaries(st.sampled_from(sorted({*LEVEL, "message", "repeat", "severity", "cooldown_seconds"})), values)
     with rest_for_examples(valkey_url) as (api, run):
 
-        @settings(deadline=None, max_examples=150)
+        @settings(max_examples=150)
         @given(content=objects.map(lambda changed: {**LEVEL, **changed}) | values | st.binary(max_size=30))
         def check(content: Any) -> None:
             assert run(post(api, content)).status_code in (201, 422)

@@ -247,7 +247,7 @@ def test_no_query_is_an_internal_error(valkey_url: str) -> None:
         run(api.gateway.stores.candles.write(bars(count=3)))
         app = application(api.gateway)
 
-        @settings(deadline=None, max_examples=100)
+        @settings(max_examples=100)
         @given(query=st.dictionaries(names, texts), raw=st.binary(max_size=40))
         def check(query: dict[str, str], raw: bytes) -> None:
             for path in (PATH, "/api/v1/metrics/volatility/EUR_USD", "/api/v1/correlation/matrix"):

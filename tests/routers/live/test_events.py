@@ -228,7 +228,7 @@ queries = st.dictionaries(st.sampled_from(["since", "pairs", "types", "limit", "
 def test_no_query_is_an_internal_error(valkey_url: str) -> None:
     with rest_for_examples(valkey_url) as (api, run):
 
-        @settings(deadline=None, max_examples=300)
+        @settings(max_examples=300)
         @given(query=queries)
         def check(query: dict[str, str]) -> None:
             assert run(api.get("/api/v1/events", **query)).status_code in (200, 400, 410)
@@ -241,7 +241,7 @@ def test_no_bytes_in_a_query_are_an_internal_error(valkey_url: str) -> None:
     with rest_for_examples(valkey_url) as (api, run):
         app = application(api.gateway)
 
-        @settings(deadline=None, max_examples=300)
+        @settings(max_examples=300)
         @given(query=st.binary(max_size=60))
         def check(query: bytes) -> None:
             for path in ("/api/v1/events", "/api/v1/prices/current", "/nowhere"):

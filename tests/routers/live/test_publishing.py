@@ -192,7 +192,7 @@ items = st.fixed_dictionaries({"type": types, "data": datas | json_values}) | js
 def test_no_json_is_an_internal_error(valkey_url: str) -> None:
     with rest_for_examples(valkey_url) as (api, run):
 
-        @settings(deadline=None, max_examples=200)
+        @settings(max_examples=200)
         @given(content=items | st.lists(items, max_size=3))
         def check(content: object) -> None:
             before = run(api.log_length())

@@ -60,7 +60,7 @@ async def test_a_decimal_in_scientific_notation_keeps_its_value(database: Databa
 
 
 def test_any_decimal_comes_back_as_it_was(database_url: str) -> None:
-    @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.decimals(-(10**12), 10**12, allow_nan=False, places=8), min_size=20))
     def check(amounts: list[Decimal]) -> None:
         async def kept_amounts() -> list[Decimal]:
