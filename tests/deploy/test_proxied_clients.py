@@ -22,7 +22,7 @@ async def test_every_client_gets_the_same_events_at_once(valkey_url: str, postgr
             for client, record in zip(clients.values(), records, strict=True)
         ]
         try:
-            await wait_until(lambda: all(record.opened for record in records), "every client is subscribed", 60)
+            await wait_until(lambda: all(record.opened for record in records), lambda: _unopened(records), 60)
             assert all([await deployed.clients(gateway) for gateway in deployed.gateways]), "one gateway has all clients"
 
             publisher = EventLog(redis).publisher()
@@ -40,3 +40,7 @@ async def test_every_client_gets_the_same_events_at_once(valkey_url: str, postgr
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         assert [payload async for _, payload in fetch_events(deployed.url, PAIRS)] == expected
+
+
+def _unopened(records: list[Record]) -> str:
+    return "\n".join(["these clients are subscribed:", *(str(record) for record in records if not record.opened)])

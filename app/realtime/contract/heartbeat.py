@@ -33,13 +33,14 @@ class GatewayHeartbeat(_Heartbeat):
 class FeedHeartbeat(_Heartbeat):
     """Written by the feed: its source, and the quotes dropped since it began, by reason.
 
-    ``sources`` gives the state (``active``, ``standby``, ``silent`` …) of each source by its name.
+    ``sources`` gives the state (``active``, ``standby``, ``silent`` …) of each source by its name; a feed that names none has
+    its one source active.
     """
 
     role: Literal["feed"] = "feed"
     source: _Name
     simulated: bool
-    sources: Mapping[_Name, _Name] = Field(default_factory=dict, max_length=_MOST_NAMES)
+    sources: Mapping[_Name, _Name] = Field(default_factory=lambda read: {read["source"]: "active"}, max_length=_MOST_NAMES)
     dropped: Mapping[_Name, _Count] = Field(default_factory=dict, max_length=_MOST_NAMES)
 
 

@@ -59,7 +59,7 @@ def test_a_heartbeat_is_these_members() -> None:
         ("role", "feed"),
         ("source", "oanda"),
         ("simulated", False),
-        ("sources", {}),
+        ("sources", {"oanda": "active"}),
         ("dropped", {"crossed": 3}),
     ]
 
