@@ -24,12 +24,14 @@ from app.errors import (
 from app.market.bars.candle import Granularity
 from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
+from app.providers.bar_files.options import Crossed, Options, checked_source
+from app.providers.bar_files.values.clocks import parse_clock
 from app.run.process import WRONG_SETTING, named_redis, run_process
 from app.run.workers import listeners_of, server_on
 from app.sources import SOURCES
 from app.specs.documents import write_specs
+from fx_gateway.importing import dry_run_of, import_files
 from fx_gateway.progress import backfill as fetch_history
-from fx_gateway.progress import import_files
 from fx_gateway.standalone import run_everything
 from fx_gateway.watch import watch as watch_prices
 from jobs import alerts as alerts_job
@@ -145,18 +147,48 @@ def job(name: Annotated[str, typer.Argument(help=f"{', '.join(JOBS)}.", show_def
 
 @cli.command(name="import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="OANDA, FXCM and TrueFX files, or CSV with a header.", show_default=False)],
-    pair: Annotated[str | None, typer.Option(help="The pair, for files that do not name it.")] = None,
-    granularity: Annotated[Granularity | None, typer.Option(help="The length of a bar, where it cannot be inferred.")] = None,
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files of bars or ticks, plain or packed; see the documentation for the layouts.", show_default=False
+        ),
+    ],
+    pair: Annotated[str | None, typer.Option(help="The pair, where no file or row names it.")] = None,
+    granularity: Annotated[
+        Granularity | None, typer.Option(help="How long a bar lasts, where the rows do not show it or are to be aggregated.")
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(help="The clock of times without an offset: Europe/Athens, +02:00, EST, America/New_York+07:00."),
+    ] = None,
+    mark: Annotated[str | None, typer.Option("--source", help="The source that the bars are marked with.")] = None,
+    crossed: Annotated[
+        Crossed, typer.Option(help="What to do with rows whose ask is below the bid: swap exchanges the two.")
+    ] = Crossed.REJECT,
+    resample: Annotated[bool, typer.Option("--resample", help="Aggregate rows that are closer together than the bars.")] = False,
+    keep_closed: Annotated[bool, typer.Option("--keep-closed", help="Keep bars in a closed market.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show how the first rows are understood, and the account; store nothing.")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Import bars and ticks from files into the database, and account for every row."""
     settings = load_settings(data_dir=data_dir)
-    named = TrackedPairs(settings.tracked_pairs).find(pair) if pair else None
+    options = Options(
+        pair=TrackedPairs(settings.tracked_pairs).find(pair) if pair else None,
+        granularity=granularity,
+        clock=parse_clock(timezone) if timezone else None,
+        source=checked_source(mark, SOURCES) if mark else None,
+        crossed=crossed,
+        resample=resample,
+        keep_closed=keep_closed,
+        sources=SOURCES,
+    )
     done: list[bool] = []
 
     async def work() -> None:
-        done.append(await import_files(settings, files, pair=named, granularity=granularity, console=Console()))
+        console = Console()
+        done.append(await (dry_run_of(files, options, console) if dry_run else import_files(settings, files, options, console)))
 
     run_process(work(), settings)
     raise typer.Exit(0 if done == [True] else 1)

@@ -31,6 +31,36 @@ LAYERS = {
         main
         run specs
     """,
+    "app.providers.bar_files": """
+        text
+        values
+        layouts options
+        tally
+        bars
+        recognition reader
+        file
+        bid_ask
+        opening
+    """,
+    "app.providers.bar_files.text": """
+        rows names json_rows packed
+        decoded
+    """,
+    "app.providers.bar_files.values": """
+        unusable
+        moments
+        numbers times clocks
+    """,
+    "app.providers.bar_files.layouts": """
+        layout headers
+        headed positional
+        table
+    """,
+    "app.providers.bar_files.bars": """
+        frame sides
+        rows steps weeks days
+        building loading
+    """,
     "app.realtime": """
         contract wire
         log

@@ -39,12 +39,11 @@ _WRONG = {
     "ask below bid at the high": f"2026-01-05T10:00:00Z,EUR_USD,H1,1.10,1.15,1.09,1.11,{_MIDS},{_ASKS},7,true",
     "ask below bid at the low": f"2026-01-05T10:00:00Z,EUR_USD,H1,{_BIDS},{_MIDS},1.12,1.14,1.08,1.13,7,true",
     "mid outside bid and ask": f"2026-01-05T10:00:00Z,EUR_USD,H1,{_BIDS},1.13,1.13,1.10,1.12,{_ASKS},7,true",
-    "volume is not a number of quotes": f"2026-01-05T10:00:00Z,EUR_USD,H1,{_PRICES},-7,true",
     "not a pair": f"2026-01-05T10:00:00Z,EUR_EUR,H1,{_PRICES},7,true",
     "not a granularity": f"2026-01-05T10:00:00Z,EUR_USD,H3,{_PRICES},7,true",
     "not the start of a bar of H1": f"2026-01-05T10:30:00Z,EUR_USD,H1,{_PRICES},7,true",
     "repeated time": f"2026-01-05T09:00:00Z,EUR_USD,H1,{_PRICES},8,true",
-    "out of order": f"2026-01-05T08:00:00Z,EUR_USD,H1,{_PRICES},7,true",
+    "market closed": f"2026-01-03T08:00:00Z,EUR_USD,H1,{_PRICES},7,true",
     "not over yet": f"2099-01-05T10:00:00Z,EUR_USD,H1,{_PRICES},7,true",
 }
 """A wrong row for each reason there is, by the reason. A bar of 09:00 has come before them."""

@@ -1,7 +1,5 @@
 """What the terminal is told of work that takes a while."""
 
-import gzip
-import io
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -9,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from app.config import Settings, load_settings
 from app.errors import ConfigurationError, NotOffered, SourceError
@@ -18,7 +15,8 @@ from app.market.pair import CurrencyPair
 from app.sources import SOURCES
 from app.storage.database.database import open_database
 from app.storage.market.candles import Candles
-from fx_gateway.progress import backfill, import_files
+from fx_gateway.progress import backfill
+from tests.fx_gateway.terminal import Terminal
 from tests.providers.ecb.frankfurter_stub import FrankfurterStub, frankfurter_stub
 from tests.providers.kraken.stub import NOON, KrakenStub, bar, kraken_stub
 from tests.providers.oanda.stub import TOKEN, OandaStub
@@ -28,19 +26,6 @@ from tests.providers.oanda.stub_stream import Failure
 _EUR_USD, _GBP_JPY, _USD_JPY = CurrencyPair("EUR", "USD"), CurrencyPair("GBP", "JPY"), CurrencyPair("USD", "JPY")
 _START = datetime.fromtimestamp(NOON, UTC)
 _HOUR = timedelta(hours=1)
-
-
-class Terminal(Console):
-    """A terminal of 200 columns whose text is kept."""
-
-    def __init__(self, *, interactive: bool = False) -> None:
-        self._text = io.StringIO()
-        super().__init__(file=self._text, width=200, force_terminal=interactive, color_system=None)
-
-    @property
-    def lines(self) -> list[str]:
-        """The lines so far, as they are read."""
-        return [" ".join(line.split()) for line in self._text.getvalue().splitlines() if line.strip()]
 
 
 @pytest.fixture(autouse=True)
@@ -70,91 +55,6 @@ def _settings(tmp_path: Path, **others: Any) -> Settings:
 async def _stored(settings: Settings, pair: CurrencyPair, granularity: Granularity) -> list[Candle]:
     async with open_database(settings.database_address) as database:
         return await Candles(database, SOURCES).page(pair, granularity, start=None, end=None, limit=10_000)
-
-
-# ---------------------------------------------------------------- files
-
-
-def _table(path: Path, *rows: str) -> Path:
-    path.write_text("\n".join(("time,open,high,low,close", *rows)))
-    return path
-
-
-def _row(hour: int, price: str = "1.1") -> str:
-    return f"2024-01-05T{hour:02}:00:00Z,{price},{price},{price},{price}"
-
-
-async def test_the_account_of_a_file_has_every_row_and_the_reasons_and_examples_of_those_rejected(tmp_path: Path) -> None:
-    rows = [_row(9), _row(10), "soon,1.1,1.1,1.1,1.1", _row(10), _row(11, "[red]1.1"), _row(12)]
-    terminal, settings = Terminal(), _settings(tmp_path)
-    [file] = [_table(tmp_path / "eurusd.csv", *rows)]
-    assert await import_files(settings, [file], pair=None, granularity=Granularity.H1, console=terminal) is True
-    assert terminal.lines == [
-        "EUR_USD H1 bars from eurusd.csv",
-        "6 rows read",
-        "3 of them in bars",
-        "1 rejected: not a time",
-        "1 rejected: repeated time",
-        "1 rejected: not a price",
-        "3 bars new or changed",
-        "5 longer bars rebuilt from them",
-        "line 4: not a time: soon,1.1,1.1,1.1,1.1",
-        f"line 5: repeated time: {_row(10)}",
-        f"line 6: not a price: {_row(11, '[red]1.1')}",
-    ]
-    assert [bar.time.hour for bar in await _stored(settings, _EUR_USD, Granularity.H1)] == [9, 10, 12]
-
-
-async def test_several_files_have_an_account_each_in_the_order_given(tmp_path: Path) -> None:
-    files = [_table(tmp_path / f"{name}.csv", _row(9), _row(10)) for name in ("usdjpy", "eurusd", "audusd", "eurusd-2")]
-    terminal, settings = Terminal(), _settings(tmp_path)
-    assert await import_files(settings, files, pair=None, granularity=Granularity.H1, console=terminal)
-    titles = [line for line in terminal.lines if " bars from " in line]
-    assert titles == [
-        "USD_JPY H1 bars from usdjpy.csv",
-        "EUR_USD H1 bars from eurusd.csv",
-        "AUD_USD H1 bars from audusd.csv",
-        "EUR_USD H1 bars from eurusd-2.csv",
-    ]
-    assert "2 bars not stored: AUD_USD is not tracked" in terminal.lines
-    # The second file of a pair is read after the first, which is the same.
-    assert terminal.lines[terminal.lines.index(titles[3]) :][3] == "0 bars new or changed"
-    assert len(await _stored(settings, _USD_JPY, Granularity.H1)) == 2
-
-
-async def test_a_file_whose_rows_name_their_pairs_is_shown_with_those_that_it_has(tmp_path: Path) -> None:
-    path = tmp_path / "bars.csv"
-    rows = [f"{pair},H1,{_row(9)}" for pair in ("EUR_USD", "USD_JPY", "AUD_USD")]
-    path.write_text("\n".join(["pair,granularity,time,open,high,low,close", *rows]))
-    terminal = Terminal()
-    assert await import_files(_settings(tmp_path), [path], pair=None, granularity=None, console=terminal)
-    assert terminal.lines[0] == "bars from bars.csv EUR_USD H1, USD_JPY H1"
-
-
-async def test_a_file_of_which_nothing_can_be_stored_is_none_of_use(tmp_path: Path) -> None:
-    terminal = Terminal()
-    file = _table(tmp_path / "audusd.csv", _row(9), _row(10))
-    assert await import_files(_settings(tmp_path), [file], pair=None, granularity=Granularity.H1, console=terminal) is False
-    assert "2 bars not stored: AUD_USD is not tracked" in terminal.lines
-
-
-async def test_large_numbers_are_written_with_commas(tmp_path: Path, fx_data: Path) -> None:
-    file = fx_data / "oanda" / "tick" / "eurusd" / "20140505_quote.zip"
-    terminal = Terminal(interactive=True)
-    assert await import_files(_settings(tmp_path), [file], pair=None, granularity=None, console=terminal)
-    assert "25,177 rows read" in terminal.lines
-    assert any("20140505_quote.zip" in line and "rows" in line for line in terminal.lines)
-
-
-async def test_a_file_that_is_damaged_ends_the_import(tmp_path: Path) -> None:
-    packed = gzip.compress("\n".join(["time,open,high,low,close", *(_row(hour) for hour in range(24))] * 500).encode())
-    damaged, sound = tmp_path / "eurusd.csv.gz", _table(tmp_path / "usdjpy.csv", _row(9))
-    damaged.write_bytes(packed[:-20])
-    with pytest.RaisesGroup(pytest.RaisesExc(SourceError, match=r"eurusd\.csv\.gz cannot be read")):
-        await import_files(_settings(tmp_path), [damaged, sound], pair=None, granularity=Granularity.H1, console=Terminal())
-
-
-# ---------------------------------------------------------------- history
 
 
 async def _fetch(settings: Settings, *pairs: CurrencyPair, length: Granularity = Granularity.H1, hours: int = 30) -> list[str]:

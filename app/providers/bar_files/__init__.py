@@ -1,1 +1,1 @@
-"""Files of historical bars and ticks, in every supported layout."""
+"""Files of historical bars and ticks, in every layout that is understood."""

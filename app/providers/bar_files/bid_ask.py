@@ -1,112 +1,150 @@
-"""Bars whose bids are in one file and whose asks are in another, as FXCM provides them.
+"""Bars whose bids are in one file and whose asks are in another, as FXCM, Dukascopy and dukascopy-node have them.
 
-FXCM stamps minutes with their start: in winter its weeks begin with a bar of 22:00 or 22:01 UTC on Sunday and end with one of
-21:58 or 21:59 on Friday. Its bars open at the previous close, even after a weekend.
+What FXCM stamps its minutes with is their start: in winter its weeks begin with a bar of 22:00 or 22:01 UTC on Sunday and end
+with one of 21:58 or 21:59 on Friday. Its bars open where the one before closed, also after a weekend.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from app.errors import SourceError
-from app.market.bars.candle import Candle, Granularity
-from app.market.pair import CurrencyPair
-from app.providers.bar_files.fields import UnusableRow, check_sides, halfway
-from app.providers.bar_files.file import BarFile
-from app.providers.bar_files.reader import LONGEST_EXAMPLE, RejectedRow, Tally
+from app.market.bars.candle import Candle
+from app.market.blocks.block import BarBlock
+from app.providers.bar_files.bars.frame import Frame
+from app.providers.bar_files.bars.sides import crossed_reasons, uncrossed
+from app.providers.bar_files.file import BarFile, in_order
+from app.providers.bar_files.layouts.layout import UNKNOWN_SOURCE
+from app.providers.bar_files.options import Crossed, Options
+from app.providers.bar_files.reader import PreviewRow
+from app.providers.bar_files.tally import RejectedRow, Tally
+from app.providers.bar_files.text.decoded import lines_at
+from app.providers.bar_files.text.rows import Flags
 
 _FXCM = ("timestamp", "open", "high", "low", "close")
 
 
 class BidAskFiles:
-    """Bars with bids in one file and asks in another, joined on time; a BarReader.
+    """Bars whose bids are in one file and whose asks are in another, joined on time; a BarReader.
 
-    A bid and an ask of the same time count as one row. The text of an example starts with bid or ask, the file that its line
-    refers to.
+    A bid and an ask of one time count as one row. The line of an example is that in the file its text begins with: bid or ask.
     """
 
-    def __init__(
-        self,
-        bids: Path,
-        asks: Path,
-        *,
-        pair: CurrencyPair | None = None,
-        granularity: Granularity | None = None,
-        source: str | None = None,
-    ) -> None:
-        """Open both files and recognise them. Raises SourceError, naming the file, also when the two do not match."""
-        self._bids = BarFile(bids, pair=pair, granularity=granularity, source=source)
-        self._asks = BarFile(asks, pair=pair, granularity=granularity, source=source)
-        for side in (bids, self._bids), (asks, self._asks):
-            path, file = side
+    def __init__(self, bids: Path, asks: Path, options: Options) -> None:
+        """Open both files and recognise them. Raises SourceError, naming the file, also where they do not go together."""
+        self._options = options
+        self._bids, self._asks = BarFile(bids, options), BarFile(asks, options)
+        for path, file in ((bids, self._bids), (asks, self._asks)):
             if file.has_sides or file.pair is None or file.granularity is None:
                 raise SourceError(
-                    f"{path} cannot be imported as one side of a pair's prices: it is not a table of open, high, low, close"
+                    f"{path} cannot be imported as one side of a pair's prices: it is no table of open, high, low, close"
                 )
         self.pair, self.granularity = self._bids.pair, self._bids.granularity
         if (self.pair, self.granularity) != (self._asks.pair, self._asks.granularity):
             raise SourceError(f"{bids} and {asks} cannot be joined: one has {self._bids.title}, one has {self._asks.title}")
-        self.source = source or ("fxcm" if self._bids.columns == self._asks.columns == _FXCM else "import")
+        self.source = options.source or self._bids.layout.source
+        if self.source == UNKNOWN_SOURCE and self._bids.layout.names == self._asks.layout.names == _FXCM:
+            self.source = "fxcm"
         self.title = f"{self._bids.title} and {asks.name}"
-        self._joined = 0
-        self._own = Tally()
+        self._both = 0
+        self._of_bids, self._of_asks = Tally(), Tally()
+        self._examples: list[RejectedRow] = []
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """How the files were understood."""
+        return [*self._bids.notes, f"Bids are those of {self._bids.path.name}, asks those of {self._asks.path.name}."]
 
     @property
     def rows(self) -> int:
-        """Bids and asks read; two of the same time count once."""
-        return self._bids.rows + self._asks.rows - self._joined
+        """Bids and asks read, those of one time counted once."""
+        return self._bids.tally.rows + self._asks.tally.rows - self._both
 
     @property
     def accepted(self) -> int:
-        """Bars returned."""
-        return self._own.accepted
+        """Rows that are in a bar given out."""
+        return self._of_bids.accepted
 
     @property
     def rejected(self) -> Counter[str]:
-        """Rows that are in no bar, by reason."""
-        return self._bids.rejected + self._asks.rejected + self._own.rejected
+        """Rows that are in no bar, by the reason."""
+        return in_order(self._bids.tally, self._asks.tally, self._of_bids, self._of_asks)
 
     @property
     def examples(self) -> list[RejectedRow]:
-        """The first few rejected rows for each reason, in either file."""
-        sides = (("bid", self._bids), ("ask", self._asks))
-        single = [example._replace(text=_labelled(side, example.text)) for side, file in sides for example in file.examples]
-        return single + self._own.examples
+        """The first few rows rejected for each reason, in either file."""
+        return self._examples
 
     def candles(self) -> Iterator[Candle]:
-        """Yield the bars, complete, in order of time. Raises SourceError if a file cannot be read to its end."""
-        self._joined, self._own = 0, Tally()
-        bids, asks = self._bids.candles(), self._asks.candles()
-        bid, ask = next(bids, None), next(asks, None)
-        while bid is not None or ask is not None:
-            if ask is None or (bid is not None and bid.time < ask.time):
-                self._reject("bid", self._bids, "no ask of this time")
-                bid = next(bids, None)
-            elif bid is None or ask.time < bid.time:
-                self._reject("ask", self._asks, "no bid of this time")
-                ask = next(asks, None)
-            else:
-                self._joined += 1
-                candle = self._candle(bid, ask)
-                if candle is not None:
-                    yield candle
-                bid, ask = next(bids, None), next(asks, None)
+        """The bars one by one. Raises SourceError."""
+        for block in self.blocks():
+            yield from block.candles()
 
-    def _candle(self, bid: Candle, ask: Candle) -> Candle | None:
-        try:
-            check_sides(bid.mid, ask.mid)
-        except UnusableRow as unusable:
-            self._reject("bid", self._bids, str(unusable))
-            return None
-        self._own.accepted += 1
-        mid = halfway(bid.mid, ask.mid)
-        volume = max(bid.volume, ask.volume)
-        return Candle(bid.pair, bid.granularity, bid.time, bid.mid, mid, ask.mid, volume, complete=True, source=self.source)
+    def blocks(self, reached: Callable[[float], None] = lambda fraction: None) -> Sequence[BarBlock]:
+        """Read both files: complete bars in the order of time, in one block at most. Raises SourceError."""
+        self._both = 0
+        self._of_bids, self._of_asks, self._examples = Tally(), Tally(), []
+        bids = self._single(self._bids.load(lambda fraction: reached(fraction / 2)), self._of_bids)
+        asks = self._single(self._asks.load(lambda fraction: reached((1 + fraction) / 2)), self._of_asks)
+        self._bids.check(bids)
+        self._asks.check(asks)
+        _, of_bids, of_asks = np.intersect1d(bids.time, asks.time, assume_unique=True, return_indices=True)
+        self._of_bids.reject(bids.line[_others(len(bids), of_bids)], "no ask of this time")
+        self._of_asks.reject(asks.line[_others(len(asks), of_asks)], "no bid of this time")
+        self._both = len(of_bids)
+        blocks = self._bids.build(self._joined(bids.take(of_bids), asks.take(of_asks)), self._of_bids, self.source).blocks
+        self._examples = sorted(
+            example
+            for file, label, tallies in (
+                (self._bids, "bid ", (self._bids.tally, self._of_bids)),
+                (self._asks, "ask ", (self._asks.tally, self._of_asks)),
+            )
+            for example in _examples(file.path, label, tallies)
+        )
+        return blocks
 
-    def _reject(self, side: str, file: BarFile, reason: str) -> None:
-        """Reject the current row of the file."""
-        self._own.reject(file.line, reason, _labelled(side, file.text))
+    def preview(self, count: int) -> list[PreviewRow]:
+        """The first rows of either file, one after the other."""
+        sides = (("bid", self._bids), ("ask", self._asks))
+        return [
+            replace(row, prices=dict.fromkeys([side], *row.prices.values()))
+            for side, file in sides
+            for row in file.preview(count)
+        ]
+
+    def _single(self, frame: Frame, tally: Tally) -> Frame:
+        """The rows of one side in the order of time, of each time the first."""
+        frame = frame.take(np.argsort(frame.time, kind="stable"))
+        again = np.append(False, np.diff(frame.time) == 0) if len(frame) else np.zeros(0, bool)
+        tally.reject(frame.line[again], "repeated time")
+        return frame.take(~again)
+
+    def _joined(self, bids: Frame, asks: Frame) -> Frame:
+        """One frame of bids and asks of the same times; where crossed rows are rejected, without them."""
+        (bid,), (ask,) = bids.prices.values(), asks.prices.values()
+        decimals = max(bids.decimals, asks.decimals)
+        prices = {"bid": bid * 10 ** (decimals - bids.decimals), "ask": ask * 10 ** (decimals - asks.decimals)}
+        joined = replace(bids, prices=prices, decimals=decimals, volume=np.maximum(bids.volume, asks.volume))
+        if self._options.crossed is Crossed.SWAP:
+            return replace(joined, prices=uncrossed(prices))
+        if self._options.crossed is Crossed.REJECT:
+            good = np.ones(len(joined), bool)
+            for bad, reason in crossed_reasons(prices["bid"], prices["ask"]):
+                self._of_bids.reject(joined.line[good & bad], reason)
+                good &= ~bad
+            return joined.take(good)
+        return joined
 
 
-def _labelled(side: str, text: str) -> str:
-    return f"{side} {text.strip()}"[:LONGEST_EXAMPLE]
+def _others(count: int, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Flags:
+    others = np.ones(count, bool)
+    others[rows] = False
+    return others
+
+
+def _examples(path: Path, label: str, tallies: Sequence[Tally]) -> list[RejectedRow]:
+    texts = lines_at(path, {line for tally in tallies for line in tally.shown_lines})
+    return [example for tally in tallies for example in tally.examples(texts, label)]

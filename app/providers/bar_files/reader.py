@@ -1,38 +1,46 @@
-"""What every reader of bar files offers, and its account of the rows."""
+"""What every reader of files of bars offers."""
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 from app.market.bars.candle import Candle, Granularity
+from app.market.blocks.block import BarBlock
 from app.market.pair import CurrencyPair
-
-LONGEST_EXAMPLE = 80
-"""The number of characters shown of a row."""
-
-_EXAMPLES_OF_A_REASON = 3
+from app.providers.bar_files.tally import RejectedRow
 
 
-class RejectedRow(NamedTuple):
-    """A row that gave no bar: its line, counted from 1, the reason, and the beginning of its text."""
+@dataclass(frozen=True, slots=True)
+class PreviewRow:
+    """How a row was understood: its line and text, its time in UTC, and its prices by side.
+
+    ``bar`` is the start of the bar that it goes into.
+    """
 
     line: int
-    reason: str
     text: str
+    time: datetime
+    bar: datetime
+    pair: CurrencyPair
+    prices: dict[str, str]
 
 
 class BarReader(Protocol):
     """Bars from a file, or from several that belong together.
 
-    ``pair`` and ``granularity`` are those of every bar, or None when the rows give them. The counts are those of the current
-    pass, or of the last: each of the ``rows`` is either ``accepted`` or ``rejected``, the latter counted by reason; ``examples``
-    are the first few of each reason.
+    ``pair`` and ``granularity`` are those of every bar, None where the rows name them. ``notes`` say how the file was understood,
+    a sentence each. The counts are those of the last reading: each of the ``rows`` is among the ``accepted`` or the ``rejected``,
+    which are counted by the reason in words; ``examples`` are the first few of each reason.
     """
 
     title: str
     pair: CurrencyPair | None
     granularity: Granularity | None
 
+    @property
+    def notes(self) -> Sequence[str]: ...
     @property
     def rows(self) -> int: ...
     @property
@@ -42,22 +50,17 @@ class BarReader(Protocol):
     @property
     def examples(self) -> list[RejectedRow]: ...
 
-    def candles(self) -> Iterator[Candle]:
-        """Yield complete bars in order of time, for each pair and granularity; calling again starts over. Raises SourceError."""
+    def blocks(self, reached: Callable[[float], None] = lambda fraction: None) -> Sequence[BarBlock]:
+        """Read all of the file: complete bars in the order of time, a block for each pair and granularity.
+
+        ``reached`` is called with the share of the file read, and may be called from another thread. Raises SourceError.
+        """
         ...
 
+    def candles(self) -> Iterator[Candle]:
+        """The same bars one by one. Raises SourceError."""
+        ...
 
-class Tally:
-    """The rows of one pass: how many there were, how many were used, and why the others were not."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.accepted = 0
-        self.rejected: Counter[str] = Counter()
-        self.examples: list[RejectedRow] = []
-
-    def reject(self, line: int, reason: str, text: str, rows: int = 1) -> None:
-        """Note ``rows`` rows, the given one being the first, that give no bar."""
-        self.rejected[reason] += rows
-        if sum(example.reason == reason for example in self.examples) < _EXAMPLES_OF_A_REASON:
-            self.examples.append(RejectedRow(line, reason, text.strip()[:LONGEST_EXAMPLE]))
+    def preview(self, count: int) -> list[PreviewRow]:
+        """The first ``count`` rows that can be used, as they are understood. Raises SourceError."""
+        ...

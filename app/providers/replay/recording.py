@@ -1,29 +1,33 @@
-"""Files of recorded quotes, read row by row: OANDA ticks and bars, TrueFX ticks, plain or compressed."""
+"""Files of recorded quotes, read block by block: ticks of every known layout, and OANDA's bars in that of Lean."""
 
 import logging
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from app.errors import SourceError
+from app.market.blocks.starts import moment_of
 from app.market.pair import CurrencyPair
-from app.providers.bar_files.text import day_in_name, pair_in_name, read_lines
+from app.providers.bar_files.bars.frame import Frame
+from app.providers.bar_files.bars.rows import RowReader
+from app.providers.bar_files.bars.steps import steps_of, usual
+from app.providers.bar_files.layouts.layout import Layout
+from app.providers.bar_files.options import Crossed
+from app.providers.bar_files.recognition import pair_of, recognise_layout, why_unreadable
+from app.providers.bar_files.tally import Tally
+from app.providers.bar_files.text.decoded import SMALL_BLOCK, text_blocks
+from app.providers.bar_files.values.moments import DAY, HOUR, MINUTE, SECOND
 
-_NUMBER = r"(\d+(?:\.\d+)?)"
-_BAR = rf"[\d.]+,[\d.]+,[\d.]+,{_NUMBER},\d+"
-_HEADER = "timestamp,bid,ask"
 _ROWS_TO_RECOGNISE_BY = 10
 
 _logger = logging.getLogger(__name__)
+_LENGTHS = (SECOND, MINUTE, HOUR, DAY)
 
 
 class Row(NamedTuple):
-    """A recorded quote: its time (aware, UTC), and its prices as written."""
+    """A recorded quote: when it was made (aware UTC), and its prices as written."""
 
     time: datetime
     pair: CurrencyPair
@@ -31,34 +35,26 @@ class Row(NamedTuple):
     ask: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """The pattern of a row, which yields time, bid and ask, and how long after that time the quote was made."""
-
-    row: re.Pattern[str]
-    lasts: timedelta
-
-
-_TICK = _Layout(re.compile(rf"(\d{{1,8}}),{_NUMBER},{_NUMBER}\s*", re.ASCII), timedelta(0))
-_MINUTE = _Layout(re.compile(rf"(\d{{1,8}}),{_BAR},{_BAR}\s*", re.ASCII), timedelta(minutes=1))
-_HOUR = _Layout(re.compile(rf"(\d{{8}} \d\d:\d\d),{_BAR},{_BAR}\s*", re.ASCII), timedelta(hours=1))
-_TRUEFX = _Layout(re.compile(rf"(\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d[^,]*),{_NUMBER},{_NUMBER}\s*", re.ASCII), timedelta(0))
-
-
 class Recording:
-    """A file of quotes of one pair. ``first`` is its first quote.
+    """A file of quotes. ``first`` is its first quote.
 
-    The layout is recognised from the rows. The pair is in the name of the file (``eurusd.zip``, ``usdjpy-ticks.csv``) or of its
-    folder (``eurusd/20140505_quote.zip``); so is the day, when rows hold milliseconds since midnight.
+    The layout is recognised by the rows; where these do not name the pair, it is in the file's name (``eurusd.zip``,
+    ``usdjpy-ticks.csv``) or its folder's (``eurusd/20140505_quote.zip``), the day too where rows hold milliseconds since
+    midnight. A bar counts as a quote at its end.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file and read its first quote. Raises SourceError if that fails."""
-        head = list(islice(read_lines(path), _ROWS_TO_RECOGNISE_BY))
+        """Open the file and read its first quote. Raises SourceError where that cannot be done."""
         self._path = path
-        self._pair = _pair_of(path)
-        self._midnight = day_in_name(path)
-        self._layout, self.first = self._recognise(head)
+        self._layout, lines = _recognise(path)
+        self._pair = pair_of(path, self._layout, None, "replayed")
+        tally = Tally()
+        head = self._reader(tally).read("\n".join(lines).encode())
+        self._lasts = _length(self._layout, head) if self._layout.quotes is None else 0
+        first = next(self._rows_of(head), None)
+        if first is None:
+            raise SourceError(f"{path} cannot be replayed: {why_unreadable(tally, lines)}")
+        self.first = first
 
     def rows(self) -> Iterator[Row]:
         """Yield every quote in the order of the file.
@@ -67,46 +63,37 @@ class Recording:
         """
         # The first row is known already, so a file of a long series is not opened before its turn.
         yield self.first
-        malformed = seen = 0
-        for line in read_lines(self._path):
-            row = self._parse(self._layout, line)
-            if row is None:
-                malformed += line.strip() != _HEADER
-                continue
-            seen += 1
-            if seen > 1:
-                yield row
+        reader, seen = self._reader(Tally()), 0
+        for block in text_blocks(self._path, size=SMALL_BLOCK):
+            frame = reader.read(block)
+            rows = self._rows_of(frame)
+            if not seen:
+                next(rows, None)
+            seen += len(frame)
+            yield from rows
+        malformed = max(reader.lines - (self._layout.first_row - 1), 0) - seen
         if malformed:
             _logger.warning("%s: %d rows could not be read and were passed over", self._path, malformed)
 
-    def _recognise(self, lines: list[str]) -> tuple[_Layout, Row]:
-        layouts = (_TICK, _MINUTE, _HOUR, _TRUEFX) if self._midnight is not None else (_HOUR, _TRUEFX)
-        for line in lines:
-            for layout in layouts:
-                row = self._parse(layout, line)
-                if row is not None:
-                    return layout, row
-        raise SourceError(f"{self._path} cannot be replayed: its rows are neither OANDA ticks or bars nor TrueFX ticks")
+    def _reader(self, tally: Tally) -> RowReader:
+        return RowReader(self._layout, clock=None, pair=self._pair, crossed=Crossed.KEEP, tally=tally)
 
-    def _parse(self, layout: _Layout, line: str) -> Row | None:
-        match = layout.row.fullmatch(line)
-        if match is None:
-            return None
-        try:
-            time = self._time(match[1]) + layout.lasts
-        except ValueError:
-            return None
-        return Row(time, self._pair, Decimal(match[2]), Decimal(match[3]))
-
-    def _time(self, text: str) -> datetime:
-        if self._midnight is not None and text.isdigit():
-            return self._midnight + timedelta(milliseconds=int(text))
-        time = datetime.fromisoformat(text)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    def _rows_of(self, frame: Frame) -> Iterator[Row]:
+        bids, asks = frame.prices["bid"][-1].tolist(), frame.prices["ask"][-1].tolist()
+        times, pairs = (frame.time + self._lasts).tolist(), frame.pair.tolist()
+        for time, pair, bid, ask in zip(times, pairs, bids, asks, strict=True):
+            price, other = Decimal(bid).scaleb(-frame.decimals), Decimal(ask).scaleb(-frame.decimals)
+            yield Row(moment_of(time), frame.pairs[pair], price, other)
 
 
-def _pair_of(path: Path) -> CurrencyPair:
-    pair = pair_in_name(path)
-    if pair is None:
-        raise SourceError(f"{path} cannot be replayed: neither its name nor its folder's names a pair")
-    return pair
+def _recognise(path: Path) -> tuple[Layout, list[str]]:
+    layout, lines = recognise_layout(path, "replayed", _ROWS_TO_RECOGNISE_BY)
+    if layout.quotes is None and not (layout.granularities and layout.has_sides):
+        raise SourceError(f"{path} cannot be replayed: its rows are neither ticks nor OANDA's bars of bid and ask")
+    return layout, lines
+
+
+def _length(layout: Layout, head: Frame) -> int:
+    """How long the bars of a file last, in microseconds: as far as they are apart, or as is usual in the layout."""
+    step = usual(steps_of(head))
+    return step if step in _LENGTHS else MINUTE if layout.time.midnight is not None else HOUR

@@ -75,13 +75,15 @@ class Database:
         except DBAPIError as error:  # no right to create tables, or foreign tables of the same names
             raise DatabaseUnavailable(f"The tables cannot be created: {type(error.driver_exception).__name__}") from error
 
-    def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def begin(self, within: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
         """Open a transaction that writes: committed on leaving, rolled back on an error.
+
+        It may take ``within`` seconds, or as long as other transactions.
 
         Raises DatabaseUnavailable, after which it is unknown whether the transaction was committed. A statement that the database
         rejects is a bug, and SQLAlchemy's exception for it is passed on.
         """
-        return self._transaction(self._finish_within, writes=True)
+        return self._transaction(within or self._finish_within, writes=True)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Open a transaction that only reads, with the limits and errors of ``begin``. On SQLite it never waits for a writer."""

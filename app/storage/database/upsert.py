@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnCollection, ColumnElement, CursorResult, Table, and_, bindparam, func, or_, select
+from sqlalchemy import ARRAY, ColumnCollection, ColumnElement, CursorResult, Select, Table, and_, bindparam, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -40,7 +40,7 @@ async def _insert(
         return 0
     result: CursorResult[Any]
     if connection.dialect.name == "sqlite":
-        result = await connection.execute(_for_sqlite(table, replaces), rows)
+        result = await connection.execute(for_sqlite(table, replaces), rows)
     else:
         # One array per column in a single statement is as fast as COPY and, unlike executemany, reports the number of rows.
         arrays = {name: [row[name] for row in rows] for name in table.c.keys()}  # noqa: SIM118 - a collection of columns
@@ -48,7 +48,8 @@ async def _insert(
     return result.rowcount
 
 
-def _for_sqlite(table: Table, replaces: Replaces | None) -> sqlite.Insert:
+def for_sqlite(table: Table, replaces: Replaces | None) -> sqlite.Insert:
+    """The statement that does on SQLite what ``upsert`` does, or ``insert_new`` without a condition, for rows as parameters."""
     statement = sqlite.insert(table)
     if replaces is None:
         return statement.on_conflict_do_nothing()
@@ -60,7 +61,12 @@ def _for_sqlite(table: Table, replaces: Replaces | None) -> sqlite.Insert:
 
 def _for_postgresql(table: Table, replaces: Replaces | None) -> postgresql.Insert:
     arrays = [func.unnest(bindparam(column.name, type_=ARRAY(column.type)), type_=column.type) for column in table.c]
-    statement = postgresql.insert(table).from_select(list(table.c), select(*arrays))
+    return from_rows(table, select(*arrays), replaces)
+
+
+def from_rows(table: Table, rows: Select[Any], replaces: Replaces | None) -> postgresql.Insert:
+    """The statement that does on PostgreSQL what ``upsert`` does, or ``insert_new`` without a condition, for selected rows."""
+    statement = postgresql.insert(table).from_select(list(table.c), rows)
     if replaces is None:
         return statement.on_conflict_do_nothing()
     new = statement.excluded

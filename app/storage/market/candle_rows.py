@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, not_, or_
@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.pair import CurrencyPair
 from app.market.source import Sources
+from app.storage.database import bulk
 from app.storage.database.tables import CandleRow, table_of
-from app.storage.database.upsert import Columns, upsert
+from app.storage.database.upsert import Columns, Replaces, upsert
 
 _CANDLES = table_of(CandleRow)
 
@@ -70,6 +71,17 @@ def rows_of(candles: Iterable[Candle], sources: Sources) -> list[dict[str, objec
 async def write_bars(connection: AsyncConnection, rows: Sequence[Mapping[str, object]], sources: Sources) -> int:
     """Write the rows made by ``rows_of``, and return how many bars were added or changed."""
     return await upsert(connection, _CANDLES, rows, partial(_replaces, sources))
+
+
+async def write_columns(connection: AsyncConnection, columns: bulk.Columns, count: int, sources: Sources) -> int:
+    """Write ``count`` bars given by columns, and return how many were added or changed."""
+    return await bulk.bulk_upsert(connection, _CANDLES, columns, count, _rule(sources))
+
+
+@lru_cache(maxsize=8)
+def _rule(sources: Sources) -> Replaces:
+    """The same function for the same sources, by which compiled statements are found again."""
+    return partial(_replaces, sources)
 
 
 def is_real(source: ColumnElement[str], sources: Sources) -> ColumnElement[bool]:

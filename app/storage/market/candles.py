@@ -7,19 +7,23 @@ from datetime import datetime
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Executable, Row, Select, Text, desc, select, type_coerce, union_all
+from sqlalchemy import Executable, Row, Select, Text, desc, func, select, type_coerce, union_all
 
 from app.market.bars.candle import Candle, Granularity
+from app.market.blocks.block import BarBlock
 from app.market.hours.day import TradingDay
 from app.market.pair import CurrencyPair
 from app.market.source import Sources
 from app.storage.database.database import Database
 from app.storage.database.limit import positive
 from app.storage.database.tables import CandleRow, table_of
-from app.storage.market.candle_rows import candles_of, is_real, rows_of, write_bars
+from app.storage.market.bar_blocks import columns_of
+from app.storage.market.candle_rows import candles_of, is_real, rows_of, write_bars, write_columns
 
 _CANDLES = table_of(CandleRow)
 _CHUNK = 2000
+_BLOCK = 10_000  # bars per transaction, a tenth of a second when the database is idle
+_LONG_WRITE = 120.0
 _AT_A_TIME = 500  # rows read before other tasks get a turn
 _PAIRS_A_QUERY = 100  # SQLite allows at most 500 queries in a union
 
@@ -59,6 +63,25 @@ class Candles:
             async with self._database.begin() as connection:
                 changed += await write_bars(connection, rows, self.sources)
         return changed
+
+    async def write_block(self, block: BarBlock) -> int:
+        """Write a block of bars by the rules of ``write``, ten times as fast; how many of them were added or changed.
+
+        The write is given minutes where the database is busy. Raises DatabaseUnavailable, in which case the block may be written
+        again.
+        """
+        changed = 0
+        for part in block.parts(_BLOCK):
+            columns = await asyncio.to_thread(columns_of, part)
+            async with self._database.begin(_LONG_WRITE) as connection:
+                changed += await write_columns(connection, columns, len(part), self.sources)
+        return changed
+
+    async def count(self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime) -> int:
+        """How many bars start in ``[start, end)``, also unfinished ones. Raises DatabaseUnavailable."""
+        query = select(func.count()).where(_CANDLES.c.pair == pair.name, _CANDLES.c.granularity == granularity.value)
+        async with self._database.read() as connection:
+            return await connection.scalar(query.where(_CANDLES.c.time >= start, _CANDLES.c.time < end)) or 0
 
     async def page(
         self, pair: CurrencyPair, granularity: Granularity, *, start: datetime | None, end: datetime | None, limit: int

@@ -1,3 +1,4 @@
+import asyncio
 import gzip
 from collections import Counter
 from collections.abc import Sequence
@@ -6,21 +7,26 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from app.errors import SourceError
+from app.errors import DatabaseUnavailable, SourceError
 from app.market.bars.candle import Candle, Granularity, aggregate
 from app.market.clock import rfc3339, utc_now
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.providers.bar_files.file import BarFile
+from app.providers.bar_files.options import Options
 from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
 from app.storage.market.candles import Candles
-from jobs.history.importing import import_bars
+from jobs.history.aggregation import aggregate_stored
+from jobs.history.importing import Imported, Progress, import_bars
 from tests.jobs.bars import EUR_USD, GBP_USD, HOUR, USD_JPY, hours
+from tests.waiting import wait_until
 
 _PAIRS = TrackedPairs(["EUR_USD", "GBP_USD"])
 _END = datetime(2024, 6, 19, 12, tzinfo=UTC)
 _H1 = Granularity.H1
+_WEEKENDS_TOO = Options(keep_closed=True)
 
 
 def _file(path: Path, bars: Sequence[Candle]) -> BarFile:
@@ -31,7 +37,7 @@ def _file(path: Path, bars: Sequence[Candle]) -> BarFile:
         for bar in bars
     )
     path.write_text("\n".join(["time,pair,granularity,open,high,low,close", *rows]))
-    return BarFile(path)
+    return BarFile(path, _WEEKENDS_TOO)
 
 
 def _as_stored(bars: Sequence[Candle]) -> list[Candle]:
@@ -105,21 +111,22 @@ async def test_a_file_of_nothing_but_untracked_pairs_stores_nothing(database: Da
 
 
 @pytest.mark.usefixtures("untraced_test")
-async def test_how_far_it_is_in_a_long_file_is_told_on_the_way(sqlite_url: str, tmp_path: Path) -> None:
-    file = _file(tmp_path / "bars.csv", hours(EUR_USD, _END, 11_000))
-    told: list[int] = []
+async def test_the_progress_of_a_long_file_is_reported_on_the_way(sqlite_url: str, tmp_path: Path) -> None:
+    file = _file(tmp_path / "bars.csv", hours(EUR_USD, _END, 31_000))
+    told: list[Progress] = []
     async with open_database(sqlite_url) as database:
         await database.migrate()
         await import_bars(file, Candles(database, SOURCES), _PAIRS, told.append)
-    assert told == sorted(told)
-    assert len(told) == 4
-    # While some are written the next are read.
-    assert told[0] >= 5000
-    assert told[-1] == file.rows == 11_000
+    assert [(state.read, state.stored) for state in told] == sorted((state.read, state.stored) for state in told)
+    read = [state.read for state in told if state.stored == 0]
+    assert 0 < read[0] < 1 == read[-1], "a block at a time is read"
+    assert [round(state.stored, 2) for state in told if state.stored] == [0.32, 0.65, 0.97, 1.0]
+    assert told[-1] == Progress(1.0, file.rows, 1.0)
+    assert (file.rows, file.accepted) == (31_000, 31_000)
 
 
 @pytest.mark.usefixtures("untraced_test")
-async def test_a_file_that_is_damaged_in_the_middle_is_an_error_and_what_came_before_is_stored(
+async def test_a_file_that_is_damaged_in_the_middle_is_an_error_and_nothing_of_it_is_stored(
     database: Database, tmp_path: Path
 ) -> None:
     bars = hours(EUR_USD, _END, 10_000)
@@ -128,14 +135,66 @@ async def test_a_file_that_is_damaged_in_the_middle_is_an_error_and_what_came_be
     damaged = tmp_path / "damaged.csv.gz"
     damaged.write_bytes(packed[: len(packed) * 3 // 4])
     candles = Candles(database, SOURCES)
-    told: list[int] = []
     with pytest.raises(SourceError, match=r"damaged\.csv\.gz cannot be read: "):
-        await import_bars(BarFile(damaged), candles, _PAIRS, told.append)
-    stored = await _stored(database, EUR_USD)
-    assert len(stored) == 5000
-    assert stored == _as_stored(bars)[: len(stored)]
-    # The whole file completes it.
+        await import_bars(BarFile(damaged, _WEEKENDS_TOO), candles, _PAIRS)
+    assert await _stored(database, EUR_USD) == []
     imported = await import_bars(whole, candles, _PAIRS)
-    assert imported.changed == 5000
+    assert imported.changed == 10_000
     assert await _stored(database, EUR_USD) == _as_stored(bars)
     assert await _stored(database, EUR_USD, Granularity.D) == aggregate(_as_stored(bars), Granularity.D, utc_now())
+
+
+async def test_a_database_that_is_busy_is_waited_for_and_the_progress_says_so(sqlite_url: str, tmp_path: Path) -> None:
+    file = _file(tmp_path / "bars.csv", hours(EUR_USD, _END, 50))
+    told: list[Progress] = []
+    async with (
+        open_database(sqlite_url) as others,
+        open_database(sqlite_url, answer_within=0.2, finish_within=0.5) as database,
+    ):
+        await database.migrate()
+        importing = asyncio.create_task(_import_while(others, file, Candles(database, SOURCES), told))
+        imported = await importing
+        assert imported.changed == 50
+        assert len(await _stored(database, EUR_USD)) == 50
+    assert any(state.waits for state in told)
+    assert not told[-1].waits
+
+
+async def _import_while(others: Database, file: BarFile, candles: Candles, told: list[Progress]) -> Imported:
+    """Import while another connection holds the database until the import has said that it waits."""
+    async with others.begin(60) as connection:
+        await connection.execute(text("SELECT 1"))
+        importing = asyncio.create_task(import_bars(file, candles, _PAIRS, told.append))
+        await wait_until(lambda: any(state.waits for state in told), "the import waits")
+    return await importing
+
+
+async def test_an_import_gives_up_when_the_database_stays_away(sqlite_url: str, tmp_path: Path) -> None:
+    file = _file(tmp_path / "bars.csv", hours(EUR_USD, _END, 50))
+    async with (
+        open_database(sqlite_url) as others,
+        open_database(sqlite_url, answer_within=0.1, finish_within=0.5) as database,
+    ):
+        await database.migrate()
+        async with others.begin(60) as connection:
+            await connection.execute(text("SELECT 1"))
+            with pytest.raises(DatabaseUnavailable):
+                await import_bars(file, Candles(database, SOURCES), _PAIRS, patience=0.3)
+
+
+async def test_longer_bars_are_those_that_the_database_would_make(database: Database, tmp_path: Path) -> None:
+    """Whatever was stored before, between, before or after the bars of the file."""
+    candles = Candles(database, SOURCES)
+    minutes = [
+        replace(bar, granularity=Granularity.M1, time=_END - 40 * 24 * HOUR + number * timedelta(minutes=7))
+        for number, bar in enumerate(hours(EUR_USD, _END, 6000))
+    ]
+    minutes = _as_stored(minutes)
+    await candles.write(_as_stored(hours(EUR_USD, minutes[3000].time.replace(minute=0), 5)))
+    for part in (minutes[2000:3000], minutes[4000:], minutes[1000:5000], minutes[:1500]):
+        await import_bars(_file(tmp_path / "bars.csv", part), candles, _PAIRS)
+    assert await _stored(database, EUR_USD, Granularity.M1) == minutes
+    made = {length: await _stored(database, EUR_USD, length) for length in Granularity}
+    await aggregate_stored(candles, EUR_USD, Granularity.M1, minutes[0].time, minutes[-1].end, utc_now())
+    for length in Granularity:
+        assert made[length] == await _stored(database, EUR_USD, length), length

@@ -146,18 +146,26 @@ def test_a_name_without_a_pair_is_refused(tmp_path: Path) -> None:
     ("name", "text"),
     [
         ("eurusd.csv", ""),
-        ("eurusd.csv", "time;bid;ask\n1;2;3\n"),
+        ("eurusd.csv", "time;rate;size\n1;2;3\n"),
         ("eurusd.csv", "23668,1.38710,1.38726\n"),
         ("eurusd.csv", "nothing\n" * 20 + "2014-05-05 00:00:00,1.38710,1.38726\n"),
         ("eurusd.csv", "2012-02-01 00:00:00+00:00,1.57597,1.57606,1.57576,1.57576\n"),
     ],
-    ids=["empty", "other separator", "ticks without a day", "rows far below", "bars without bid and ask"],
+    ids=["empty", "no bid and ask", "ticks without a day", "rows far below", "bars without bid and ask"],
 )
 def test_rows_of_no_known_form_are_refused(tmp_path: Path, name: str, text: str) -> None:
     path = _file(tmp_path / name, text)
-    with pytest.raises(SourceError, match="its rows are neither OANDA ticks or bars nor TrueFX ticks") as caught:
+    with pytest.raises(SourceError, match="cannot be replayed: its rows are neither") as caught:
         Recording(path)
     assert str(path) in str(caught.value)
+
+
+def test_the_first_row_of_which_none_can_be_read_is_named(tmp_path: Path) -> None:
+    path = _file(tmp_path / "eurusd.csv", "time;bid;ask\n1;2;3\n")
+    with pytest.raises(SourceError) as caught:
+        Recording(path)
+    reason = "none of its first rows can be read: line 2, column 1 (time): not a time: '1;2;3'"
+    assert str(caught.value) == f"{path} cannot be replayed: {reason}"
 
 
 def test_other_files_are_refused(fx_data: Path) -> None:

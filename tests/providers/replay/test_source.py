@@ -17,7 +17,7 @@ from app.market.clock import utc_now
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.market.source import PriceSource
-from app.providers.bar_files.text import read_lines
+from app.providers.bar_files.text.decoded import read_lines
 from app.providers.replay.source import ReplaySource
 from tests.providers.turns import counted_turns
 

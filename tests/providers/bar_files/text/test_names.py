@@ -1,26 +1,9 @@
-import gzip
-import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from app.providers.bar_files.text import day_in_name, pair_in_name, read_lines
-
-
-def test_plain_and_packed_files_have_the_same_lines(tmp_path: Path) -> None:
-    text = "\ufeffone\r\nzwei ü\nthree".encode()
-    (tmp_path / "rows.csv").write_bytes(text)
-    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(text))
-    with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
-        archive.writestr("rows.csv", text)
-    for name in ("rows.csv", "rows.csv.gz", "rows.zip"):
-        assert list(read_lines(tmp_path / name)) == ["one\n", "zwei ü\n", "three"]
-
-
-def test_what_is_not_utf_8_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_bytes(b"\xff1\n2")
-    assert list(read_lines(tmp_path / "rows.csv")) == ["\ufffd1\n", "2"]
+from app.providers.bar_files.text.names import day_in_name, pair_in_name
 
 
 @pytest.mark.parametrize(

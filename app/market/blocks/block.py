@@ -1,0 +1,90 @@
+"""Many bars of one pair and length, as columns of whole numbers: the form in which long histories are read and stored."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.market.bars.candle import Candle, Granularity, Ohlc
+from app.market.blocks.starts import Micros, moment_of, starts
+from app.market.pair import CurrencyPair
+
+Prices = NDArray[np.int64]
+"""Open, high, low and close, a row of each."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BarBlock:
+    """Complete bars of one pair, length and source, in the order of time, no two of which start together.
+
+    ``times`` are their starts, in microseconds since 1970. Prices are whole numbers of 10 to the minus ``decimals``, in four
+    rows: open, high, low and close.
+    """
+
+    pair: CurrencyPair
+    granularity: Granularity
+    source: str
+    times: Micros
+    bid: Prices
+    mid: Prices
+    ask: Prices
+    decimals: int
+    volumes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def part(self, first: int, last: int) -> "BarBlock":
+        """The bars at the places ``[first, last)``."""
+        bid, mid, ask = (prices[:, first:last] for prices in (self.bid, self.mid, self.ask))
+        times, volumes = self.times[first:last], self.volumes[first:last]
+        return BarBlock(self.pair, self.granularity, self.source, times, bid, mid, ask, self.decimals, volumes)
+
+    def parts(self, length: int) -> Iterator["BarBlock"]:
+        """The bars in blocks of at most ``length``."""
+        for first in range(0, len(self), length):
+            yield self.part(first, first + length)
+
+    def candles(self) -> Iterator[Candle]:
+        """The bars one by one."""
+        columns = (*self.bid, *self.mid, *self.ask)
+        prices = [[Decimal(int(price)).scaleb(-self.decimals) for price in column] for column in columns]
+        for row, time in enumerate(self.times):
+            bid, mid, ask = (Ohlc(*(column[row] for column in prices[side : side + 4])) for side in (0, 4, 8))
+            volume = int(self.volumes[row])
+            yield Candle(self.pair, self.granularity, moment_of(time), bid, mid, ask, volume, complete=True, source=self.source)
+
+    def aggregate(self, granularity: Granularity) -> "BarBlock":
+        """The larger bars that these add up to, each taken for complete. Raises ValueError where they do not add up to any."""
+        if not self.granularity.divides(granularity):
+            raise ValueError(f"{self.granularity} bars do not add up to {granularity} bars")
+        times = starts(self.times, granularity)
+        first = np.flatnonzero(np.append(True, times[1:] != times[:-1])) if len(times) else np.empty(0, np.int64)
+        bid, mid, ask = (joined(prices, first) for prices in (self.bid, self.mid, self.ask))
+        volumes = np.add.reduceat(self.volumes, first) if len(first) else self.volumes
+        return BarBlock(self.pair, granularity, self.source, times[first], bid, mid, ask, self.decimals, volumes)
+
+
+def joined(prices: Prices, first: Micros) -> Prices:
+    """The prices of bars, each made of those from one of the places ``first`` to before the next."""
+    if not len(first):
+        return prices[:, :0]
+    last = np.append(first[1:], prices.shape[1]) - 1
+    high, low = np.maximum.reduceat(prices[1], first), np.minimum.reduceat(prices[2], first)
+    return np.stack([prices[0][first], high, low, prices[3][last]])
+
+
+def join_blocks(blocks: list[BarBlock]) -> BarBlock:
+    """Blocks of one series that follow one another, at least one, as one."""
+    first = blocks[0]
+    decimals = max(block.decimals for block in blocks)
+    scales = [10 ** (decimals - block.decimals) for block in blocks]
+    bid, mid, ask = (
+        np.concatenate([getattr(block, side) * scale for block, scale in zip(blocks, scales, strict=True)], axis=1)
+        for side in ("bid", "mid", "ask")
+    )
+    times = np.concatenate([block.times for block in blocks])
+    volumes = np.concatenate([block.volumes for block in blocks])
+    return BarBlock(first.pair, first.granularity, first.source, times, bid, mid, ask, decimals, volumes)

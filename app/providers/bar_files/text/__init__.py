@@ -1,0 +1,1 @@
+"""Files as text: unpacked, decoded, and split into lines and fields."""

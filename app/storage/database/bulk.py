@@ -1,0 +1,96 @@
+"""Writing very many rows: COPY on PostgreSQL, plain tuples on SQLite, past the conversion of each value by its column.
+
+The values of a column are a list, or one value for all rows. They are texts, whole numbers or truth values as the database takes
+them: decimals and times in text are the same on both.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice, repeat
+from typing import Any, TypeAlias
+
+import asyncpg
+from sqlalchemy import MetaData, Table, select, text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.storage.database.upsert import Replaces, for_sqlite, from_rows
+
+Value: TypeAlias = str | int | bool
+Columns: TypeAlias = Mapping[str, Sequence[Value] | Value]
+
+_INCOMING = "incoming_rows"
+_LINES_AT_ONCE = 2000
+
+
+async def bulk_upsert(connection: AsyncConnection, table: Table, columns: Columns, count: int, replaces: Replaces) -> int:
+    """Do what ``upsert`` does for ``count`` rows that are given by columns; how many were added or changed.
+
+    Raises ConnectionError where the database goes away on the way.
+    """
+    if connection.dialect.name == "sqlite":
+        return await _into_sqlite(connection, table, columns, count, replaces)
+    return await _into_postgresql(connection, table, columns, count, replaces)
+
+
+async def _into_sqlite(connection: AsyncConnection, table: Table, columns: Columns, count: int, replaces: Replaces) -> int:
+    statement, names, fixed = _sqlite_statement(table, replaces)
+    values = [_each(columns[name] if name in columns else fixed[name], count) for name in names]
+    raw = await connection.get_raw_connection()
+    driver: Any = raw.driver_connection
+    try:
+        # The rows are made one by one as SQLite takes them: a list of tuples would keep the garbage collector busy.
+        cursor = await driver.executemany(statement, zip(*values, strict=True))
+        changed: int = cursor.rowcount
+        await cursor.close()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # a fault of the statement
+            raise
+        raise ConnectionError(str(error)) from error
+    return changed
+
+
+@lru_cache(maxsize=16)
+def _sqlite_statement(table: Table, replaces: Replaces) -> tuple[str, Sequence[str], Mapping[str, Any]]:
+    """The statement, the names of its parameters in order, and the values of those that are no columns: names of sources, say."""
+    statement = for_sqlite(table, replaces).compile(dialect=sqlite.dialect(paramstyle="qmark"))
+    return str(statement), statement.positiontup or [], statement.params
+
+
+async def _into_postgresql(connection: AsyncConnection, table: Table, columns: Columns, count: int, replaces: Replaces) -> int:
+    incoming = table.to_metadata(MetaData(), name=_INCOMING)
+    await connection.execute(text(f'CREATE TEMPORARY TABLE {_INCOMING} (LIKE "{table.name}") ON COMMIT DROP'))
+    raw = await connection.get_raw_connection()
+    driver: Any = raw.driver_connection
+    names = sorted(table.c.keys(), key=lambda name: not isinstance(columns[name], list))
+    try:
+        await driver.copy_to_table(_INCOMING, source=_lines(columns, names), columns=names, format="csv")
+    # What SQLAlchemy would have recognised, had the statement gone through it.
+    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError) as error:
+        raise ConnectionError(str(error)) from error
+    result = await connection.execute(from_rows(table, select(*incoming.c), replaces))
+    await connection.execute(text(f"DROP TABLE {_INCOMING}"))
+    return result.rowcount
+
+
+async def _lines(columns: Columns, names: Sequence[str]) -> AsyncIterator[bytes]:
+    """Lines of CSV: the columns that differ from row to row first, then what is the same in all."""
+    varying = [_texts(columns[name]) for name in names if isinstance(columns[name], list)]
+    end = "".join(f",{_quoted(columns[name])}" for name in names if not isinstance(columns[name], list)) + "\n"
+    lines = map(",".join, zip(*varying, strict=True))
+    while some := list(islice(lines, _LINES_AT_ONCE)):
+        yield (end.join(some) + end).encode()
+
+
+def _texts(values: Sequence[Value] | Value) -> Iterable[str]:
+    assert isinstance(values, list)
+    return values if values and isinstance(values[0], str) else map(str, values)
+
+
+def _quoted(value: object) -> str:
+    return '"' + str(value).replace('"', '""') + '"'
+
+
+def _each(value: Sequence[Value] | Value, count: int) -> Iterable[Value]:
+    return value if isinstance(value, list) else repeat(value, count)  # type: ignore[arg-type] # a text is one value

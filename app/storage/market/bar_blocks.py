@@ -1,0 +1,51 @@
+"""Blocks of bars as columns of the table of bars."""
+
+import numpy as np
+
+from app.market.blocks.block import BarBlock, Prices
+from app.storage.database.bulk import Columns
+
+_SIDES = ("bid", "mid", "ask")
+_PRICES = ("open", "high", "low", "close")
+
+
+def columns_of(block: BarBlock) -> Columns:
+    """The columns of ``candles``: times and prices as text, what is the same for all bars once."""
+    texts: dict[int, list[list[str]]] = {}
+    columns: dict[str, list[str] | list[int] | str | bool] = {
+        "pair": block.pair.name,
+        "granularity": block.granularity.value,
+        "time": [f"{time}Z" for time in np.datetime_as_string(block.times.view("datetime64[us]"))],
+        "volume": block.volumes.tolist(),
+        "complete": True,
+        "source": block.source,
+    }
+    for side in _SIDES:
+        prices: Prices = getattr(block, side)
+        if id(prices) not in texts:  # one price that stands for all three is written once
+            texts[id(prices)] = _price_texts(prices, block.decimals)
+        columns.update((f"{side}_{name}", column) for name, column in zip(_PRICES, texts[id(prices)], strict=True))
+    return columns
+
+
+def _price_texts(prices: Prices, decimals: int) -> list[list[str]]:
+    """Prices as text with all their decimals. A few thousand different ones make up a block: each is written once."""
+    if not prices.size:
+        return [[] for _ in prices]
+    lowest = int(prices.min())
+    step = int(np.gcd.reduce(prices.ravel() - lowest)) or 1
+    places = (prices - lowest) // step
+    count = int(places.max()) + 1
+    if count <= 2 * prices.size:
+        table = np.array(_texts(range(lowest, lowest + count * step, step), decimals), object)
+    else:
+        values, places = np.unique(prices, return_inverse=True)
+        table = np.array(_texts(values.tolist(), decimals), object)
+        places = places.reshape(prices.shape)
+    texts: list[list[str]] = table[places].tolist()
+    return texts
+
+
+def _texts(prices: range | list[int], decimals: int) -> list[str]:
+    unit = 10**decimals
+    return [f"{price // unit}.{price % unit:0{decimals}}" for price in prices]
