@@ -16,7 +16,7 @@ from app.market.bars.candle import Candle
 from app.market.blocks.block import BarBlock
 from app.providers.bar_files.bars.frame import Frame
 from app.providers.bar_files.bars.sides import crossed_reasons, uncrossed
-from app.providers.bar_files.file import BarFile, in_order
+from app.providers.bar_files.file import BarFile, as_sentences, in_order
 from app.providers.bar_files.layouts.layout import UNKNOWN_SOURCE
 from app.providers.bar_files.options import Crossed, Options
 from app.providers.bar_files.reader import PreviewRow
@@ -52,11 +52,16 @@ class BidAskFiles:
         self._both = 0
         self._of_bids, self._of_asks = Tally(), Tally()
         self._examples: list[RejectedRow] = []
+        self._how: list[str] = []
 
     @property
     def notes(self) -> Sequence[str]:
         """How the files were understood."""
-        return [*self._bids.notes, f"Bids are those of {self._bids.path.name}, asks those of {self._asks.path.name}."]
+        return [
+            *self._bids.notes,
+            *as_sentences(self._how),
+            f"Bids are those of {self._bids.path.name}, asks those of {self._asks.path.name}.",
+        ]
 
     @property
     def rows(self) -> int:
@@ -95,7 +100,8 @@ class BidAskFiles:
         self._of_bids.reject(bids.line[_others(len(bids), of_bids)], "no ask of this time")
         self._of_asks.reject(asks.line[_others(len(asks), of_asks)], "no bid of this time")
         self._both = len(of_bids)
-        blocks = self._bids.build(self._joined(bids.take(of_bids), asks.take(of_asks)), self._of_bids, self.source).blocks
+        built = self._bids.build(self._joined(bids.take(of_bids), asks.take(of_asks)), self._of_bids, self.source)
+        self._how = built.how
         self._examples = sorted(
             example
             for file, label, tallies in (
@@ -104,7 +110,7 @@ class BidAskFiles:
             )
             for example in _examples(file.path, label, tallies)
         )
-        return blocks
+        return built.blocks
 
     def preview(self, count: int) -> list[PreviewRow]:
         """The first rows of either file, one after the other."""

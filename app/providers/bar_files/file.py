@@ -67,7 +67,7 @@ class BarFile:
     @property
     def notes(self) -> Sequence[str]:
         """How the file was understood."""
-        notes = [f"Read as {self.layout.name}.", *self._file.notes, *(f"{how[0].upper()}{how[1:]}." for how in self._how)]
+        notes = [f"Read as {self.layout.name}.", *self._file.notes, *as_sentences(self._how)]
         if self._side is not None:
             notes.append(
                 f"The file holds {self._side}s alone, which stand for the other prices too; give the other file with it."
@@ -180,6 +180,11 @@ class BarFile:
                 pair = frame.pairs[int(frame.pair[row])]
                 shown.append(PreviewRow(line, lines[line - 1].strip(), time, moment_of(bars[row]), pair, prices))
         return shown
+
+
+def as_sentences(clauses: Sequence[str]) -> list[str]:
+    """Return the clauses as sentences."""
+    return [f"{clause[0].upper()}{clause[1:]}." for clause in clauses]
 
 
 def in_order(*tallies: Tally) -> Counter[str]:

@@ -8,6 +8,7 @@ import pytest
 from app.errors import SourceError
 from app.market.pair import CurrencyPair
 from app.providers.replay.recording import Recording, Row
+from tests.providers.bar_files.layout_files import CASES, write
 
 _EURUSD = CurrencyPair("EUR", "USD")
 
@@ -158,6 +159,18 @@ def test_rows_of_no_known_form_are_refused(tmp_path: Path, name: str, text: str)
     with pytest.raises(SourceError, match="cannot be replayed: its rows are neither") as caught:
         Recording(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", [name for name, case in CASES.items() if "ticks" in name or "TrueFX" in name])
+def test_ticks_of_every_layout_are_played(tmp_path: Path, layout: str) -> None:
+    case = CASES[layout]
+    rows = list(Recording(write(tmp_path, case)).rows())
+    assert len(rows) == case.volume + 1, "one tick is in the next minute"
+    assert rows[0] == Row(
+        datetime.fromisoformat(case.first) + timedelta(milliseconds=250), _EURUSD, Decimal("1.30660"), Decimal("1.30672")
+    )
+    assert [row.time for row in rows] == sorted(row.time for row in rows)
+    assert (rows[-1].bid, rows[-1].ask) == (Decimal("1.3"), Decimal("1.4"))
 
 
 def test_the_first_row_of_which_none_can_be_read_is_named(tmp_path: Path) -> None:
