@@ -1,4 +1,4 @@
-"""What the terminal shows of files being imported: the progress, and the account of every row."""
+"""Progress of imports in the terminal, and an account of every row."""
 
 import asyncio
 import time
@@ -27,11 +27,11 @@ from jobs.history.importing import Imported, import_bars
 _SIDE_BY_SIDE = 2
 _SHOWN = 5
 _READING = 0.3
-"""The share of the progress that reading is; the rest is storing, which takes longer."""
+"""Reading's share of the progress bar; storing takes longer."""
 
 
 async def import_files(settings: Settings, paths: Sequence[Path], options: Options, console: Console) -> bool:
-    """Import files into the database of the settings and show what became of every row; False where nothing was stored.
+    """Import files into the database of the settings, and show an account of every row; return False if no bar was usable.
 
     Raises SourceError for a file that cannot be read, DatabaseUnavailable and ConfigurationError.
     """
@@ -47,7 +47,7 @@ async def import_files(settings: Settings, paths: Sequence[Path], options: Optio
                     task = progress.add_task(reader.title, total=1.0, speed="")
                     imported[reader] = await import_bars(reader, candles, pairs, _Shown(progress, task))
 
-            # Files of different pairs go side by side: one is read while the database writes the other.
+            # Files of different pairs are imported concurrently: one is read while the other is being written.
             by_pair: dict[CurrencyPair | None, list[BarReader]] = {}
             for reader in readers:
                 by_pair.setdefault(None if any(other.pair is None for other in readers) else reader.pair, []).append(reader)
@@ -58,7 +58,7 @@ async def import_files(settings: Settings, paths: Sequence[Path], options: Optio
 
 
 async def dry_run_of(paths: Sequence[Path], options: Options, console: Console) -> bool:
-    """Read files and show how their first rows are understood and what would become of all; False where no bar would come of it.
+    """Read files, and show how rows are interpreted without storing anything; return False if no bar is usable.
 
     Raises SourceError.
     """
@@ -84,7 +84,7 @@ _SIDES = {"mid": "one price"}
 
 
 class _Shown:
-    """Shows the progress of a file in a line of the terminal: the share done, rows per second, and waits for the database."""
+    """Updates the progress bar of a file: percentage, rows per second, and whether the database is being waited for."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -94,7 +94,7 @@ class _Shown:
     def __call__(self, state: importing.Progress) -> None:
         seconds = max(time.monotonic() - self._began, 0.001)
         rows = state.rows * (state.stored or 1.0)
-        doing = "waits for the database" if state.waits else "storing" if state.read >= 1 else "reading"
+        doing = "waiting for the database" if state.waits else "storing" if state.read >= 1 else "reading"
         done = _READING * state.read + (1 - _READING) * state.stored
         self._progress.update(self._task, completed=done, speed=f"{state.rows:,} rows, {rows / seconds:,.0f} rows/s, {doing}")
 
@@ -111,7 +111,7 @@ def _progress(console: Console) -> Progress:
 
 
 async def _at_most(count: int, works: Sequence[Callable[[], Awaitable[None]]]) -> None:
-    """Do all of the works, ``count`` at a time. What the first of them raises is raised."""
+    """Run all the works, at most ``count`` at a time. Raises the errors of those that fail, in an ExceptionGroup."""
     places = asyncio.Semaphore(count)
 
     async def do(work: Callable[[], Awaitable[None]]) -> None:
@@ -124,7 +124,7 @@ async def _at_most(count: int, works: Sequence[Callable[[], Awaitable[None]]]) -
 
 
 def _show(file: Imported, console: Console) -> None:
-    """The account of one file: each row is among the bars or among the rejected."""
+    """Print the account of one file: every row is either in a bar or rejected."""
     reader = file.reader
     _heading(reader, ", ".join(f"{pair} {length}" for pair, length in file.series) if reader.pair is None else "", console)
     table = _account(reader)
@@ -140,7 +140,7 @@ def _heading(reader: BarReader, series: str, console: Console) -> None:
 
 
 def _account(reader: BarReader) -> Table:
-    """Rows read, in bars, and rejected by reason."""
+    """Return a table of rows read, accepted, and rejected by reason."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
     table.add_column(justify="right")
     table.add_column(overflow="fold")

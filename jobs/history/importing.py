@@ -1,4 +1,4 @@
-"""Bars from files into the database."""
+"""Importing bars from files into the database."""
 
 import asyncio
 import time
@@ -17,16 +17,16 @@ from jobs.history.longer import store_longer
 
 _AT_ONCE = 10_000
 _PATIENCE = 300.0
-"""Seconds that the database may be away or busy before an import gives up."""
+"""Seconds for which a failed write is retried."""
 
 _Series = tuple[CurrencyPair, Granularity]
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a file: bars that were new or changed something, and bars of pairs that the gateway does not track.
+    """The outcome of importing a file: bars ``changed`` or new, bars of untracked pairs, and ``larger`` bars rebuilt from them.
 
-    The rest is in the counts of its reader. ``larger`` bars were made anew from those of the file.
+    ``series`` counts bars by pair and length. Rejected rows are counted by the reader.
     """
 
     reader: BarReader
@@ -38,9 +38,9 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import is: the share of the file read, its rows, and the share of its bars that is stored.
+    """The progress of an import: the fraction of the file read, its rows, and the fraction of its bars stored.
 
-    ``waits`` is true while the database does not answer and a write is tried again.
+    ``waits`` is True while a failed write is retried.
     """
 
     read: float
@@ -55,12 +55,11 @@ Report = Callable[[Progress], None]
 async def import_bars(
     reader: BarReader, candles: Candles, pairs: TrackedPairs, report: Report = lambda progress: None, patience: float = _PATIENCE
 ) -> Imported:
-    """Store the bars of a file, and the larger bars that they are parts of; those there already are replaced where they differ.
+    """Store the bars of a file and rebuild the longer bars that contain them; existing bars are replaced where they differ.
 
-    The file is read whole before anything is stored, so one that is damaged or refused changes nothing. ``report`` is called with
-    the progress, also from another thread. A write that fails is tried again for ``patience`` seconds. Raises SourceError where
-    the file cannot be read to its end, and DatabaseUnavailable; what was stored by then stays, and the same import again
-    completes it.
+    The whole file is read before anything is stored, so a damaged or refused file changes nothing. ``report`` is called with the
+    progress, also from another thread. Failed writes are retried with backoff for ``patience`` seconds. Raises SourceError for a
+    file that cannot be read, and DatabaseUnavailable; what is stored by then is kept, and repeating the import completes it.
     """
     blocks = await asyncio.to_thread(reader.blocks, lambda fraction: report(Progress(fraction, reader.rows)))
     total = sum(len(block) for block in blocks) or 1
@@ -88,7 +87,7 @@ async def import_bars(
 
 
 async def _patiently(write: Callable[[], Awaitable[int]], tell: Callable[..., None], patience: float) -> int:
-    """Write, and try again while the database is away. Writing the same again changes nothing more."""
+    """Write, and retry while the database is unavailable: writing the same bars twice is harmless."""
     deadline, backoff = time.monotonic() + patience, Backoff()
     while True:
         try:

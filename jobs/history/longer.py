@@ -1,4 +1,4 @@
-"""The longer bars that a block of imported bars adds up to, in one pass where nothing else is stored between them."""
+"""Rebuilding longer bars after an import, in memory where possible."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,11 +12,11 @@ from jobs.history.aggregation import aggregate_stored
 
 
 async def store_longer(candles: Candles, block: BarBlock) -> int:
-    """Rebuild every longer bar that the stored bars of this block belong to; how many were added or changed.
+    """Rebuild every longer bar that contains bars of this stored block, and return how many were added or changed.
 
-    As ``aggregate_stored`` does: up to H1 from bars of this length, and beyond from hours. A longer bar that lies between the
-    first and the last bar of the block, where no other bars are stored, is made of the block itself; only those at its two ends
-    are made of what the database holds. Raises DatabaseUnavailable.
+    The result is that of ``aggregate_stored``: up to H1 from bars of this length, longer ones from hours. If no other bars are
+    stored between the first and the last of the block, longer bars are aggregated from the block, except those at its two ends,
+    which are rebuilt from the database. Raises DatabaseUnavailable.
     """
     if not len(block):
         return 0
@@ -36,13 +36,13 @@ async def store_longer(candles: Candles, block: BarBlock) -> int:
 
 
 async def _is_all_there_is(candles: Candles, block: BarBlock) -> bool:
-    """Whether no bars are stored between those of the block but these."""
+    """Return True if no other bars are stored between those of the block."""
     count = await candles.count(block.pair, block.granularity, moment_of(block.times[0]), _end(block, len(block) - 1))
     return count == len(block)
 
 
 async def _store_inner(candles: Candles, block: BarBlock, lengths: Sequence[Granularity]) -> int:
-    """Store the bars of these lengths that begin and end within the block: the first and the last of each may not."""
+    """Store the bars of these lengths that lie within the block: all but the first and the last."""
     changed = 0
     for length in lengths:
         larger = block.aggregate(length)
@@ -57,11 +57,11 @@ async def _at_the_start(candles: Candles, block: BarBlock) -> int:
 
 
 async def _at_the_end(candles: Candles, block: BarBlock, first: int) -> int:
-    """Rebuild from the database what the bars from place ``first`` on belong to."""
+    """Rebuild the longer bars of the bars from index ``first`` from the database."""
     start, end = moment_of(block.times[first]), _end(block, len(block) - 1)
     return await aggregate_stored(candles, block.pair, block.granularity, start, end, utc_now())
 
 
 def _end(block: BarBlock, place: int) -> datetime:
-    """Where a bar of the block ends."""
+    """Return the end of a bar of the block."""
     return block.granularity.end(moment_of(block.times[place]))

@@ -1,1 +1,1 @@
-"""Bars by the thousand, as columns of whole numbers."""
+"""Columnar bars, for long histories."""

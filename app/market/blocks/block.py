@@ -1,4 +1,4 @@
-"""Many bars of one pair and length, as columns of whole numbers: the form in which long histories are read and stored."""
+"""Bars of one pair and length as columns of integers: the form in which long histories are read and stored."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from app.market.blocks.starts import Micros, moment_of, starts
 from app.market.pair import CurrencyPair
 
 Prices = NDArray[np.int64]
-"""Open, high, low and close, a row of each."""
+"""An array of four rows: open, high, low and close."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BarBlock:
-    """Complete bars of one pair, length and source, in the order of time, no two of which start together.
+    """Complete bars of one pair, length and source, in order of time, with unique start times.
 
-    ``times`` are their starts, in microseconds since 1970. Prices are whole numbers of 10 to the minus ``decimals``, in four
-    rows: open, high, low and close.
+    ``times`` are their starts, in microseconds since 1970. Prices are integers in units of ``10 ** -decimals``, in four rows:
+    open, high, low and close.
     """
 
     pair: CurrencyPair
@@ -37,18 +37,18 @@ class BarBlock:
         return len(self.times)
 
     def part(self, first: int, last: int) -> "BarBlock":
-        """The bars at the places ``[first, last)``."""
+        """Return the bars with indexes in ``[first, last)``."""
         bid, mid, ask = (prices[:, first:last] for prices in (self.bid, self.mid, self.ask))
         times, volumes = self.times[first:last], self.volumes[first:last]
         return BarBlock(self.pair, self.granularity, self.source, times, bid, mid, ask, self.decimals, volumes)
 
     def parts(self, length: int) -> Iterator["BarBlock"]:
-        """The bars in blocks of at most ``length``."""
+        """Yield the bars in blocks of at most ``length``."""
         for first in range(0, len(self), length):
             yield self.part(first, first + length)
 
     def candles(self) -> Iterator[Candle]:
-        """The bars one by one."""
+        """Yield the bars one by one."""
         columns = (*self.bid, *self.mid, *self.ask)
         prices = [[Decimal(int(price)).scaleb(-self.decimals) for price in column] for column in columns]
         for row, time in enumerate(self.times):
@@ -57,7 +57,7 @@ class BarBlock:
             yield Candle(self.pair, self.granularity, moment_of(time), bid, mid, ask, volume, complete=True, source=self.source)
 
     def aggregate(self, granularity: Granularity) -> "BarBlock":
-        """The larger bars that these add up to, each taken for complete. Raises ValueError where they do not add up to any."""
+        """Return the larger bars that these add up to, as complete. Raises ValueError if the lengths do not divide."""
         if not self.granularity.divides(granularity):
             raise ValueError(f"{self.granularity} bars do not add up to {granularity} bars")
         times = starts(self.times, granularity)
@@ -68,7 +68,7 @@ class BarBlock:
 
 
 def joined(prices: Prices, first: Micros) -> Prices:
-    """The prices of bars, each made of those from one of the places ``first`` to before the next."""
+    """Return the prices of groups of bars; ``first`` are the indexes at which groups begin."""
     if not len(first):
         return prices[:, :0]
     last = np.append(first[1:], prices.shape[1]) - 1
@@ -77,7 +77,7 @@ def joined(prices: Prices, first: Micros) -> Prices:
 
 
 def join_blocks(blocks: list[BarBlock]) -> BarBlock:
-    """Blocks of one series that follow one another, at least one, as one."""
+    """Concatenate consecutive blocks of one series, at least one."""
     first = blocks[0]
     decimals = max(block.decimals for block in blocks)
     scales = [10 ** (decimals - block.decimals) for block in blocks]

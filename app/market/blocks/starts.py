@@ -1,6 +1,6 @@
-"""Where bars start, for many moments at once. Moments are microseconds since 1970, in UTC, as whole numbers.
+"""Start times of bars, for arrays of moments. Moments are integers: microseconds since 1970, in UTC.
 
-The bars are those of ``Granularity.start``, a thousand times faster.
+The results equal those of ``Granularity.start``, which is much slower for many moments.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -29,17 +29,17 @@ _BY_THE_CLOCK = {
 
 
 def micros_of(moment: datetime) -> int:
-    """An aware time as microseconds since 1970."""
+    """Return an aware time in microseconds since 1970."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def moment_of(micros: int) -> datetime:
-    """The time of so many microseconds since 1970, in UTC."""
+    """Return the UTC time of a number of microseconds since 1970."""
     return _EPOCH + int(micros) * _MICROSECOND
 
 
 def starts(moments: Micros, granularity: Granularity) -> Micros:
-    """The start of the bar that holds each moment. Raises ValueError for moments before March of year 1 or after 9999."""
+    """Return the start of the bar that contains each moment. Raises ValueError before March of year 1 and after 9999."""
     length = _BY_THE_CLOCK.get(granularity)
     if length is not None:
         return moments - moments % length
@@ -49,7 +49,7 @@ def starts(moments: Micros, granularity: Granularity) -> Micros:
 
 
 class TradingDays:
-    """The trading days about some moments: where each begins, 17:00 in New York on the day before, and whether it is open.
+    """The trading days around some moments: when each begins (17:00 in New York on the day before), and whether it is open.
 
     A day is named by its date in days since 1970. Raises ValueError for moments before March of year 1 or after 9999.
     """
@@ -67,28 +67,28 @@ class TradingDays:
         self._month = np.array([day.toordinal() - _FIRST_DAY - day.day + 1 for day in dates], np.int64)
 
     def of(self, moments: Micros) -> Micros:
-        """The trading day that holds each moment."""
+        """Return the trading day that contains each moment."""
         return self._first + np.searchsorted(self._begins, moments, "right") - 1
 
     def begins(self, days: Micros) -> Micros:
-        """Where these days begin."""
+        """Return when these days begin."""
         return self._begins[days - self._first]
 
     def in_weekend(self, days: Micros) -> NDArray[np.bool_]:
-        """True for days that are no trading days, as they are a Saturday or a Sunday."""
+        """Return True for Saturdays and Sundays."""
         weekend: NDArray[np.bool_] = self._weekend[days - self._first]
         return weekend
 
     def in_holiday(self, days: Micros) -> NDArray[np.bool_]:
-        """True for days from Monday to Friday on which the market is closed."""
+        """Return True for days from Monday to Friday on which the market is closed."""
         closed: NDArray[np.bool_] = ~self._business[days - self._first]
         return closed & ~self.in_weekend(days)
 
     def starts(self, moments: Micros, granularity: Granularity) -> Micros:
-        """The starts of bars of H4, D, W or M."""
+        """Return the starts of H4, D, W or M bars."""
         days = self.of(moments)
         if granularity is Granularity.W:
-            # Friday 17:00 is where the trading day of Saturday begins; 1970 began on a Thursday.
+            # The trading day of Saturday begins on Friday 17:00; 1 January 1970 was a Thursday.
             return self.begins(days - (days + 5) % 7)
         if granularity is Granularity.M:
             return self.begins(self._month[days - self._first])
@@ -96,7 +96,7 @@ class TradingDays:
         if granularity is Granularity.D:
             return begins
         found = begins + (moments - begins) // (4 * _HOUR) * (4 * _HOUR)
-        # The day on which New York changes its clocks has a bar of another length.
+        # On the day clocks change in New York, one bar has another length.
         for place in np.flatnonzero(self.begins(days + 1) - begins != _DAY):
             found[place] = micros_of(granularity.start(moment_of(moments[place])))
         return found

@@ -1,1 +1,1 @@
-"""Files of historical bars and ticks, in every layout that is understood."""
+"""Files of historical bars and ticks."""

@@ -1,7 +1,7 @@
-"""Bars whose bids are in one file and whose asks are in another, as FXCM, Dukascopy and dukascopy-node have them.
+"""Bars with bids in one file and asks in another, as exported by FXCM, Dukascopy and dukascopy-node.
 
-What FXCM stamps its minutes with is their start: in winter its weeks begin with a bar of 22:00 or 22:01 UTC on Sunday and end
-with one of 21:58 or 21:59 on Friday. Its bars open where the one before closed, also after a weekend.
+FXCM timestamps minutes with their start: in winter its weeks begin with a bar of 22:00 or 22:01 UTC on Sunday and end with one
+of 21:58 or 21:59 on Friday. Its bars open at the previous close, even after a weekend.
 """
 
 from collections import Counter
@@ -28,13 +28,13 @@ _FXCM = ("timestamp", "open", "high", "low", "close")
 
 
 class BidAskFiles:
-    """Bars whose bids are in one file and whose asks are in another, joined on time; a BarReader.
+    """Bars with bids in one file and asks in another, joined on time; a BarReader.
 
-    A bid and an ask of one time count as one row. The line of an example is that in the file its text begins with: bid or ask.
+    A bid and an ask with the same time count as one row. The text of an example begins with the side whose file it is in.
     """
 
     def __init__(self, bids: Path, asks: Path, options: Options) -> None:
-        """Open both files and recognise them. Raises SourceError, naming the file, also where they do not go together."""
+        """Open and recognise both files. Raises SourceError, also if they do not belong together."""
         self._options = options
         self._bids, self._asks = BarFile(bids, options), BarFile(asks, options)
         for path, file in ((bids, self._bids), (asks, self._asks)):
@@ -56,7 +56,7 @@ class BidAskFiles:
 
     @property
     def notes(self) -> Sequence[str]:
-        """How the files were understood."""
+        """How the files were interpreted."""
         return [
             *self._bids.notes,
             *as_sentences(self._how),
@@ -65,31 +65,31 @@ class BidAskFiles:
 
     @property
     def rows(self) -> int:
-        """Bids and asks read, those of one time counted once."""
+        """Rows read; a bid and an ask with the same time count once."""
         return self._bids.tally.rows + self._asks.tally.rows - self._both
 
     @property
     def accepted(self) -> int:
-        """Rows that are in a bar given out."""
+        """Rows that ended up in a bar."""
         return self._of_bids.accepted
 
     @property
     def rejected(self) -> Counter[str]:
-        """Rows that are in no bar, by the reason."""
+        """Rejected rows by reason."""
         return in_order(self._bids.tally, self._asks.tally, self._of_bids, self._of_asks)
 
     @property
     def examples(self) -> list[RejectedRow]:
-        """The first few rows rejected for each reason, in either file."""
+        """The first rejected rows for each reason, in either file."""
         return self._examples
 
     def candles(self) -> Iterator[Candle]:
-        """The bars one by one. Raises SourceError."""
+        """Yield the bars one by one. Raises SourceError."""
         for block in self.blocks():
             yield from block.candles()
 
     def blocks(self, reached: Callable[[float], None] = lambda fraction: None) -> Sequence[BarBlock]:
-        """Read both files: complete bars in the order of time, in one block at most. Raises SourceError."""
+        """Read both files and return complete bars in order of time, in at most one block. Raises SourceError."""
         self._both = 0
         self._of_bids, self._of_asks, self._examples = Tally(), Tally(), []
         bids = self._single(self._bids.load(lambda fraction: reached(fraction / 2)), self._of_bids)
@@ -113,7 +113,7 @@ class BidAskFiles:
         return built.blocks
 
     def preview(self, count: int) -> list[PreviewRow]:
-        """The first rows of either file, one after the other."""
+        """Return the first rows of both files."""
         sides = (("bid", self._bids), ("ask", self._asks))
         return [
             replace(row, prices=dict.fromkeys([side], *row.prices.values()))
@@ -122,14 +122,14 @@ class BidAskFiles:
         ]
 
     def _single(self, frame: Frame, tally: Tally) -> Frame:
-        """The rows of one side in the order of time, of each time the first."""
+        """Sort the rows of one side by time, and reject repeated times."""
         frame = frame.take(np.argsort(frame.time, kind="stable"))
         again = np.append(False, np.diff(frame.time) == 0) if len(frame) else np.zeros(0, bool)
         tally.reject(frame.line[again], "repeated time")
         return frame.take(~again)
 
     def _joined(self, bids: Frame, asks: Frame) -> Frame:
-        """One frame of bids and asks of the same times; where crossed rows are rejected, without them."""
+        """Combine bids and asks of the same times, and treat crossed rows as the options say."""
         (bid,), (ask,) = bids.prices.values(), asks.prices.values()
         decimals = max(bids.decimals, asks.decimals)
         prices = {"bid": bid * 10 ** (decimals - bids.decimals), "ask": ask * 10 ** (decimals - asks.decimals)}

@@ -28,20 +28,19 @@ _SHARE = 0.01
 
 
 class BarFile:
-    """The bars of one file, whose layout is recognised by its rows, plain or packed by zip or gzip; a BarReader.
+    """The bars of one file, plain or compressed, in any known layout; a BarReader.
 
-    ``source`` of the bars is the vendor of the layout, ``import`` where there is none. The volume is the number of quotes, 0
-    where the file does not tell (0: not known). Where a file has bids and asks but no mids, they are halfway between them, price
-    by price; where it has one price alone, that is bid, mid and ask.
+    ``source`` is the vendor of the layout, ``import`` if there is none. The volume is the number of quotes, 0 if unknown. Missing
+    mids are halfway between bid and ask, price by price; a single price is used as bid, mid and ask.
 
-    Ticks become bars of M1, or of another length up to H1; OANDA's file of a day is taken to hold that day to its end, any other
-    to end within its last bar. Rows in any order are sorted.
+    Ticks become bars of M1, or another granularity up to H1. OANDA's daily tick files are complete to the end of their day; any
+    other file ends within its last bar. Rows may be in any order.
     """
 
     def __init__(self, path: Path, options: Options = _ANY, side: str | None = None) -> None:
-        """Open the file and recognise it; its prices are of one ``side`` alone where that is given.
+        """Open and recognise the file; ``side`` is given if its prices are only bids or only asks.
 
-        Raises SourceError, naming the file and what to give where something is missing.
+        Raises SourceError, naming the file and the option to give if something is missing.
         """
         self.path = path
         self._options = options
@@ -56,17 +55,17 @@ class BarFile:
 
     @property
     def layout(self) -> Layout:
-        """How the rows are read."""
+        """How rows are parsed."""
         return self._file.layout
 
     @property
     def has_sides(self) -> bool:
-        """True where bids and asks are told apart."""
+        """True if the file has both bids and asks."""
         return self.layout.has_sides
 
     @property
     def notes(self) -> Sequence[str]:
-        """How the file was understood."""
+        """How the file was interpreted."""
         notes = [f"Read as {self.layout.name}.", *self._file.notes, *as_sentences(self._how)]
         if self._side is not None:
             notes.append(
@@ -76,31 +75,31 @@ class BarFile:
 
     @property
     def rows(self) -> int:
-        """Rows read, but for blank lines and the header."""
+        """Rows read, without blank lines and the header."""
         return self._tally.rows
 
     @property
     def accepted(self) -> int:
-        """Rows that are in a bar given out."""
+        """Rows that ended up in a bar."""
         return self._tally.accepted
 
     @property
     def rejected(self) -> Counter[str]:
-        """Rows that are in no bar, by the reason, in the order of the file."""
+        """Rejected rows by reason, in file order."""
         return in_order(self._tally)
 
     @property
     def examples(self) -> list[RejectedRow]:
-        """The first few rows rejected for each reason."""
+        """The first rejected rows for each reason."""
         return self._examples
 
     def candles(self) -> Iterator[Candle]:
-        """The bars one by one. Raises SourceError."""
+        """Yield the bars one by one. Raises SourceError."""
         for block in self.blocks():
             yield from block.candles()
 
     def blocks(self, reached: Callable[[float], None] = lambda fraction: None) -> Sequence[BarBlock]:
-        """Read all of the file: complete bars in the order of time, a block for each pair and granularity. Raises SourceError."""
+        """Read the file and return complete bars in order of time, a block per pair and granularity. Raises SourceError."""
         self._examples = []
         frame = self.load(reached)
         self.check(frame)
@@ -110,17 +109,17 @@ class BarFile:
         return built.blocks
 
     def load(self, reached: Callable[[float], None] = lambda fraction: None) -> Frame:
-        """All rows that can be used, in the order of the file. Raises SourceError."""
+        """Return all usable rows, in file order. Raises SourceError."""
         self._tally = Tally()
         return load(self.path, self._file.reader(self._options, self._tally), reached)
 
     @property
     def tally(self) -> Tally:
-        """The account of the reading under way, or of the last."""
+        """The counts of the current or last reading."""
         return self._tally
 
     def check(self, frame: Frame) -> None:
-        """Raise SourceError for rows that as a whole cannot be what they are taken for."""
+        """Raise SourceError if the rows as a whole contradict their granularity or time zone."""
         if len(frame) and self.granularity is not None and not self._file.aggregated:
             self._check_steps(frame)
         told = self._options.clock or self.layout.clock
@@ -130,7 +129,7 @@ class BarFile:
                 raise SourceError(f"{self.path} cannot be imported: {off.words}")
 
     def _check_steps(self, frame: Frame) -> None:
-        """Refuse a file of which many rows lie between the starts of its bars, closer to one another than these are long."""
+        """Raise SourceError if many rows are off the grid and closer together than the bars are long."""
         granularity = self.granularity
         assert granularity is not None
         if not is_intraday(granularity):
@@ -151,7 +150,7 @@ class BarFile:
             )
 
     def build(self, frame: Frame, tally: Tally, source: str | None = None) -> Built:
-        """The bars of rows, which ``tally`` counts."""
+        """Turn rows into bars, counted by ``tally``."""
         plan = Plan(
             self.granularity,
             self._options.granularity,
@@ -164,7 +163,7 @@ class BarFile:
         return build(frame, plan, tally)
 
     def preview(self, count: int) -> list[PreviewRow]:
-        """The first rows that can be used, as they are understood."""
+        """Return the first usable rows as they are interpreted."""
         frame, lines = self._file.head, self._file.lines
         granularity = self.granularity or frame.granularities[0]
         shown = []
@@ -188,7 +187,7 @@ def as_sentences(clauses: Sequence[str]) -> list[str]:
 
 
 def in_order(*tallies: Tally) -> Counter[str]:
-    """What was rejected in all of these, by the line that came first."""
+    """Merge the rejections of several tallies, ordered by the first line of each reason."""
     first: dict[str, int] = {}
     for tally in tallies:
         for reason, lines in tally.lines.items():

@@ -1,4 +1,4 @@
-"""Opening files of bars of the past, whatever their layout."""
+"""Opening files of historical bars in any layout."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +14,9 @@ _ANY = Options()
 
 
 def open_bar_files(paths: Sequence[Path], options: Options = _ANY) -> list[BarReader]:
-    """A reader for each file, in the order given; two whose names differ in ``bid`` and ``ask`` alone are read as one.
+    """Return a reader per file, in the order given; two files whose names differ only in ``bid`` and ``ask`` are read as one.
 
-    Raises SourceError, naming the file and what to give, where one cannot be read or is of no known layout.
+    Raises SourceError, naming the file and what to give, for one that cannot be read or recognised.
     """
     sides: dict[tuple[Path, str], dict[str, Path]] = {}
     for path in paths:

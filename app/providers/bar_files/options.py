@@ -1,4 +1,4 @@
-"""What the operator says of files to be read."""
+"""Options for reading files."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _SOURCE = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 
 class Crossed(StrEnum):
-    """What becomes of a row whose ask is below its bid."""
+    """What to do with rows whose ask is below the bid."""
 
     REJECT = "reject"
     KEEP = "keep"
@@ -23,13 +23,12 @@ class Crossed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How files are to be read, where they do not tell themselves.
+    """How to read files.
 
-    ``pair`` is for files of which neither the name nor the rows tell it, or to take its rows alone; ``granularity`` for those
-    whose bars are not of the most frequent step from row to row, or that are to be aggregated. ``clock`` is the one that times
-    without an offset are written by, ``source`` what the bars are marked with in place of the layout's. With ``resample`` rows
-    closer together than the bars are aggregated; with ``keep_closed`` bars in a closed market are kept,
-    as are those of ``sources`` that are always open.
+    ``pair`` is for files that do not name it, or selects its rows; ``granularity`` is for files where it cannot be inferred
+    from the rows, or the target of ``resample``, which aggregates rows that are closer together than the bars. ``clock``
+    applies to times without an offset, and ``source`` replaces that of the layout. Bars in a closed market are kept with
+    ``keep_closed``, and always for those of ``sources`` that are always open.
     """
 
     pair: CurrencyPair | None = None
@@ -43,7 +42,7 @@ class Options:
 
 
 def checked_source(name: str, sources: Sources) -> str:
-    """A name to mark bars with. Raises ConfigurationError for one that bars of invented prices have, or of other signs."""
+    """Check a source name for bars. Raises ConfigurationError for other characters and for sources of invented prices."""
     if _SOURCE.fullmatch(name) is None or sources.is_invented(name):
         raise ConfigurationError(
             f"--source: {name[:40]!r} cannot mark imported bars: give up to 32 small letters, digits, dots and dashes, "

@@ -1,4 +1,4 @@
-"""What every reader of files of bars offers."""
+"""The interface of readers of bar files."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +14,9 @@ from app.providers.bar_files.tally import RejectedRow
 
 @dataclass(frozen=True, slots=True)
 class PreviewRow:
-    """How a row was understood: its line and text, its time in UTC, and its prices by side.
+    """How a row was interpreted: its line and text, its time in UTC, and its prices by side.
 
-    ``bar`` is the start of the bar that it goes into.
+    ``bar`` is the start of its bar.
     """
 
     line: int
@@ -28,11 +28,11 @@ class PreviewRow:
 
 
 class BarReader(Protocol):
-    """Bars from a file, or from several that belong together.
+    """Bars from a file, or from two that belong together.
 
-    ``pair`` and ``granularity`` are those of every bar, None where the rows name them. ``notes`` say how the file was understood,
-    a sentence each. The counts are those of the last reading: each of the ``rows`` is among the ``accepted`` or the ``rejected``,
-    which are counted by the reason in words; ``examples`` are the first few of each reason.
+    ``pair`` and ``granularity`` are those of every bar, None if the rows name them. ``notes`` are sentences on how the file was
+    interpreted. The counts are those of the last reading: each of the ``rows`` is either ``accepted`` or among the ``rejected``,
+    which are counted by reason; ``examples`` are the first few for each reason.
     """
 
     title: str
@@ -51,16 +51,16 @@ class BarReader(Protocol):
     def examples(self) -> list[RejectedRow]: ...
 
     def blocks(self, reached: Callable[[float], None] = lambda fraction: None) -> Sequence[BarBlock]:
-        """Read all of the file: complete bars in the order of time, a block for each pair and granularity.
+        """Read the file and return complete bars in order of time, a block per pair and granularity.
 
         ``reached`` is called with the share of the file read, and may be called from another thread. Raises SourceError.
         """
         ...
 
     def candles(self) -> Iterator[Candle]:
-        """The same bars one by one. Raises SourceError."""
+        """Yield the same bars one by one. Raises SourceError."""
         ...
 
     def preview(self, count: int) -> list[PreviewRow]:
-        """The first ``count`` rows that can be used, as they are understood. Raises SourceError."""
+        """Return the first ``count`` usable rows as they are interpreted. Raises SourceError."""
         ...

@@ -1,4 +1,4 @@
-"""What a file is, by its first rows and its name: the layout, the pair, the length of its bars."""
+"""Recognising a file by its first rows and its name: layout, pair and granularity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,11 +39,10 @@ _GIVE_PAIR = {"imported": "; give --pair", "replayed": ""}
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """A file that was recognised.
+    """A recognised file.
 
-    ``granularity`` is that of the bars to be made, None where rows name their own; they are ``aggregated`` where the rows are
-    ticks or closer together. ``naive`` is true where times do not say their offset from UTC. ``holds_until`` is the moment up to
-    which the file holds every tick, where its name tells.
+    ``granularity`` is that of the bars to make, None if rows name their own; they are ``aggregated`` from ticks or shorter bars.
+    ``naive`` is True if times have no offset from UTC. ``holds_until`` is the time up to which the file has every tick, if known.
     """
 
     path: Path
@@ -58,19 +57,19 @@ class Recognised:
     holds_until: datetime | None = None
 
     def reader(self, options: Options, tally: Tally) -> RowReader:
-        """What reads the rows of the file from its beginning."""
+        """Return a parser for the rows of the file."""
         return RowReader(self.layout, clock=options.clock, pair=self.pair or options.pair, crossed=options.crossed, tally=tally)
 
 
 def recognise_file(path: Path, options: Options) -> Recognised:
-    """Recognise a file by its first rows. Raises SourceError, which says what to give where something cannot be told."""
+    """Recognise a file by its first rows. Raises SourceError, which says what to give if something cannot be inferred."""
     layout, lines = recognise_layout(path, "imported")
     pair = pair_of(path, layout, options.pair, "imported")
     tally = Tally()
     of_rows = options.pair if layout.pair is not None else pair or _ANY_PAIR
     reader = RowReader(layout, clock=options.clock, pair=of_rows, crossed=options.crossed, tally=tally)
     head = reader.read(_text(lines))
-    # How far apart rows are does not depend on which of them are crossed.
+    # The step between rows does not depend on which of them are crossed.
     every = RowReader(layout, clock=options.clock, pair=of_rows, crossed=Crossed.KEEP, tally=Tally()).read(_text(lines))
     granularity, aggregated, notes = _granularity(path, layout, options, every, tally, lines)
     holds_until = layout.time.midnight + _DAY if layout.whole_day and layout.time.midnight is not None else None
@@ -80,7 +79,7 @@ def recognise_file(path: Path, options: Options) -> Recognised:
 
 
 def recognise_layout(path: Path, wanted: str, rows: int = ROWS_TO_RECOGNISE_BY) -> tuple[Layout, list[str]]:
-    """The layout of a file, and the lines it was recognised by. Raises SourceError; ``wanted`` is what cannot be done with it."""
+    """Return the layout of a file and its first lines. Raises SourceError; ``wanted`` (imported, replayed) is for its text."""
     lines = first_lines(path, rows)
     inside = name_inside(path)
     midnight = day_in_name(path)
@@ -94,7 +93,7 @@ def recognise_layout(path: Path, wanted: str, rows: int = ROWS_TO_RECOGNISE_BY) 
 
 
 def pair_of(path: Path, layout: Layout, given: CurrencyPair | None, wanted: str) -> CurrencyPair | None:
-    """The pair of all rows; None where each row names its own. Raises SourceError where nothing tells it."""
+    """Return the pair of all rows, None if each row names its own. Raises SourceError if it is unknown."""
     if layout.pair is not None:
         return given
     pair = given or layout.instrument or pair_in_name(path, name_inside(path))
@@ -104,7 +103,7 @@ def pair_of(path: Path, layout: Layout, given: CurrencyPair | None, wanted: str)
 
 
 def _of_clock(layout: Layout, options: Options, granularity: Granularity | None) -> str:
-    """By which clock times without an offset are read."""
+    """Describe the clock used for times without an offset."""
     clock = options.clock or layout.clock
     if clock is not None:
         return f"Times are read as {clock.name}."
@@ -121,7 +120,7 @@ def _text(lines: Sequence[str]) -> bytes:
 def _granularity(
     path: Path, layout: Layout, options: Options, head: Frame, tally: Tally, lines: Sequence[str]
 ) -> tuple[Granularity | None, bool, list[str]]:
-    """The length of the bars, and whether rows have to be aggregated to it, with notes of that. Raises SourceError."""
+    """Return the granularity, whether rows have to be aggregated to it, and notes. Raises SourceError."""
     wanted = options.granularity
     if layout.quotes is not None:
         if wanted is not None and wanted not in _OF_TICKS:
@@ -160,7 +159,7 @@ def _granularity(
 
 
 def _comes_in(step: int) -> bool:
-    """Whether rows so far apart can be bars of minutes or hours with gaps between them."""
+    """Return True if rows with this step can be minutes or hours with gaps."""
     return step < DAY - HOUR or granularity_of(step) is None
 
 
@@ -169,20 +168,20 @@ def _length_of(granularity: Granularity) -> str:
 
 
 def _closer(head: Frame, lines: Sequence[str], step: int) -> str:
-    """Which row is closer to the one before than the bars are long."""
+    """Name a row that is too close to the previous one."""
     line = int(head.line[1]) if len(head) > 1 else int(head.line[0])
     return f"its rows are {in_words(step)} apart, as line {line} is: {lines[line - 1].strip()[:_LONGEST_SHOWN]!r}"
 
 
 def _why_no_step(head: Frame, tally: Tally, lines: Sequence[str]) -> str:
-    """Why rows do not tell how far apart they are, and what to give."""
+    """Explain why the granularity cannot be inferred, and what to give."""
     if not len(head):
         return why_unreadable(tally, lines)
     return "its rows are too few to show how far apart they are; give --granularity"
 
 
 def why_unreadable(tally: Tally, lines: Sequence[str]) -> str:
-    """Why none of the first rows can be used: the first of them, its column, and the reason."""
+    """Explain why none of the first rows can be read: the first of them, its column, and the reason."""
     first = tally.first
     if first is None:
         return "it has no rows"

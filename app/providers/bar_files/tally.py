@@ -1,4 +1,4 @@
-"""The account of the rows of a file: how many there were, how many are in bars, and why the others are not."""
+"""Counts of accepted and rejected rows."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import NamedTuple
 from app.providers.bar_files.text.rows import Ints
 
 LONGEST_EXAMPLE = 80
-"""Characters shown of a row."""
+"""Maximum characters shown of a row."""
 
 _EXAMPLES_OF_A_REASON = 3
 
 
 class RejectedRow(NamedTuple):
-    """A row that gave no bar: its line, counted from 1, why, and how it begins."""
+    """A rejected row: its line, counted from 1, the reason, and the beginning of its text."""
 
     line: int
     reason: str
@@ -22,7 +22,7 @@ class RejectedRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The first row that could not be read: its line, why, and the column, as it is named."""
+    """The first unreadable row: its line, the reason, and a description of the column."""
 
     line: int
     reason: str
@@ -30,7 +30,7 @@ class Refused:
 
 
 class Tally:
-    """Rows of one reading. ``lines`` are those of a few rows rejected for each reason; ``first`` the first unreadable row."""
+    """The rows of one reading. ``lines`` are the first rejected lines for each reason, ``first`` is the first unreadable row."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -40,7 +40,7 @@ class Tally:
         self.first: Refused | None = None
 
     def reject(self, lines: Ints, reason: str, column: str = "", rows: int | None = None) -> None:
-        """Count rows with these lines, or as many as ``rows`` says of which these are the first, as rejected."""
+        """Count the rows on these lines as rejected; with ``rows``, that many, of which these lines are the first."""
         if not len(lines):
             return
         self.rejected[reason] += len(lines) if rows is None else rows
@@ -50,7 +50,7 @@ class Tally:
             self.first = Refused(int(lines[0]), reason, column)
 
     def examples(self, texts: dict[int, str], label: str = "") -> list[RejectedRow]:
-        """The first few rows of each reason, by the lines' texts, in the order of the file."""
+        """Return the first rows of each reason in file order; ``texts`` are the texts of ``shown_lines``."""
         found = [
             RejectedRow(line, reason, f"{label}{texts.get(line, '').strip()}"[:LONGEST_EXAMPLE])
             for reason, lines in self.lines.items()

@@ -1,7 +1,7 @@
-"""Writing very many rows: COPY on PostgreSQL, plain tuples on SQLite, past the conversion of each value by its column.
+"""Bulk upserts that bypass SQLAlchemy's type conversion: COPY on PostgreSQL, plain tuples on SQLite.
 
-The values of a column are a list, or one value for all rows. They are texts, whole numbers or truth values as the database takes
-them: decimals and times in text are the same on both.
+A column is a list of values, or one value for all rows. Values are text, integers or booleans; both databases accept decimals and
+times as text.
 """
 
 import sqlite3
@@ -25,9 +25,9 @@ _LINES_AT_ONCE = 2000
 
 
 async def bulk_upsert(connection: AsyncConnection, table: Table, columns: Columns, count: int, replaces: Replaces) -> int:
-    """Do what ``upsert`` does for ``count`` rows that are given by columns; how many were added or changed.
+    """Upsert ``count`` rows given by columns like ``upsert``, and return how many were added or changed.
 
-    Raises ConnectionError where the database goes away on the way.
+    Raises ConnectionError if the database becomes unavailable.
     """
     if connection.dialect.name == "sqlite":
         return await _into_sqlite(connection, table, columns, count, replaces)
@@ -40,7 +40,7 @@ async def _into_sqlite(connection: AsyncConnection, table: Table, columns: Colum
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
     try:
-        # The rows are made one by one as SQLite takes them: a list of tuples would keep the garbage collector busy.
+        # Rows are created one by one as SQLite consumes them: a list of tuples would keep the garbage collector busy.
         cursor = await driver.executemany(statement, zip(*values, strict=True))
         changed: int = cursor.rowcount
         await cursor.close()
@@ -53,7 +53,7 @@ async def _into_sqlite(connection: AsyncConnection, table: Table, columns: Colum
 
 @lru_cache(maxsize=16)
 def _sqlite_statement(table: Table, replaces: Replaces) -> tuple[str, Sequence[str], Mapping[str, Any]]:
-    """The statement, the names of its parameters in order, and the values of those that are no columns: names of sources, say."""
+    """Return the statement, its parameter names in order, and the values of parameters that are not columns."""
     statement = for_sqlite(table, replaces).compile(dialect=sqlite.dialect(paramstyle="qmark"))
     return str(statement), statement.positiontup or [], statement.params
 
@@ -66,7 +66,7 @@ async def _into_postgresql(connection: AsyncConnection, table: Table, columns: C
     names = sorted(table.c.keys(), key=lambda name: not isinstance(columns[name], list))
     try:
         await driver.copy_to_table(_INCOMING, source=_lines(columns, names), columns=names, format="csv")
-    # What SQLAlchemy would have recognised, had the statement gone through it.
+    # COPY bypasses SQLAlchemy, which would have recognised these as a lost connection.
     except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError) as error:
         raise ConnectionError(str(error)) from error
     result = await connection.execute(from_rows(table, select(*incoming.c), replaces))
@@ -75,7 +75,7 @@ async def _into_postgresql(connection: AsyncConnection, table: Table, columns: C
 
 
 async def _lines(columns: Columns, names: Sequence[str]) -> AsyncIterator[bytes]:
-    """Lines of CSV: the columns that differ from row to row first, then what is the same in all."""
+    """Yield lines of CSV: varying columns first, then constant ones."""
     varying = [_texts(columns[name]) for name in names if isinstance(columns[name], list)]
     end = "".join(f",{_quoted(columns[name])}" for name in names if not isinstance(columns[name], list)) + "\n"
     lines = map(",".join, zip(*varying, strict=True))

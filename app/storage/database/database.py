@@ -78,7 +78,7 @@ class Database:
     def begin(self, within: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
         """Open a transaction that writes: committed on leaving, rolled back on an error.
 
-        It may take ``within`` seconds, or as long as other transactions.
+        ``within`` is its time limit in seconds, by default that of all transactions.
 
         Raises DatabaseUnavailable, after which it is unknown whether the transaction was committed. A statement that the database
         rejects is a bug, and SQLAlchemy's exception for it is passed on.

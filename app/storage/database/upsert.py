@@ -49,7 +49,7 @@ async def _insert(
 
 
 def for_sqlite(table: Table, replaces: Replaces | None) -> sqlite.Insert:
-    """The statement that does on SQLite what ``upsert`` does, or ``insert_new`` without a condition, for rows as parameters."""
+    """Return the SQLite statement that upserts rows given as parameters, or only inserts new ones without ``replaces``."""
     statement = sqlite.insert(table)
     if replaces is None:
         return statement.on_conflict_do_nothing()
@@ -65,7 +65,7 @@ def _for_postgresql(table: Table, replaces: Replaces | None) -> postgresql.Inser
 
 
 def from_rows(table: Table, rows: Select[Any], replaces: Replaces | None) -> postgresql.Insert:
-    """The statement that does on PostgreSQL what ``upsert`` does, or ``insert_new`` without a condition, for selected rows."""
+    """Return the PostgreSQL statement that upserts selected rows, or only inserts new ones without ``replaces``."""
     statement = postgresql.insert(table).from_select(list(table.c), rows)
     if replaces is None:
         return statement.on_conflict_do_nothing()

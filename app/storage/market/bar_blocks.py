@@ -1,4 +1,4 @@
-"""Blocks of bars as columns of the table of bars."""
+"""Converting blocks of bars to database columns."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _PRICES = ("open", "high", "low", "close")
 
 
 def columns_of(block: BarBlock) -> Columns:
-    """The columns of ``candles``: times and prices as text, what is the same for all bars once."""
+    """Return the columns of ``candles``: times and prices as text, constant columns as a single value."""
     texts: dict[int, list[list[str]]] = {}
     columns: dict[str, list[str] | list[int] | str | bool] = {
         "pair": block.pair.name,
@@ -29,7 +29,7 @@ def columns_of(block: BarBlock) -> Columns:
 
 
 def _price_texts(prices: Prices, decimals: int) -> list[list[str]]:
-    """Prices as text with all their decimals. A few thousand different ones make up a block: each is written once."""
+    """Format prices with all decimals. A block has few distinct prices, so each is formatted once."""
     if not prices.size:
         return [[] for _ in prices]
     lowest = int(prices.min())

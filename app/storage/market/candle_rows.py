@@ -80,7 +80,7 @@ async def write_columns(connection: AsyncConnection, columns: bulk.Columns, coun
 
 @lru_cache(maxsize=8)
 def _rule(sources: Sources) -> Replaces:
-    """The same function for the same sources, by which compiled statements are found again."""
+    """Return the rule for these sources, always the same object, so that compiled statements can be cached."""
     return partial(_replaces, sources)
 
 

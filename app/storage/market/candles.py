@@ -65,10 +65,9 @@ class Candles:
         return changed
 
     async def write_block(self, block: BarBlock) -> int:
-        """Write a block of bars by the rules of ``write``, ten times as fast; how many of them were added or changed.
+        """Write a block of bars like ``write``, but ten times as fast, and return how many were added or changed.
 
-        The write is given minutes where the database is busy. Raises DatabaseUnavailable, in which case the block may be written
-        again.
+        Waits up to two minutes for a busy database. Raises DatabaseUnavailable, after which the block can be written again.
         """
         changed = 0
         for part in block.parts(_BLOCK):
@@ -78,7 +77,7 @@ class Candles:
         return changed
 
     async def count(self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime) -> int:
-        """How many bars start in ``[start, end)``, also unfinished ones. Raises DatabaseUnavailable."""
+        """Return the number of bars that start in ``[start, end)``, unfinished ones included. Raises DatabaseUnavailable."""
         query = select(func.count()).where(_CANDLES.c.pair == pair.name, _CANDLES.c.granularity == granularity.value)
         async with self._database.read() as connection:
             return await connection.scalar(query.where(_CANDLES.c.time >= start, _CANDLES.c.time < end)) or 0

@@ -1,1 +1,1 @@
-"""Rows that were read, checked and made into bars, a column at a time."""
+"""Parsed rows as columns, checked and turned into bars."""

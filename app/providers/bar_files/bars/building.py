@@ -1,4 +1,4 @@
-"""Frames into bars: rows are placed, sorted, checked against the calendar, and aggregated where that is asked for."""
+"""Turning frames into bars: rows are checked against the calendar, sorted and, if requested, aggregated."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,11 +24,11 @@ _UNFINISHED = "in the bar that the file ends within"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What bars are to be made of a file's rows.
+    """How to turn the rows of a file into bars.
 
-    ``granularity`` is None where each row names its own; ``wanted`` leaves out the rows of any other. Ticks are always
-    ``aggregated``, rows of bars where they are closer together than the bars. ``holds_until`` is the moment up to which the file
-    holds everything, where that is known.
+    ``granularity`` is None if each row names its own; ``wanted`` then selects the rows of one. Ticks are always ``aggregated``,
+    bars only when they are shorter than the bars to make. ``holds_until`` is the time up to which the file is known to be
+    complete.
     """
 
     granularity: Granularity | None
@@ -42,14 +42,14 @@ class Plan:
 
 @dataclass(slots=True)
 class Built:
-    """Bars of a file, block by block as they are taken; ``how`` says how the stamps of days were read."""
+    """The bars of a file; ``how`` says how timestamps of days were interpreted."""
 
     blocks: list[BarBlock] = field(default_factory=list)
     how: list[str] = field(default_factory=list)
 
 
 def build(frame: Frame, plan: Plan, tally: Tally) -> Built:
-    """The bars of all rows of a file, a block for each pair and granularity, in the order in which these first come."""
+    """Return the bars of a file, a block per pair and granularity, in order of first appearance."""
     built = Built()
     now = micros_of(utc_now())
     series = sorted(series_of(frame), key=lambda rows: int(frame.line[rows[0]]))
@@ -68,7 +68,7 @@ def build(frame: Frame, plan: Plan, tally: Tally) -> Built:
 
 
 class _Series:
-    """The rows of one pair and granularity on their way into bars."""
+    """The rows of one pair and granularity, turned into bars step by step."""
 
     def __init__(
         self, frame: Frame, pair: CurrencyPair, granularity: Granularity, plan: Plan, tally: Tally, now: int, how: list[str]
@@ -83,7 +83,7 @@ class _Series:
         self._how = how
 
     def block(self) -> BarBlock | None:
-        """The bars; None where no row is left of them."""
+        """Return the bars, or None if no row is usable."""
         self._leave_out_closed()
         if self._plan.ticks:
             self._keep(self._times <= self._now, "in the future")
@@ -96,7 +96,7 @@ class _Series:
         return self._as_they_are()
 
     def _leave_out_closed(self) -> None:
-        """Find the bar that each row means, and leave out those of a closed market."""
+        """Find the bar of each row, and reject rows of a closed market."""
         if is_intraday(self._granularity) or self._plan.aggregated:
             outside = closed(self._frame)
         else:
@@ -115,7 +115,7 @@ class _Series:
             self._frame, self._times = self._frame.take(order), self._times[order]
 
     def _as_they_are(self) -> BarBlock | None:
-        """A bar of each row, or of a Sunday and the Monday after it together."""
+        """Return a bar per row; a Sunday row and the following Monday are merged."""
         again = np.append(False, np.diff(self._times) == 0) if len(self._times) else np.zeros(0, bool)
         if again.any():
             joins = np.zeros(len(again), bool)
@@ -128,7 +128,7 @@ class _Series:
         return self._bars(self._times)
 
     def _aggregated(self) -> BarBlock | None:
-        """Bars of all the rows in them; those of the bar that the file ends within are left out."""
+        """Return aggregated bars, without the bar that is unfinished at the end of the file."""
         if not len(self._times):
             return None
         begins = starts(self._times, self._granularity)
@@ -148,7 +148,7 @@ class _Series:
         return self._bars(begins)
 
     def _bars(self, begins: Ints) -> BarBlock:
-        """Bars of the rows that begin together, one at least."""
+        """Merge rows with the same start into bars; there is at least one row."""
         bid, mid, ask = sides_of(self._frame)
         volumes = np.ones(len(begins), np.int64) if self._plan.ticks else self._frame.volume
         first = np.flatnonzero(np.append(True, begins[1:] != begins[:-1]))
@@ -162,27 +162,27 @@ class _Series:
         return BarBlock(self._pair, self._granularity, source, begins[first], bid, mid, ask, decimals, volumes)
 
     def _not_over(self, begins: Ints) -> Flags:
-        """True for bars that end after now."""
+        """Return True for bars that end after now."""
         late = begins > self._now - _LONGEST_BAR
         for row in np.flatnonzero(late):
             late[row] = micros_of(self._granularity.end(moment_of(begins[row]))) > self._now
         return late
 
     def _keep(self, rows: Flags, reason: str) -> None:
-        """Leave out the other rows, for this reason."""
+        """Keep these rows and reject the others with this reason."""
         if not rows.all():
             self._tally.reject(self._frame.line[~rows], reason)
             self._frame, self._times = self._frame.take(rows), self._times[rows]
 
 
 def _shortest_step(times: Ints) -> int:
-    """The least from one time to the next; 0 where there is none."""
+    """Return the shortest step between different times; 0 if there is none."""
     steps = np.diff(times)
     return int(steps[steps > 0].min(initial=DAY)) if (steps > 0).any() else 0
 
 
 def _tidy(bid: Prices, mid: Prices, ask: Prices, decimals: int, wanted: int) -> tuple[Prices, Prices, Prices, int]:
-    """The prices with as many decimals as a pair's have, more only where they are needed: equal bars become equal texts."""
+    """Return the prices with the decimals of the pair, or more if needed, so that equal prices are stored as equal text."""
     sides = [bid] if bid is mid is ask else [bid, mid, ask]
     while decimals > wanted and all(not (prices % 10).any() for prices in sides):
         sides = [prices // 10 for prices in sides]

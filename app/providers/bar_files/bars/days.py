@@ -1,4 +1,4 @@
-"""Bars of days, weeks and months: which trading day a row means, by the date or time that it is stamped with."""
+"""Daily, weekly and monthly rows: which trading day, week or month a timestamp stands for."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ _NEAR = 2 * HOUR
 
 
 class Placed(NamedTuple):
-    """Where rows begin as bars, which of them belong to no trading day, and how their stamps were read."""
+    """The starts of the bars, which rows are not in any trading day, and how timestamps were interpreted."""
 
     times: Ints
     closed: Flags
@@ -23,7 +23,7 @@ class Placed(NamedTuple):
 
 
 def placed(frame: Frame, granularity: Granularity) -> Placed:
-    """Find the bars that the rows of a frame mean, which are of days, weeks or months.
+    """Find the bars that daily, weekly or monthly rows stand for.
 
     Days may be stamped with a date, with 17:00 in New York (or nearly) at which the trading day begins or ends, or with a time
     within it. A date is that of the trading day, which ends on it, but for files without Fridays, whose dates are those on which

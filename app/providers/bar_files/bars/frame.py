@@ -1,4 +1,4 @@
-"""Rows that were read, as columns of whole numbers."""
+"""Parsed rows as columns of integers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +16,8 @@ class Frame:
     """Rows of bars or ticks.
 
     ``time`` is in UTC and ``local`` on the clock that the file is written by, both in microseconds since 1970; ``line`` is that
-    in the file. ``prices`` are those of each side there is, whole numbers of 10 to the minus ``decimals``: for bars four rows,
-    of open, high, low and close, for ticks one. ``pair`` and ``granularity`` are places in ``pairs`` and ``granularities``.
+    in the file. ``prices`` are those of each side there is, integers in units of ``10 ** -decimals``: four rows (open, high,
+    low, close) for bars, one for ticks. ``pair`` and ``granularity`` are indexes into ``pairs`` and ``granularities``.
     """
 
     time: Ints
@@ -35,7 +35,7 @@ class Frame:
         return len(self.time)
 
     def take(self, rows: Ints | Flags) -> "Frame":
-        """Some of the rows, in the order given."""
+        """Return the selected rows, in the order given."""
         return replace(
             self,
             time=self.time[rows],
@@ -49,7 +49,7 @@ class Frame:
 
     @property
     def flat(self) -> Flags:
-        """True for bars whose four prices are the same, on each side there is."""
+        """True for bars whose high equals the low, on every side."""
         flat = np.ones(len(self), bool)
         for prices in self.prices.values():
             flat &= (prices[1] == prices[2]) if len(prices) > 1 else False
@@ -57,7 +57,7 @@ class Frame:
 
 
 def concatenated(frames: Sequence[Frame]) -> Frame:
-    """Frames of one file, at least one, as one: their sides are the same."""
+    """Concatenate the frames of one file, at least one."""
     first = frames[0]
     decimals = max(frame.decimals for frame in frames)
     scales = [10 ** (decimals - frame.decimals) for frame in frames]
@@ -81,14 +81,14 @@ def concatenated(frames: Sequence[Frame]) -> Frame:
 
 
 def _moved(places: Ints, of: Sequence[object], into: Sequence[object]) -> Ints:
-    """Places in one list as places in another."""
+    """Translate indexes into one sequence to indexes into another."""
     return np.array([into.index(value) for value in of] or [0], np.int64)[places] if len(places) else places
 
 
 def sides_of(frame: Frame) -> tuple[Prices, Prices, Prices]:
-    """Bids, mids and asks at one decimal more than the frame's, so that mids are exact.
+    """Return bids, mids and asks with one more decimal than the frame, so that mids are exact.
 
-    Mids that a file lacks are halfway between bid and ask, price by price; one price alone is bid, mid and ask.
+    Missing mids are halfway between bid and ask, price by price; a single price is used as bid, mid and ask.
     """
     prices = frame.prices
     if "bid" in prices and "ask" in prices:

@@ -1,4 +1,4 @@
-"""A whole file into one frame."""
+"""Loading a whole file into one frame."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +9,11 @@ from app.providers.bar_files.bars.rows import RowReader
 from app.providers.bar_files.text.decoded import text_blocks
 
 MOST_ROWS = 30_000_000
-"""Rows of a file, which are sorted in memory: a hundred bytes each at most."""
+"""Maximum rows of a file; they are sorted in memory, at up to 100 bytes each."""
 
 
 def load(path: Path, reader: RowReader, reached: Callable[[float], None]) -> Frame:
-    """All rows that can be used, in the order of the file. Raises SourceError, also for a file of too many rows."""
+    """Return all usable rows in file order. Raises SourceError, also for a file with too many rows."""
     frames, rows = [], 0
     for block in text_blocks(path, reached):
         frame = reader.read(block)

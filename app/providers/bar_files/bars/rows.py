@@ -1,4 +1,4 @@
-"""Blocks of text into frames: every field is read, and what cannot be used is counted with its reason."""
+"""Parsing blocks of text into frames; unusable rows are counted by reason."""
 
 from collections.abc import Callable, Mapping
 
@@ -25,13 +25,13 @@ _NO = ("false", "0", "no")
 _MILLISECOND = 1000
 _OF_MINUTES = {"1": Granularity.M1, "5": Granularity.M5, "15": Granularity.M15, "60": Granularity.H1, "240": Granularity.H4}
 _EARLIEST, _LATEST = -62_100_000_000_000_000, 253_390_000_000_000_000
-"""Moments within which trading days are known: from the year 2 to August 9999, or nearly so."""
+"""Range of supported times, in microseconds: the trading calendar needs some days before and after."""
 
 
 class RowReader:
-    """Reads the blocks of one file by its layout, one after the other. ``tally`` counts the rows that cannot be used.
+    """Parses consecutive blocks of one file according to its layout. ``tally`` counts unusable rows.
 
-    ``naive`` is true once a time was read that does not say its offset from UTC.
+    ``naive`` is True once a time without an offset has been read.
     """
 
     def __init__(self, layout: Layout, *, clock: Clock | None, pair: CurrencyPair | None, crossed: Crossed, tally: Tally) -> None:
@@ -48,11 +48,11 @@ class RowReader:
 
     @property
     def lines(self) -> int:
-        """Lines read so far, blank ones and the header counted."""
+        """Lines read so far, including blank lines and the header."""
         return self._line - 1
 
     def read(self, block: bytes) -> Frame:
-        """The rows of the next block that can be used, in the order of the file."""
+        """Return the usable rows of the next block, in file order."""
         layout = self._layout
         rows = Rows(block, self._line, layout.delimiter, layout.width)
         first_line, self._line = self._line, self._line + rows.count
@@ -99,7 +99,7 @@ class RowReader:
         return frame if alive.all() else frame.take(alive)
 
     def _read_times(self, column: Callable[[int], Column]) -> tuple[Ints, Ints, Flags]:
-        """Local times, times in UTC, and which of them there are."""
+        """Return local times, UTC times, and which of them are valid."""
         where = self._layout.time
         if where.midnight is not None:
             milliseconds, usable = read_digits(column(where.place))
@@ -123,7 +123,7 @@ class RowReader:
     def _read_prices(
         self, column: Callable[[int], Column], reject: Callable[[Flags, str, int | None], None]
     ) -> tuple[dict[str, Prices], int]:
-        """The prices of each side at common decimals; what is none is 0."""
+        """Return the prices of each side with common decimals; invalid ones are 0."""
         layout = self._layout
         places: Mapping[str, tuple[int, ...]] = (
             {side: tuple(found) for side, found in layout.bars.items()}
@@ -142,7 +142,7 @@ class RowReader:
         return {side: np.stack([scaled[place] for place in found]) for side, found in places.items()}, decimals
 
     def _carry(self, numbers: Numbers, column: Column, place: int) -> None:
-        """Fill empty prices with the one before them, also from the block before."""
+        """Fill empty prices with the previous one, also from the previous block."""
         empty = column.widths == 0
         if len(column):
             before = np.maximum.accumulate(np.where(numbers.usable, np.arange(len(column)), -1))
@@ -210,7 +210,7 @@ class RowReader:
 
 
 def read_granularity(text: str) -> Granularity:
-    """A granularity by its name, or by its minutes as Stooq has it. Raises UnusableRow."""
+    """Read a granularity by name, or in minutes as Stooq writes it. Raises UnusableRow."""
     text = text.strip().upper()
     try:
         return _OF_MINUTES.get(text) or Granularity(text)

@@ -1,4 +1,4 @@
-"""Bids and asks beside each other: where they are crossed, and how they are set right."""
+"""Crossed bids and asks."""
 
 from collections.abc import Iterator, Mapping
 
@@ -11,7 +11,7 @@ _OF_BARS = (("close", 3), ("open", 0), ("high", 1), ("low", 2))
 
 
 def crossed_reasons(bid: Prices, ask: Prices) -> Iterator[tuple[Flags, str]]:
-    """Rows that no quotes add up to of which each has its ask at or above its bid, and why."""
+    """Yield which rows are crossed, with the reason. Such bars cannot come from quotes with the ask at or above the bid."""
     if len(bid) == 1:
         yield ask[0] < bid[0], "ask below bid"
         return
@@ -20,6 +20,6 @@ def crossed_reasons(bid: Prices, ask: Prices) -> Iterator[tuple[Flags, str]]:
 
 
 def uncrossed(prices: Mapping[str, Prices]) -> dict[str, Prices]:
-    """The prices with bid and ask exchanged, each by itself, where they are crossed."""
+    """Return the prices with bid and ask swapped wherever they are crossed."""
     bid, ask = prices["bid"], prices["ask"]
     return {**prices, "bid": np.minimum(bid, ask), "ask": np.maximum(bid, ask)}

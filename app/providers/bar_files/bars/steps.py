@@ -1,4 +1,4 @@
-"""How far apart the rows of a file are, and which bars are so far apart."""
+"""The time between rows, and the granularity it implies."""
 
 from types import MappingProxyType
 
@@ -21,11 +21,11 @@ _APART = MappingProxyType(
         Granularity.M: (28 * DAY - HOUR, 31 * DAY + HOUR),
     }
 )
-"""The least and the most from start to start, as clocks may change between them and months differ."""
+"""The shortest and longest time between starts: clocks change, and months differ."""
 
 
 def steps_of(frame: Frame) -> Ints:
-    """The steps in microseconds from each row to the next of its pair and granularity, in the order of time, none of them 0."""
+    """Return the times between consecutive rows of each series in microseconds, sorted by time, without zeros."""
     found = []
     for series in series_of(frame):
         steps = np.diff(frame.local[series])
@@ -36,7 +36,7 @@ def steps_of(frame: Frame) -> Ints:
 
 
 def series_of(frame: Frame) -> list[Ints]:
-    """The rows of each pair and granularity."""
+    """Return the row indexes of each pair and granularity."""
     if not len(frame):
         return []
     keys = frame.pair * max(len(frame.granularities), 1) + frame.granularity
@@ -46,7 +46,7 @@ def series_of(frame: Frame) -> list[Ints]:
 
 
 def usual(steps: Ints) -> int | None:
-    """The step that most rows make, the shorter of two; None where there is none."""
+    """Return the most frequent step, the shorter of two; None without any."""
     if not len(steps):
         return None
     values, counts = np.unique(steps, return_counts=True)
@@ -54,25 +54,25 @@ def usual(steps: Ints) -> int | None:
 
 
 def shortest(granularity: Granularity) -> int:
-    """The least from the start of a bar to that of the next, in microseconds."""
+    """Return the shortest time between the starts of such bars, in microseconds."""
     return _APART[granularity][0]
 
 
 def are_closer(steps: Ints, granularity: Granularity) -> bool:
-    """True where more than half of the rows are closer together than such bars."""
+    """Return True if more than half of the rows are closer together than such bars."""
     return 2 * int((steps < shortest(granularity)).sum()) > len(steps)
 
 
 def granularity_of(step: int) -> Granularity | None:
-    """The bars that are so far apart, whether or not clocks change between them."""
+    """Return the granularity of rows with this step, or None."""
     return next((length for length, (least, most) in _APART.items() if least <= step <= most), None)
 
 
 def longer_than(step: int) -> Granularity:
-    """The shortest bars that rows so far apart can be aggregated to; months at most."""
+    """Return the shortest granularity longer than this step; M at most."""
     return next((length for length, (least, _) in _APART.items() if least > step), Granularity.M)
 
 
 def in_words(step: int) -> str:
-    """``1800 s``; ``0.5 s`` where there is a fraction."""
+    """Format a step, as ``1800 s`` or ``0.5 s``."""
     return f"{step / SECOND:g} s" if step < 1_000_000 * SECOND else f"{step // SECOND} s"

@@ -1,4 +1,4 @@
-"""The trading week: which rows lie outside it, and by how much a clock is off when a whole file does not fit."""
+"""The trading week: rows outside it, and files whose time zone is wrong."""
 
 from dataclasses import dataclass
 from datetime import timedelta, timezone
@@ -21,10 +21,9 @@ _LONG_ENOUGH = 3 * DAY
 
 
 def closed(frame: Frame) -> Flags:
-    """True for each row that starts at the weekend, Friday 17:00 to Sunday 17:00 in New York, or on a holiday without a move.
+    """Return True for rows of a closed market: the weekend from Friday to Sunday 17:00 in New York, and flat holidays.
 
-    On the holidays of the calendar some sources quote and others repeat the last price: a holiday is closed where all of a file's
-    rows of it are flat.
+    On holidays some sources quote and others repeat the last price: a holiday counts as closed if all its rows are flat.
     """
     if not len(frame):
         return np.zeros(0, bool)
@@ -36,13 +35,13 @@ def closed(frame: Frame) -> Flags:
 
 
 def is_intraday(granularity: Granularity | None) -> bool:
-    """True of bars that lie within a trading day."""
+    """Return True for granularities shorter than a day."""
     return granularity not in (Granularity.D, Granularity.W, Granularity.M)
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A file whose weeks are not those of New York: how many of its moving rows are outside, and the clock that would fit."""
+    """A file that does not fit the trading week: the number of rows outside, the first of them, and the clock that would fit."""
 
     outside: int
     clock: Clock
@@ -50,7 +49,7 @@ class Misfit:
 
     @property
     def words(self) -> str:
-        """What to tell the operator."""
+        """An explanation with the option to give."""
         example = moment_of(self.first_outside)
         return (
             f"read as UTC, {self.outside:,} of its rows lie in a closed market, the first at {example:%A %Y-%m-%d %H:%M}, "
@@ -60,10 +59,10 @@ class Misfit:
 
 
 def misfit(frame: Frame) -> Misfit | None:
-    """How the times of rows, read as UTC, do not fit the trading week, and the clock by which they do; None where they fit.
+    """Check whether times read as UTC fit the trading week; return None if they do, or if no other clock fits better.
 
-    Clocks are tried that follow New York's summer time, as the servers of most brokers do, then those that stay. Flat rows do not
-    count: closed hours are often filled up with them.
+    Clocks with the daylight-saving time of New York, which most brokers' servers follow, are tried before fixed offsets. Flat
+    rows are ignored, as closed hours are often padded with them.
     """
     times = frame.time[~frame.flat]
     if not len(times) or times.max() - times.min() < _LONG_ENOUGH:
@@ -93,7 +92,7 @@ def _outside(times: Ints) -> Flags:
 
 
 def _late(times: Ints) -> int:
-    """The least that a week's first row, or a row after a long pause, comes after the open, in hours: the right shift has 0."""
+    """Return the hours from the open to the first row after a weekend (the median): 0 for the right clock."""
     after = times[1:][np.diff(times) > 30 * HOUR]
     if not len(after):
         return 0
@@ -102,7 +101,7 @@ def _late(times: Ints) -> int:
 
 
 def _clock(hours: int, *, fixed: bool) -> Clock:
-    """A clock by its hours ahead of UTC in winter: of New York's summer time, or of none."""
+    """Return the clock that is ``hours`` ahead of UTC in winter, with daylight-saving time as in New York unless ``fixed``."""
     if fixed:
         sign = "-" if hours < 0 else "+"
         name = f"{sign}{abs(hours):02}:00"

@@ -1,1 +1,1 @@
-"""The layouts of files, by the family they belong to."""
+"""The known layouts of files."""

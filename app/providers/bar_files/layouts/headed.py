@@ -1,6 +1,6 @@
-"""Layouts whose columns a header names, in any case and order; columns of other names are passed over.
+"""Layouts with a header, whose columns may come in any order; unknown columns are ignored.
 
-Whose layout it is shows in names that only one vendor has: that tells the source, the clock and the order of day and month.
+The vendor is recognised by names that only its headers have, and implies the source, the clock and the order of day and month.
 """
 
 import csv
@@ -40,7 +40,7 @@ _EXCEL_DELIMITER = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class _Vendor:
-    """A vendor, the names that only its headers have (all of one of the groups), and what else is known of its files."""
+    """A vendor, the column names that identify it (all names of one group), and the properties of its files."""
 
     name: str
     source: str
@@ -74,7 +74,7 @@ _VENDORS = (
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """The names of the columns, what parts them, the first line below, and a pair that stands in the header."""
+    """The column names, the delimiter, the first line of data, and a pair named in the header."""
 
     names: tuple[str, ...]
     delimiter: str
@@ -83,7 +83,7 @@ class _Header:
 
 
 def recognise_headed(head: Head) -> Layout | None:
-    """The layout of a file with a header, None where none of its first lines names a time and prices."""
+    """Return the layout of a file with a header, or None if none of its first lines names a time and prices."""
     for header in _headers(head):
         layout = _layout(header, head)
         if layout is not None:
@@ -165,7 +165,7 @@ def _layout(header: _Header, head: Head) -> Layout | None:
 
 
 def _time(places: Mapping[str, int], names: Sequence[str], rows: Sequence[Sequence[str]]) -> TimeColumns | None:
-    """The columns of the time: of a date and a time of day, of either, or the unnamed one that comes first."""
+    """Find the time: a date and a time of day, one column for both, or an unnamed first column."""
     date, of_day = place_of(places, DATES), place_of(places, TIMES_OF_DAY)
     if date is not None and of_day is not None and _are_times_of_day([row[of_day] for row in rows[:_FEW]]):
         return TimeColumns(date, of_day)
@@ -187,7 +187,7 @@ def _are_times_of_day(texts: Sequence[str]) -> bool:
 
 
 def _point(rows: Sequence[Sequence[str]], places: Sequence[int], delimiter: str) -> str:
-    """The decimal sign of the prices: a comma where more of them have one than have a point, and it parts no columns."""
+    """Return the decimal separator of prices: a comma if it is more common than a point."""
     if delimiter == ",":
         commas = [row[place] for row in rows[:_FEW] for place in places if "," in row[place]]
         points = [row[place] for row in rows[:_FEW] for place in places if "." in row[place]]
@@ -208,7 +208,7 @@ def _raw(line: str, delimiter: str) -> list[str]:
 
 
 def _pair_of(ticker: str) -> CurrencyPair | None:
-    """``EURUSD=X`` as Yahoo writes it."""
+    """Read ``EURUSD=X``, as Yahoo writes it."""
     try:
         return CurrencyPair.parse(ticker.upper().removesuffix("=X"))
     except InvalidPair:

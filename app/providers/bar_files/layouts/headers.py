@@ -1,4 +1,4 @@
-"""The names that columns go by in headers, in English and German."""
+"""Names of columns in English and German."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ TIMES = (
     "time", "timestamp", "datetime", "date_time", "gmt_time", "local_time", "utc_time", "utc", "time_(utc)", "date_(utc)",
     "open_time", "zeit", "zeitstempel", "uhrzeit", "date", "datum", "dtyyyymmdd",
 )  # fmt: skip
-"""Times or dates, the names preferred first. Two of them may part the date from the time of day."""
+"""Names of times and dates, preferred ones first."""
 
 DATES = ("date", "datum", "dtyyyymmdd")
 TIMES_OF_DAY = ("time", "zeit", "uhrzeit")
@@ -27,17 +27,17 @@ _OHLC = (_OPENS, _HIGHS, _LOWS, _CLOSES)
 
 
 def normal(name: str) -> str:
-    """``bid_open`` of `` Bid Open``, ``open`` of ``<OPEN>``."""
+    """Normalise a name: ``bid_open`` for `` Bid Open``, ``open`` for ``<OPEN>``."""
     return name.strip().strip("<>").lower().replace(" ", "_").replace("-", "_").replace(".", "_")
 
 
 def place_of(places: Mapping[str, int], names: Sequence[str]) -> int | None:
-    """The place of the first of these names that there is."""
+    """Return the index of the first of these names that exists, or None."""
     return next((places[name] for name in names if name in places), None)
 
 
 def price_places(places: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """Where open, high, low and close of each side are that has all four; prices of no side are ``mid``."""
+    """Return the indexes of open, high, low and close for each complete side; prices without a side are ``mid``."""
     sides = {side: found for side in _SIDES if (found := _of_side(places, side)) is not None}
     plain = _of_side(places, "")
     if plain is not None:

@@ -1,4 +1,4 @@
-"""What the columns of a file are: the outcome of recognition, by which every row is read."""
+"""The layout of a file: which column holds what."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ from app.market.pair import CurrencyPair
 from app.providers.bar_files.values.clocks import Clock
 
 UNKNOWN_SOURCE = "import"
-"""The source of bars whose layout is nobody's in particular."""
+"""The source of bars whose vendor is unknown."""
 
 PRICES = ("open", "high", "low", "close")
 
 
 @dataclass(frozen=True, slots=True)
 class TimeColumns:
-    """Where a row has its time: in one column, or the date in one and the time of day in another.
+    """The columns with the time: a single one, or a date and a time of day.
 
-    With a ``midnight`` the column holds milliseconds since then. ``month_first`` is how 02/01/2012 is read.
+    With ``midnight``, the column holds milliseconds since then. ``month_first`` tells how to read 02/01/2012.
     """
 
     place: int
@@ -29,11 +29,11 @@ class TimeColumns:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the rows of a file are read. Columns are counted from 0.
+    """How to parse the rows of a file. Columns are counted from 0.
 
-    ``bars`` are the places of open, high, low and close by side, ``mid`` standing for prices of which no side is known;
-    ``quotes`` those of bid and ask, where rows are ticks. ``clock`` is the one that times without an offset are written by;
-    None where the layout does not tell. ``server`` is true of MetaTrader's, whose clock differs from broker to broker.
+    ``bars`` has the columns of open, high, low and close by side, with ``mid`` for prices without a side; ``quotes`` has those
+    of bid and ask if rows are ticks. ``clock`` applies to times without an offset, None if unknown. ``server`` is True for
+    MetaTrader, whose clock depends on the broker.
     """
 
     name: str
@@ -54,28 +54,28 @@ class Layout:
     server: bool = False
     instrument: CurrencyPair | None = None
     granularities: tuple[Granularity, ...] = ()
-    """The only lengths of bars that come in the layout; none where any may."""
+    """The only granularities of the layout; empty if there may be any."""
     alone: bool = False
-    """Whether a file of bids is imported without that of the asks."""
+    """Whether a file of bids can be imported without the asks."""
     carries: bool = False
-    """Whether an empty bid or ask is that of the row before, as in MetaTrader's ticks."""
+    """Whether an empty bid or ask repeats the previous one, as in MetaTrader's ticks."""
     whole_day: bool = False
-    """Whether a file of ticks holds its day to the end."""
+    """Whether a file of ticks is complete to the end of its day."""
 
     @property
     def has_sides(self) -> bool:
-        """True where bids and asks are told apart."""
+        """True if there are both bids and asks."""
         return self.quotes is not None or {"bid", "ask"} <= self.bars.keys()
 
     def name_of(self, place: int) -> str:
-        """``column 3 (high)``, as a refusal names it."""
+        """Describe a column for error messages, as ``column 3 (high)``."""
         named = f" ({self.names[place]})" if place < len(self.names) and self.names[place] else ""
         return f"column {place + 1}{named}"
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a layout is recognised by: the first lines of a file, the day that its name begins with, and all of its name."""
+    """What a layout is recognised from: the first lines, the day at the start of the file name, and the file name."""
 
     lines: Sequence[str]
     midnight: datetime | None
@@ -83,5 +83,5 @@ class Head:
 
     @property
     def filled(self) -> list[tuple[int, str]]:
-        """The lines that are not blank, with their numbers."""
+        """The non-blank lines with their numbers."""
         return [(number, line) for number, line in enumerate(self.lines, 1) if line.strip()]

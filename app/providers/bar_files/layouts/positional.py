@@ -1,4 +1,4 @@
-"""Layouts without a header: each is known by the form of its rows.
+"""Layouts without a header, recognised by the pattern of their rows.
 
 ======================  =====================================================================================================
 OANDA in Lean           ``milliseconds since midnight,bid,ask``; ``…,bid open,high,low,close,0,ask open,high,low,close,0`` for
@@ -30,7 +30,7 @@ _TICK_HEADER = "timestamp,bid,ask"
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """A layout and the form of its rows."""
+    """A layout and the pattern of its rows."""
 
     row: re.Pattern[str]
     layout: Layout
@@ -38,7 +38,7 @@ class _Form:
 
 
 def recognise_positional(head: Head) -> Layout | None:
-    """The layout of a file without a header, None where its rows have none of these forms."""
+    """Return the layout of a file without a header, or None if no pattern matches."""
     lines = head.filled
     has_header = bool(lines) and ",".join(name.strip().lower() for name in lines[0][1].split(",")) == _TICK_HEADER
     rows = [(number, line.strip()) for number, line in lines[has_header:]]

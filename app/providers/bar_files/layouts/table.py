@@ -14,12 +14,12 @@ _NUMBERS = re.compile(r"[\d\s.,:;/+-]+")
 
 
 def recognise(head: Head) -> Layout | None:
-    """The layout of a file by its first lines; None where it is none of those known."""
+    """Return the layout of a file, or None if it is unknown."""
     return next((layout for recogniser in LAYOUTS if (layout := recogniser(head)) is not None), None)
 
 
 def why_not(head: Head) -> str:
-    """Why the first line that is not blank is neither a header nor a row that is known, and what would be."""
+    """Explain why the first line is neither a known header nor a known row, and what to give."""
     if not head.filled:
         return "it is empty"
     number, line = head.filled[0]

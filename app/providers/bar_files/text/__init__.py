@@ -1,1 +1,1 @@
-"""Files as text: unpacked, decoded, and split into lines and fields."""
+"""Files as text: decompressed, decoded, and split into lines and fields."""

@@ -1,4 +1,4 @@
-"""Text as UTF-8 in blocks of whole lines, whatever the file's encoding."""
+"""Files decoded to UTF-8, in blocks of whole lines."""
 
 import codecs
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ from app.providers.bar_files.text.json_rows import MOST_BYTES, is_json, lines_of
 from app.providers.bar_files.text.packed import Unpacked
 
 LARGE_BLOCK, SMALL_BLOCK = 1 << 20, 1 << 14
-"""Bytes read at once: many for speed, few where rows are wanted one by one."""
+"""Block sizes in bytes: large for speed, small when rows are consumed one by one."""
 
 LONGEST_LINE = 1 << 20
-"""Bytes of a line; a file with a longer one is no table."""
+"""Maximum bytes of a line."""
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -23,11 +23,10 @@ _BOMS = (
 
 
 def text_blocks(path: Path, reached: Callable[[float], None] = lambda fraction: None, size: int = LARGE_BLOCK) -> Iterator[bytes]:
-    """The file's lines in blocks of UTF-8 that end where a line does, but for the last; line ends are ``\\n``.
+    """Yield the lines of a file in blocks of UTF-8. Lines end with ``\\n``, except perhaps the last.
 
-    UTF-8 with and without a byte-order mark and UTF-16 are recognised, as are OANDA's candles in JSON, which come as a table
-    with a header. ``reached`` is called with the share of the file read, ``size`` is about that of a block. Raises SourceError,
-    also on the way.
+    UTF-8 with and without a byte-order mark and UTF-16 are recognised; candles in JSON are converted to a table with a header.
+    ``reached`` is called with the fraction of the file read; ``size`` is the approximate size of a block. Raises SourceError.
     """
     unpacked = Unpacked(path)
     blocks = unpacked.blocks(size)
@@ -59,21 +58,21 @@ def text_blocks(path: Path, reached: Callable[[float], None] = lambda fraction: 
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a file, without their ends. Raises SourceError, also on the way.
+    """Yield the lines of a file, without line ends. Raises SourceError.
 
-    What is not UTF-8 is taken for Windows' Western code page, in which older programs write the headers of tables.
+    Text that is not UTF-8 is decoded as Windows-1252, which older programs use for headers.
     """
     for block in text_blocks(path, size=SMALL_BLOCK):
         yield from _decoded(block.removesuffix(b"\n")).split("\n")
 
 
 def first_lines(path: Path, count: int) -> list[str]:
-    """The first ``count`` lines of a file, fewer where it has no more. Raises SourceError."""
+    """Return the first ``count`` lines of a file, or all if there are fewer. Raises SourceError."""
     return list(islice(read_lines(path), count))
 
 
 def lines_at(path: Path, numbers: set[int]) -> dict[int, str]:
-    """The lines with these numbers, counted from 1. Raises SourceError."""
+    """Return the lines with these numbers, counted from 1. Raises SourceError."""
     found: dict[int, str] = {}
     if not numbers:
         return found
@@ -99,7 +98,7 @@ def _decoded(text: bytes) -> str:
 
 
 def _encoding(block: bytes) -> tuple[str, bytes]:
-    """The encoding of a file by its first bytes, and those bytes without the byte-order mark."""
+    """Detect the encoding from the first bytes, and return it with the bytes after the byte-order mark."""
     for mark, encoding in _BOMS:
         if block.startswith(mark):
             return encoding, block[len(mark) :]

@@ -1,4 +1,4 @@
-"""Candles in JSON, as OANDA's REST API answers them, and lists of records: as lines of a table with a header."""
+"""Candles in JSON, as returned by OANDA's REST API, and lists of records, converted to a table with a header."""
 
 import csv
 import io
@@ -10,21 +10,21 @@ import orjson
 from app.errors import SourceError
 
 MOST_BYTES = 256 << 20
-"""Bytes of a JSON file, which is read whole."""
+"""Maximum bytes of a JSON file, which is read into memory."""
 
 _SIDES = ("bid", "mid", "ask")
 _PRICES = ("o", "h", "l", "c")
 
 
 def is_json(beginning: bytes) -> bool:
-    """True where text that begins so can only be an object or a list."""
+    """Return True if text with this beginning is a JSON object or array."""
     return beginning.lstrip()[:1] in (b"{", b"[")
 
 
 def lines_of_json(path: Path, text: bytes) -> bytes:
-    """A header, and a line for each candle. Raises SourceError for JSON that holds no list of candles or records.
+    """Return a header and a line per candle. Raises SourceError for JSON without a list of candles or records.
 
-    The form of OANDA's answers is https://developer.oanda.com/rest-live-v20/instrument-df/ (CandlestickResponse).
+    OANDA's format is https://developer.oanda.com/rest-live-v20/instrument-df/ (CandlestickResponse).
     """
     try:
         whole = orjson.loads(text)
@@ -45,7 +45,7 @@ def lines_of_json(path: Path, text: bytes) -> bytes:
 
 
 def _flat(record: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """The fields of a candle, the prices of a side under the side's name."""
+    """Yield the fields of a candle, with the prices of each side as ``bid_o`` and so on."""
     for name, value in record.items():
         if name in _SIDES and isinstance(value, Mapping):
             yield from ((f"{name}_{price}", value.get(price)) for price in _PRICES)
@@ -54,7 +54,7 @@ def _flat(record: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 
 def _text(value: object) -> str:
-    """A value in one line."""
+    """Format a value in one line."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What the name of a file says: the pair, the day, the side, the clock."""
+"""Information in file names: pair, day and side."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ CURRENCIES = frozenset(
         "XPD", "XPT", "ZAR",
     }
 )  # fmt: skip
-"""Codes that a pair in a name is made of; six other letters are a word. BTC and the like have to be given."""
+"""Codes that may form a pair in a name; six other letters are taken for a word."""
 
 _WORD = re.compile(r"[A-Za-z]+")
 _SIDE = re.compile(r"(?<![a-z])(bid|ask)s?(?![a-z])", re.IGNORECASE)
@@ -25,7 +25,7 @@ _LONGEST_SUFFIX = 3
 
 
 def pair_in_name(path: Path, inside: str = "") -> CurrencyPair | None:
-    """The pair that the file's name holds (``eurusd.zip``, ``DAT_ASCII_EURUSD_M1_2012.csv``, ``EUR_USD.csv``), or a folder's.
+    """Find the pair in the name of a file (``eurusd.zip``, ``DAT_ASCII_EURUSD_M1_2012.csv``, ``EUR_USD.csv``), or a folder's.
 
     ``inside`` is the name of the file in a zip. Folders are those of the file and one above: FXCM has ``EURUSD/2012/5.csv.gz``.
     """
@@ -37,7 +37,7 @@ def pair_in_name(path: Path, inside: str = "") -> CurrencyPair | None:
 
 
 def day_in_name(path: Path) -> datetime | None:
-    """Midnight UTC of the day that begins the file's name; None where it begins otherwise."""
+    """Return midnight UTC of the day at the beginning of the file name, or None."""
     try:
         return datetime.fromisoformat(path.stem[:8]).replace(tzinfo=UTC)
     except ValueError:
@@ -45,13 +45,13 @@ def day_in_name(path: Path) -> datetime | None:
 
 
 def side_in_name(name: str) -> str | None:
-    """``bid`` or ``ask`` where the name has one of them as a word, once."""
+    """Return ``bid`` or ``ask`` if the name contains exactly one of them as a word."""
     found = _SIDE.findall(name)
     return found[0].lower() if len(found) == 1 else None
 
 
 def without_side(name: str) -> str:
-    """The name with its side taken out: the same for the file of the bids and that of the asks."""
+    """Return the name without its side: equal for the file of bids and the file of asks."""
     return _SIDE.sub("*", name).lower()
 
 
@@ -64,7 +64,7 @@ def _pair_in(name: str) -> CurrencyPair | None:
 
 
 def _candidates(words: list[str]) -> Iterator[tuple[str, str]]:
-    """Words of six letters, with a broker's suffix of up to three in small ones, and neighbours of three."""
+    """Yield words of six letters, with an optional broker's suffix in lower case, and adjacent words of three."""
     for word in words:
         suffix = word[6:]
         if len(word) == 6 or (len(suffix) <= _LONGEST_SUFFIX and suffix.islower() and word[:6].isupper()):

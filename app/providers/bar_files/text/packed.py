@@ -1,4 +1,4 @@
-"""Files plain, packed by gzip, or in a zip, read in blocks of bytes."""
+"""Plain, gzip and zip files, read in blocks of bytes."""
 
 import gzip
 import zipfile
@@ -15,9 +15,9 @@ _REPORTS = (".txt", ".htm", ".html", ".md", ".pdf")
 
 
 class Unpacked:
-    """The bytes of a file. ``fraction`` is the share of the file that has been read, from 0 to 1.
+    """The decompressed bytes of a file. ``fraction`` of the file has been read, from 0 to 1.
 
-    The share is of the packed bytes for gzip and of the unpacked ones for a zip, whose directory says how many there are.
+    It refers to compressed bytes for gzip, and to decompressed bytes for zip, whose directory has their number.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,7 +25,7 @@ class Unpacked:
         self.fraction = 0.0
 
     def blocks(self, size: int) -> Iterator[bytes]:
-        """The bytes in blocks. Raises SourceError, naming the file, also on the way."""
+        """Yield the bytes in blocks. Raises SourceError, naming the file."""
         try:
             with _opened(self._path) as (unpacked, position, total):
                 while block := unpacked.read(size):
@@ -39,7 +39,7 @@ class Unpacked:
 
 
 def name_inside(path: Path) -> str:
-    """The name of the file that a zip is read for; of any other file, its own. Raises SourceError."""
+    """Return the name of the file inside a zip, or the file's own name. Raises SourceError."""
     try:
         if not _is_zip(path):
             return path.name
@@ -52,7 +52,7 @@ def name_inside(path: Path) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes], int]]:
-    """The unpacked bytes, a stream whose position shows the progress, and where that ends."""
+    """Open the decompressed bytes, a stream whose position is the progress, and its end position."""
     if _is_zip(path):
         with zipfile.ZipFile(path) as archive:
             member = _member(path, archive)
@@ -77,7 +77,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """The file to read: the only one, or the only one beside reports in text, as HistData packs them."""
+    """Return the only file, or the only one that is no text report, which HistData adds."""
     files = [member for member in archive.infolist() if not member.is_dir()]
     data = [member for member in files if not member.filename.lower().endswith(_REPORTS)]
     for candidates in (files, data):

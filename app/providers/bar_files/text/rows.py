@@ -1,4 +1,4 @@
-"""The fields of many lines at once: where each begins and ends in a block of bytes."""
+"""Splitting blocks of bytes into lines and fields, vectorised."""
 
 import csv
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Ints: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
 
 QUOTED = "\x1f"
-"""What parts the fields of a block that had quotation marks, once they are taken off."""
+"""Delimiter of blocks with quotation marks, after unquoting."""
 
 _NEWLINE, _SPACE = 10, 32
 _BROKEN = "\x1e"
@@ -20,7 +20,7 @@ _BROKEN = "\x1e"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Column:
-    """One field of every row: ``text[starts[i]:ends[i]]``, without the spaces about it."""
+    """One field of every row: ``text[starts[i]:ends[i]]``, stripped."""
 
     text: Bytes
     starts: Ints
@@ -31,19 +31,19 @@ class Column:
 
     @property
     def widths(self) -> Ints:
-        """The number of bytes of each field."""
+        """The length of each field in bytes."""
         return self.ends - self.starts
 
     def of(self, rows: Ints | Flags) -> "Column":
-        """The fields of some of the rows."""
+        """Return the fields of the selected rows."""
         return Column(self.text, self.starts[rows], self.ends[rows])
 
     def read(self, row: int) -> str:
-        """The text of one field."""
+        """Return the text of one field."""
         return self.text[self.starts[row] : self.ends[row]].tobytes().decode("utf-8", "replace")
 
     def equals(self, text: bytes) -> Flags:
-        """True for each field that is exactly this."""
+        """Return True for fields equal to this text."""
         same: Flags = self.widths == len(text)
         for place, byte in enumerate(text):
             rows = np.flatnonzero(same)
@@ -51,7 +51,7 @@ class Column:
         return same
 
     def codes(self, most: int = 64) -> tuple[Ints, list[str]]:
-        """A number for each distinct text, and the texts by their numbers."""
+        """Return a code for each field, and the distinct texts by their codes."""
         codes = np.full(len(self), -1, np.int64)
         texts: list[str] = []
         left = np.arange(len(self))
@@ -69,9 +69,9 @@ class Column:
 
 
 class Rows:
-    """The lines of a block that are not blank; ``lines`` are their numbers, counted from 1 in the file.
+    """The non-blank lines of a block; ``lines`` are their numbers in the file, counted from 1.
 
-    ``good`` are the places of the lines with ``width`` fields, ``broken`` of those whose quotation marks do not match.
+    ``good`` has the indexes of lines with ``width`` fields; ``broken`` is True for lines with mismatched quotation marks.
     """
 
     def __init__(self, block: bytes, first_line: int, delimiter: str, width: int) -> None:
@@ -102,14 +102,14 @@ class Rows:
         return len(self.lines)
 
     def column(self, place: int) -> Column:
-        """A field of the good lines."""
+        """Return one field of the good lines."""
         starts = self._starts[self.good] if place == 0 else self._bounds[:, place - 1] + 1
         ends = self._ends[self.good] if place == self._width - 1 else self._bounds[:, place]
         return _trimmed(self._text, starts, ends)
 
 
 def _trimmed(text: Bytes, starts: Ints, ends: Ints) -> Column:
-    """The column without the white space about its fields."""
+    """Strip whitespace from the fields."""
     while len(rows := np.flatnonzero((starts < ends) & (text[np.minimum(starts, len(text) - 1)] <= _SPACE))):
         starts = starts.copy()
         starts[rows] += 1
@@ -120,7 +120,7 @@ def _trimmed(text: Bytes, starts: Ints, ends: Ints) -> Column:
 
 
 def _unquoted(block: bytes, delimiter: str) -> tuple[bytes, list[int]]:
-    """The block with its fields parted by ``QUOTED`` and without quotation marks; the lines whose marks do not match."""
+    """Return the block unquoted, with ``QUOTED`` as delimiter, and the indexes of lines with mismatched quotation marks."""
     lines, broken = [], []
     for number, line in enumerate(block.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")):
         if '"' not in line:

@@ -1,1 +1,1 @@
-"""The values in the fields of a row, read one by one or a column at a time."""
+"""Parsing of prices, volumes and times, single or in columns."""

@@ -1,4 +1,4 @@
-"""The clocks that times in files are written by."""
+"""Clocks of times without an offset."""
 
 import re
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ _FIRST, _LAST = datetime(1, 1, 2), datetime(9999, 12, 30)  # noqa: DTZ001 - comp
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A time zone, or one whose clocks are set ``ahead``: MetaTrader's servers often show New York's time and seven hours.
+    """A time zone, shifted ``ahead``: many MetaTrader servers show the time in New York plus seven hours.
 
-    Of the two moments that a clock shows when it is set back, the first is meant; both fall into a weekend, but for few zones.
+    Ambiguous times when clocks go back mean the first one; in most zones that is during the weekend.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Clock:
     ahead: timedelta = timedelta(0)
 
     def to_utc(self, local: Ints) -> Ints:
-        """Times that the clock shows, as UTC; all in microseconds since 1970."""
+        """Convert times shown by the clock to UTC, both in microseconds since 1970."""
         if isinstance(self.zone, timezone):
             return local - int((self.zone.utcoffset(None) + self.ahead) / timedelta(microseconds=1))
         steps, places = np.unique(local // _STEP, return_inverse=True)
@@ -49,7 +49,7 @@ EST_CLOCK = Clock("EST, without summer time", timezone(timedelta(hours=-5)))
 
 
 def parse_clock(text: str) -> Clock:
-    """``Europe/Athens``, ``+02:00``, ``EST`` (without summer time), or ``America/New_York+07:00``: a zone's time and hours.
+    """Parse ``Europe/Athens``, ``+02:00``, ``EST`` (without daylight-saving time), or ``America/New_York+07:00``, a shifted zone.
 
     Raises ConfigurationError.
     """

@@ -1,4 +1,4 @@
-"""Times as people write them, one by one."""
+"""Parsing single times in the formats found in files."""
 
 import re
 from dataclasses import dataclass
@@ -43,22 +43,22 @@ _OFFSET_PARTS = re.compile(r"(?:UTC|GMT|Z)?(?:([+-])(\d\d?):?(\d\d)?(?::?00)?)?"
 _SLASHED = re.compile(r"(\d\d?)[/-](\d\d?)[/-]\d\d", re.ASCII)
 
 _SECONDS, _MILLISECONDS, _MICROSECONDS = 11, 14, 17
-"""The most digits of a time since 1970 in these; more are nanoseconds."""
+"""Maximum digits of a Unix time in these units; more digits are nanoseconds."""
 
 
 class Spans(NamedTuple):
-    """Where the parts of a time are in its text: a column of the same form is read by them. ``offset`` runs to the end."""
+    """The positions of the parts of a time in its text, by which other times of the same format are parsed."""
 
     parts: dict[str, tuple[int, int]]
     unit: int = 0
-    """Of a time since 1970, the microseconds of its last digit; of nanoseconds, -1000: so many of them are one."""
+    """For a Unix time, the unit of its last digit in microseconds; -1000 for nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A time as its text says it: ``local`` on the clock it was written by, ``offset`` of that clock from UTC, where it says.
+    """A parsed time: ``local`` as written, and its ``offset`` from UTC, None if missing.
 
-    Both are in microseconds, ``local`` since 1970. ``spans`` where others of the same form can be read by them.
+    Both are in microseconds, ``local`` since 1970. ``spans`` is None for formats that are not parsed in columns.
     """
 
     local: int
@@ -67,9 +67,9 @@ class Moment:
 
 
 def read_moment(text: str, *, month_first: bool = True) -> Moment:
-    """A date, a date and time, or a time since 1970 in seconds to nanoseconds. Raises UnusableRow.
+    """Parse a date, a date and time, or a Unix time in seconds to nanoseconds. Raises UnusableRow.
 
-    ``month_first`` is how 02/01/2012 is read. A date alone is its midnight.
+    ``month_first`` tells how to read 02/01/2012. A date alone is midnight.
     """
     text = text.strip()
     for form in _MONTH_FIRST if month_first else _DAY_FIRST:
@@ -86,7 +86,7 @@ def read_moment(text: str, *, month_first: bool = True) -> Moment:
 
 
 def read_time_of_day(text: str) -> Moment:
-    """``09:30``, ``09:30:15.250`` or ``093015``; microseconds since midnight. Raises UnusableRow."""
+    """Parse ``09:30``, ``09:30:15.250`` or ``093015`` into microseconds since midnight. Raises UnusableRow."""
     match = _OF_A_DAY.fullmatch(text.strip())
     if match is None:
         raise UnusableRow("not a time")
@@ -97,7 +97,7 @@ def read_time_of_day(text: str) -> Moment:
 
 
 def day_first(texts: list[str]) -> bool | None:
-    """Whether dates such as 13/02/2012 have the day first; None where they can be read both ways, or are none."""
+    """Return whether dates such as 13/02/2012 have the day first; None if they are ambiguous or not dates."""
     firsts, seconds = 0, 0
     for text in texts:
         if match := _SLASHED.match(text.strip()):

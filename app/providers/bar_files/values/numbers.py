@@ -1,4 +1,4 @@
-"""Prices and volumes: a column at a time as whole numbers, and one by one where a field is out of the ordinary."""
+"""Prices and volumes: parsed in columns, and one by one for unusual fields."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from app.providers.bar_files.text.rows import Column, Flags, Ints
 from app.providers.bar_files.values.unusable import UnusableRow
 
 MOST_DECIMALS = 10
-"""Decimals that are kept of a price."""
+"""Maximum decimals of a stored price."""
 
 _HIGHEST_PRICE = 10_000_000  # a price of MOST_DECIMALS, and the mid's one more, in 64 bits
 _LONGEST_PRICE = 20
@@ -25,19 +25,19 @@ _TENS: Ints = 10 ** np.arange(19, dtype=np.int64)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Numbers:
-    """A column of prices: ``digits`` are whole numbers of 10 to the minus ``decimals``, each where ``usable``."""
+    """A column of prices: integers ``digits`` in units of ``10 ** -decimals``, valid where ``usable``."""
 
     digits: Ints
     decimals: Ints
     usable: Flags
 
     def scaled(self, decimals: int) -> Ints:
-        """The prices as whole numbers of 10 to the minus ``decimals``, which none has more of."""
+        """Return the prices in units of ``10 ** -decimals``; none has more decimals."""
         return self.digits * _TENS[np.where(self.usable, decimals - self.decimals, 0)]
 
 
 def read_prices(column: Column, point: str) -> Numbers:
-    """The prices of a column whose decimal sign is ``point``."""
+    """Parse a column of prices with the decimal separator ``point``."""
     numbers = _plain(column, point)
     numbers.usable[numbers.digits // _TENS[numbers.decimals] >= _HIGHEST_PRICE] = False
     for row in np.flatnonzero(~numbers.usable | (numbers.decimals > MOST_DECIMALS)):
@@ -54,15 +54,15 @@ def read_prices(column: Column, point: str) -> Numbers:
 
 
 def read_price(text: str, point: str = ".") -> Decimal:
-    """A price as digits and a decimal sign, from 0 up. Raises UnusableRow."""
+    """Parse a non-negative price. Raises UnusableRow."""
     text = text.strip()
     if point == ",":
-        # A point alone may be a decimal sign or part thousands: it is refused rather than guessed.
+        # A point alone may be a decimal separator or separate thousands, so it is rejected rather than guessed.
         grouped = text.count(".") and text.count(",") == 1
         text = text.translate({ord("."): None if grouped else ".", ord(","): "."}) if grouped or "." not in text else ""
     elif _GROUPED.fullmatch(text):
         text = text.replace(",", "")
-    # Decimal takes more than prices: exponents, NaN, underscores, the digits of every script.
+    # Decimal accepts more than prices: exponents, NaN, underscores, digits of other scripts.
     if len(text) > _LONGEST_PRICE or not text.isascii() or not text.replace(".", "", 1).isdigit():
         raise UnusableRow("not a price")
     price = Decimal(text)
@@ -72,7 +72,7 @@ def read_price(text: str, point: str = ".") -> Decimal:
 
 
 def kept(price: Decimal) -> Decimal:
-    """The price as it is stored: with ten decimals, or as it was before it went through a binary number.
+    """Return the price as it is stored: with at most ten decimals, and without binary rounding noise.
 
     Programs that keep prices in single precision write 1.3065999746322632 for 1.3066: the shortest decimal that gives the same
     binary number is the price that they had.
@@ -86,7 +86,7 @@ def kept(price: Decimal) -> Decimal:
 
 
 def read_volumes(column: Column, point: str) -> Ints:
-    """Volumes as whole numbers; 0, which means not known, for what is no number. No volume makes a row unusable."""
+    """Parse a column of volumes, rounded to integers; 0 (unknown) for anything else, so that no row is rejected."""
     numbers = _plain(column, point)
     scale = _TENS[np.minimum(numbers.decimals, len(_TENS) - 1)]
     volumes = np.where(numbers.usable, (numbers.digits + scale // 2) // scale, 0)
@@ -96,7 +96,7 @@ def read_volumes(column: Column, point: str) -> Ints:
 
 
 def read_volume(text: str, point: str = ".") -> int:
-    """A volume rounded to a whole number; 0 for what is none: NaN, a dash, a negative number."""
+    """Parse a volume, rounded to an integer; 0 for NaN, a dash, a negative number and the like."""
     text = text.strip().upper()
     text = text.replace(".", "").replace(",", ".") if point == "," else text.replace(",", "")
     unit = _UNITS.get(text[-1:], 1.0)
@@ -108,19 +108,19 @@ def read_volume(text: str, point: str = ".") -> int:
 
 
 def read_digits(column: Column) -> tuple[Ints, Flags]:
-    """Whole numbers, and which fields are some."""
+    """Parse integers, and return which fields are valid."""
     numbers = _plain(column, "")
     return numbers.digits, numbers.usable & (numbers.decimals == 0)
 
 
 def _plain(column: Column, point: str) -> Numbers:
-    """The fields that are digits with at most one decimal sign."""
+    """Parse fields of digits with at most one decimal separator."""
     alike = _alike(column, point)
     return _unlike(column, point) if alike is None else alike
 
 
 def _alike(column: Column, point: str) -> Numbers | None:
-    """The fields where all have the same width and their decimal sign at the same place, as most do; None where they do not."""
+    """Parse fields with the same width and position of the separator, the usual case; return None for others."""
     width = int(column.ends[0] - column.starts[0]) if len(column) else 0
     if not 0 < width <= _LONGEST_AT_ONCE or (column.widths != width).any():
         return None
@@ -138,7 +138,7 @@ def _alike(column: Column, point: str) -> Numbers | None:
 
 
 def _unlike(column: Column, point: str) -> Numbers:
-    """The same for fields of any form, read from their ends, a place at a time."""
+    """Parse fields of any width, from right to left."""
     widths = column.widths
     usable = (widths > 0) & (widths <= _LONGEST_AT_ONCE)
     places = int(widths[usable].max(initial=0))
@@ -156,7 +156,7 @@ def _unlike(column: Column, point: str) -> Numbers:
         is_sign = inside & (byte == sign) & (decimals < 0)
         usable &= ~inside | digit | is_sign
         seen |= inside & digit
-        # Until the sign is met, the digits are taken for whole ones; then they become those after the sign.
+        # Digits count as integers until the separator is reached; then they become the fraction.
         fraction = np.where(is_sign, whole, fraction)
         decimals = np.where(is_sign, place, decimals)
         whole = np.where(is_sign, 0, whole)

@@ -1,7 +1,7 @@
-"""Times, a column at a time.
+"""Parsing columns of times.
 
-The first time of a form is read by itself, which tells where its digits are; others of the same width whose other signs are
-the same are then read together. What fits no form known so far is read by itself again, and may be the first of a new one.
+The first time of a format is parsed by itself, which yields the positions of its digits; all times with the same pattern are then
+parsed together. A time that matches no format so far is parsed by itself again, and may be the first of a new one.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from app.providers.bar_files.values.moments import DAY, HOUR, MINUTE, SECOND, Mo
 from app.providers.bar_files.values.unusable import UnusableRow
 
 UNKNOWN = np.iinfo(np.int64).min
-"""The offset of a time that does not say its own."""
+"""The offset of times without one."""
 
 _MOST_FORMS = 32
 _ZERO = ord("0")
@@ -25,7 +25,7 @@ _DAYS_TO_1970 = 719_162
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Times:
-    """A column of times: ``local`` microseconds since 1970 on the clock they are written by, and its ``offset`` from UTC."""
+    """A column of times: ``local`` as written, in microseconds since 1970, and the ``offset`` from UTC."""
 
     local: Ints
     offset: Ints
@@ -34,14 +34,14 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """A form of times: the first text of it, where its parts are, and the offset that it names."""
+    """A format of times: an example, the positions of its parts, and the offset it names."""
 
     text: bytes
     spans: Spans
     offset: int
 
     def fits(self, column: Column) -> Flags:
-        """True for each field with digits where this has some, and the same signs elsewhere. The width is the same."""
+        """Return True for fields, all of the right width, with digits in the same places and otherwise the same characters."""
         digits = {place for name, span in self.spans.parts.items() if name != "offset" for place in range(*span)}
         fits = np.ones(len(column), bool)
         for place, sign in enumerate(self.text):
@@ -50,7 +50,7 @@ class _Form:
         return fits
 
     def part(self, column: Column, name: str) -> Ints:
-        """The number that a part of every field is; 0 where the form does not have it."""
+        """Parse a part of every field; 0 if the format lacks it."""
         start, end = self.spans.parts.get(name, (0, 0))
         value = np.zeros(len(column), np.int64)
         for place in range(start, end):
@@ -58,7 +58,7 @@ class _Form:
         return value
 
     def read(self, column: Column) -> tuple[Ints, Flags]:
-        """The local times of fields of this form, and which of them there are."""
+        """Parse fields of this format, and return which are valid."""
         if "whole" in self.spans.parts:
             value, unit = self.part(column, "whole"), self.spans.unit
             return (value * unit if unit > 0 else value // -unit), np.ones(len(column), bool)
@@ -77,14 +77,14 @@ class _Form:
 
 
 class TimeReader:
-    """Reads columns of times by ``read_one``, and remembers the forms it has met."""
+    """Parses columns of times with the help of ``read_one``, and remembers formats."""
 
     def __init__(self, read_one: Callable[[str], Moment]) -> None:
         self._read_one = read_one
         self._forms: list[_Form] = []
 
     def read(self, column: Column) -> Times:
-        """The times of a column, usable or not."""
+        """Parse a column of times."""
         count = len(column)
         local, offset, usable = np.zeros(count, np.int64), np.full(count, UNKNOWN), np.zeros(count, bool)
         left = np.arange(count)
@@ -107,18 +107,18 @@ class TimeReader:
         return Times(local, offset, usable)
 
     def _read_form(self, form: _Form, column: Column, left: Ints, local: Ints, offset: Ints, usable: Flags) -> Ints:
-        """Read those of the rows left that have this form, and return the others."""
+        """Parse the remaining rows that have this format, and return the others."""
         wide = left[column.widths[left] == len(form.text)]
         fitting = wide[form.fits(column.of(wide))]
         values, good = form.read(column.of(fitting))
         rows = fitting[good]
         local[rows], offset[rows], usable[rows] = values[good], form.offset, True
-        # A day such as the 30th of February fits the form, and is none: there is no second reading.
+        # A date such as 30 February has the format but is invalid, so it needs no second attempt.
         return left[~np.isin(left, fitting, assume_unique=True)] if len(fitting) else left
 
 
 def _days(year: Ints, month: Ints, day: Ints) -> tuple[Ints, Flags]:
-    """Days since 1970 of dates, and which of them there are."""
+    """Convert dates to days since 1970, and return which are valid."""
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     in_year = (month >= 1) & (month <= 12)
     safe = np.where(in_year, month, 1)

@@ -1,5 +1,5 @@
-"""Why a row cannot be used."""
+"""The error for unusable rows."""
 
 
 class UnusableRow(Exception):
-    """A row that cannot be used; the text is the reason, in words that are the same for every such row."""
+    """A row that cannot be used; the text is the reason, the same for all such rows."""
