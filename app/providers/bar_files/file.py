@@ -69,7 +69,7 @@ class BarFile:
         notes = [f"Read as {self.layout.name}.", *self._file.notes, *as_sentences(self._how)]
         if self._side is not None:
             notes.append(
-                f"The file holds {self._side}s alone, which stand for the other prices too; give the other file with it."
+                f"The file has only {self._side}s, which are used for all prices; import it with the other side to have both."
             )
         return notes
 
