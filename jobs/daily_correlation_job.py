@@ -27,12 +27,13 @@ from app.sources import SOURCES
 from app.storage.alerts.states import AlertStates
 from app.storage.market.candles import Candles
 from app.storage.market.correlations import Correlations, StoredBestPair, StoredCorrelation
+from app.storage.market.shared_closes import shared_closes
 from jobs.running.context import JobContext, read_rules
 from jobs.running.once import run_once
 from jobs.running.report import JobReport, recorded
 
 CORRELATION_WINDOW = 100
-"""The number of H1 bars of each pair that are compared: a little over four days of open market."""
+"""The number of H1 bars that are compared, the last that both pairs have: a little over four days of open market."""
 
 NEWS_FOR = 26 * 3600.0
 """Seconds of open market after which the newest bar is old: no alert is raised of a matrix that ended before that."""
@@ -53,15 +54,17 @@ async def run_daily_correlation(context: JobContext, now: datetime) -> JobReport
 
 async def _run(context: JobContext, now: datetime) -> JobReport:
     rules = read_rules("CORRELATION_THRESHOLDS", correlation_rules, context.settings.correlation_thresholds)
-    found = await Candles(context.database, SOURCES).closes(
-        list(context.pairs), Granularity.H1, CORRELATION_WINDOW, until=now, real_only=context.real_only
+    candles = Candles(context.database, SOURCES)
+    found = await shared_closes(
+        candles, list(context.pairs), Granularity.H1, CORRELATION_WINDOW, until=now, real_only=context.real_only
     )
     if len(found) < 2:
         _logger.info("fewer than two pairs have bars yet")
         return JobReport(0)
     newest = max(found.values(), key=lambda series: series.end)
     end, simulated = newest.end, any(series.simulated for series in found.values())
-    cells = await asyncio.to_thread(matrix, {pair: series.closes for pair, series in found.items()})
+    closes = {pair: series.closes for pair, series in found.items()}
+    cells = await asyncio.to_thread(matrix, closes, window=CORRELATION_WINDOW)
     ranked = rank(cells)
 
     correlations = Correlations(context.database)

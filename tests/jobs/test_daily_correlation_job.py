@@ -5,7 +5,7 @@ import pytest
 
 from app.market.bars.candle import Granularity
 from app.market.clock import rfc3339
-from app.market.measures.correlation import matrix, rank
+from app.market.measures.correlation import matrix, pearson, rank
 from app.realtime.contract.catalogue import EventType
 from app.realtime.contract.figures import BestPairs, CorrelationMatrix
 from app.sources import SOURCES
@@ -30,11 +30,9 @@ async def test_computes_the_matrix_and_keeps_it_where_it_is_asked_for(database_u
     async with job_context(database_url, valkey_url) as context:
         await Candles(context.database, SOURCES).write([bar for of_pair in bars.values() for bar in of_pair])
         report = await run_daily_correlation(context, _NOW)
-        closes = {
-            pair: {bar.time: float(bar.mid.close) for bar in of_pair[-CORRELATION_WINDOW:]} for pair, of_pair in bars.items()
-        }
-        cells = matrix(closes)
-        assert cells[EUR_USD][GBP_USD].observations == 98
+        closes = {pair: {bar.time: float(bar.mid.close) for bar in of_pair} for pair, of_pair in bars.items()}
+        cells = matrix(closes, window=CORRELATION_WINDOW)
+        assert cells[EUR_USD][GBP_USD].observations == 99
         assert cells[EUR_USD][USD_JPY].value is None
         assert (report.status, report.records) == ("success", 1)
         cached = await context.cache.matrix()
@@ -57,6 +55,25 @@ async def test_computes_the_matrix_and_keeps_it_where_it_is_asked_for(database_u
         assert (ready["type"], ready["data_type"], ready["count"]) == ("data_ready", "correlations", 1)
         [run] = await JobRuns(context.database).newest(10)
         assert (run.job, run.started, run.status, run.records) == ("daily-correlation", _NOW, "success", 1)
+
+
+async def test_the_window_is_the_last_hours_that_both_pairs_have(database_url: str, valkey_url: str) -> None:
+    bars = {
+        EUR_USD: hours(EUR_USD, _ENDED, 120, seed=1),
+        GBP_USD: hours(GBP_USD, _ENDED, 120, seed=2, like=1),
+        USD_JPY: hours(USD_JPY, _ENDED, 400, seed=3)[::3],
+    }
+    del bars[GBP_USD][40:55]
+    async with job_context(database_url, valkey_url) as context:
+        await Candles(context.database, SOURCES).write([bar for of_pair in bars.values() for bar in of_pair])
+        await run_daily_correlation(context, _NOW)
+        stored = {(cell.pair1, cell.pair2): cell for cell in await Correlations(context.database).newest()}
+    for first, second in combinations(bars, 2):
+        one, other = ({bar.time: float(bar.mid.close) for bar in bars[pair]} for pair in (first, second))
+        times = sorted(one.keys() & other.keys())[-CORRELATION_WINDOW:]
+        expected = pearson({time: one[time] for time in times}, {time: other[time] for time in times})
+        assert (stored[first.name, second.name].correlation, stored[first.name, second.name].observations) == expected
+    assert stored["EUR_USD", "GBP_USD"].observations == 99
 
 
 @pytest.mark.parametrize("pairs", [0, 1])

@@ -58,17 +58,18 @@ def ewma(first: Closes, second: Closes, minimum: int = MINIMUM_OBSERVATIONS, dec
     return _correlation(first, second, minimum, partial(_exponential, decay=decay))
 
 
-def matrix(closes: Mapping[CurrencyPair, Closes], measure: Measure = pearson) -> Matrix:
+def matrix(closes: Mapping[CurrencyPair, Closes], measure: Measure = pearson, window: int | None = None) -> Matrix:
     """Return the correlation of every pair with every other and itself, in the order of ``closes``; the matrix is symmetric.
 
-    Each cell uses all bar times that its two pairs share, so the numbers of observations may differ.
+    Each cell uses the last ``window`` bar times that its two pairs share, by default all, so the numbers of observations may
+    differ.
     """
     cells: dict[CurrencyPair, dict[CurrencyPair, Correlation]] = {pair: {} for pair in closes}
     # Filled row by row, so that every row is in the order of the pairs too.
     pairs = list(closes)
     for number, row in enumerate(pairs):
         for column in pairs[number:]:
-            cells[row][column] = cells[column][row] = measure(closes[row], closes[column])
+            cells[row][column] = cells[column][row] = measure(*_last_shared(closes[row], closes[column], window))
     return cells
 
 
@@ -137,6 +138,14 @@ def _order(category: Category, entry: tuple[CurrencyPair, CurrencyPair, float, i
     """Return the sort key by which the best of a category comes first."""
     strength = abs(entry[2])
     return strength if category is Category.DIVERSIFICATION else -strength
+
+
+def _last_shared(first: Closes, second: Closes, window: int | None) -> tuple[Closes, Closes]:
+    """Return the closes at the last ``window`` times that both have."""
+    if window is None or max(len(first), len(second)) <= window:
+        return first, second
+    times = sorted(first.keys() & second.keys())[-window:]
+    return {time: first[time] for time in times}, {time: second[time] for time in times}
 
 
 def _correlation(
