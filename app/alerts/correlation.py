@@ -2,7 +2,8 @@
 
 There are two criteria. The level is the absolute value of ρ, so that a nearly perfect hedge counts as much as a doubling of
 risk. The change is the distance of ρ from its value in the previous matrix, in either direction, so that a correlation that
-breaks down raises an alert too. The bounds of the categories in ``app.market.measures.correlation`` are no thresholds:
+breaks down raises an alert too. Each change counts for itself: hysteresis, which is for a value that stays about its threshold,
+applies to the level only. The bounds of the categories in ``app.market.measures.correlation`` are no thresholds:
 correlations cross them all the time.
 """
 
@@ -29,7 +30,8 @@ OANDA's hours of EUR_USD and NZD_USD raise 2 alerts in 2018, a calm year, and 7 
 """
 
 CORRELATION_HYSTERESIS = 0.1
-CORRELATION_COOLDOWN = 24 * 3600.0
+CORRELATION_COOLDOWN = 20 * 3600.0
+"""Less than the 23 hours from one matrix to the next when summer time begins, so that every day can raise an alert."""
 
 _BETWEEN = ":"
 
@@ -64,8 +66,8 @@ class CorrelationRule:
     """When the correlation of two pairs, or of any two for the name ``*``, raises an alert.
 
     ``levels`` are thresholds of the absolute ρ, up to 1, ``changes`` of its absolute change, up to 2. ``hysteresis`` is a
-    fraction of the threshold and ``cooldown`` is in seconds, see ``app.alerts.crossing``; levels and changes are judged
-    separately. Raises ValueError for thresholds that cannot be reached, and for an invalid hysteresis or cooldown.
+    fraction of the threshold of a level and ``cooldown`` is in seconds, see ``app.alerts.crossing``; levels and changes are
+    judged separately. Raises ValueError for thresholds that cannot be reached, and for an invalid hysteresis or cooldown.
     """
 
     pairs: str
@@ -95,7 +97,9 @@ class CorrelationRule:
             return None, CorrelationState(correlation, CrossingState(standing=reached_by(abs(correlation), levels)))
         crossing = Crossing(self.hysteresis, self.cooldown)
         by_level, level = crossing.judge(abs(correlation), levels, state.level, now)
-        by_change, change = crossing.judge(abs(correlation - state.last), changes, state.change, now)
+        by_change, change = crossing.judge(
+            abs(correlation - state.last), changes, CrossingState(raised=state.change.raised), now
+        )
 
         names, alert = (first.name, second.name), None
         if by_level is not None and (by_change is None or by_level.rank >= by_change.rank):

@@ -77,6 +77,9 @@ def test_an_alert_of_a_change_says_from_where_to_where() -> None:
         ([0.5, 0.25, 0.25], [(1, "change", Severity.INFO)]),
         ([0.1, -0.25, -0.25], [(1, "change", Severity.WARNING)]),
         ([0.5, 0.31, 0.49], []),
+        # Each change counts for itself, whatever the one before was
+        ([-0.5, 0.05, 0.65], [(1, "change", Severity.CRITICAL), (2, "change", Severity.CRITICAL)]),
+        ([0.1, 0.5, 0.1, 0.35], [(1, "change", Severity.WARNING), (2, "change", Severity.WARNING), (3, "change", Severity.INFO)]),
         # From one end to the other the size stays, but not the sign
         ([0.7, -0.7], [(1, "change", Severity.CRITICAL)]),
         # Both at once are one alert: of the graver, of the level where they are as grave
@@ -103,6 +106,16 @@ def test_the_cooldown_holds_for_changes_too() -> None:
     swings: list[float | None] = [0.5, 0.25, 0.25, 0.5, 0.5, 0.25]
     assert [day for day, *_ in _alerts(swings)] == [1, 3, 5]
     assert [day for day, *_ in _alerts(swings, CorrelationRule("*", _LEVELS, _CHANGES, cooldown=4 * 86_400))] == [1, 5]
+
+
+def test_two_changes_are_told_across_the_day_of_23_hours() -> None:
+    """In the night to 8 March 2026, summer time begins in New York."""
+    ends = [datetime(2026, 3, 6, 22, tzinfo=UTC), datetime(2026, 3, 7, 22, tzinfo=UTC), datetime(2026, 3, 8, 21, tzinfo=UTC)]
+    rule, state, alerts = correlation_rules(DEFAULT_CORRELATION_THRESHOLDS)["*"], CorrelationState(), []
+    for end, value in zip(ends, (-0.55, 0.0, 0.6), strict=True):
+        alert, state = rule.judge(_EUR_USD, _GBP_USD, value, state, end)
+        alerts.append(None if alert is None else alert.severity)
+    assert alerts == [None, Severity.CRITICAL, Severity.CRITICAL]
 
 
 @given(st.lists(st.none() | st.floats(-1, 1), max_size=40))
