@@ -80,6 +80,7 @@ async def _run(context: JobContext, now: datetime) -> JobReport:
             CORRELATION_WINDOW,
             cells[first][second].value,
             cells[first][second].observations,
+            now,
         )
         for first, second in combinations(cells, 2)
     ]
@@ -93,6 +94,7 @@ async def _run(context: JobContext, now: datetime) -> JobReport:
             entry.observations,
             entry.reason,
             entry.rank,
+            now,
         )
         for entry in ranked
     ]

@@ -202,6 +202,7 @@ class _Run:
                 figures[pair.name].model_dump_json().encode(),
                 of_pair.volatility_50,
                 of_pair.simulated,
+                self._now,
             )
             for pair, of_pair in measures.items()
         ]

@@ -97,9 +97,7 @@ class CorrelationRule:
             return None, CorrelationState(correlation, CrossingState(standing=reached_by(abs(correlation), levels)))
         crossing = Crossing(self.hysteresis, self.cooldown)
         by_level, level = crossing.judge(abs(correlation), levels, state.level, now)
-        by_change, change = crossing.judge(
-            abs(correlation - state.last), changes, CrossingState(raised=state.change.raised), now
-        )
+        by_change, change = crossing.judge(abs(correlation - state.last), changes, CrossingState(raised=state.change.raised), now)
 
         names, alert = (first.name, second.name), None
         if by_level is not None and (by_change is None or by_level.rank >= by_change.rank):

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Table, delete, select, tuple_
+from sqlalchemy import ColumnElement, Table, delete, func, select, tuple_
 
 from app.storage.database.database import Database
 from app.storage.database.tables import AlertRow, BestPairRow, CorrelationRow, EventRow, JobRunRow, MetricsRow, TickRow, table_of
@@ -31,24 +31,27 @@ class Retention:
         self._log = {table_of(TickRow): ticks, table_of(EventRow): events, table_of(AlertRow): alerts}
         runs, figures = table_of(JobRunRow), table_of(MetricsRow)
         cells, best = table_of(CorrelationRow), table_of(BestPairRow)
-        self._timed = {
-            runs.c.started: job_runs,
-            figures.c.time: metrics,
-            cells.c.time: correlations,
-            best.c.time: correlations,
-        }
+        # Figures of old bars that were computed just now are new.
+        self._timed: list[tuple[Table, ColumnElement[datetime], timedelta]] = [
+            (runs, runs.c.started, job_runs),
+            *(
+                (table, func.coalesce(table.c.computed, table.c.time), kept)
+                for table, kept in ((figures, metrics), (cells, correlations), (best, correlations))
+            ),
+        ]
 
     async def run(self, now: datetime) -> dict[str, int]:
         """Delete what is too old at ``now``, and return the number of deleted rows by table. Raises DatabaseUnavailable.
 
-        Rows from the log are as old as their ids say. Rows are deleted a few thousand at a time, so that no writer waits long.
+        Rows from the log are as old as their ids say, figures as old as their computation. Rows are deleted a few thousand at a
+        time, so that no writer waits long.
         """
         deleted = {}
         for table, kept in self._log.items():
             milliseconds = (now - kept - _EPOCH) // timedelta(milliseconds=1)
             deleted[table.name] = await self._delete(table, table.c.milliseconds < milliseconds)
-        for column, kept in self._timed.items():
-            deleted[column.table.name] = await self._delete(column.table, column < now - kept)
+        for table, time, kept in self._timed:
+            deleted[table.name] = await self._delete(table, time < now - kept)
         return deleted
 
     async def _delete(self, table: Table, too_old: ColumnElement[bool]) -> int:

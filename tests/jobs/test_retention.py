@@ -5,11 +5,14 @@ from app.market.quote import Quote
 from app.sources import SOURCES
 from app.storage.job_runs import JobRuns
 from app.storage.market.candles import Candles
+from app.storage.market.correlations import Correlations
 from app.storage.market.metrics import Metrics, StoredMetrics
 from app.storage.market.sessions import MarketSessions
 from app.storage.recording import Batch, Recording, StoredEvent, Tick
+from jobs.daily_correlation_job import run_daily_correlation
+from jobs.hourly_job import run_hourly
 from jobs.retention import run_retention
-from tests.jobs.bars import EUR_USD, HOUR, hours, job_context
+from tests.jobs.bars import EUR_USD, GBP_USD, HOUR, hours, job_context
 
 _NOW = datetime(2026, 6, 17, 21, 6, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,3 +49,18 @@ async def test_forgets_what_was_kept_as_long_as_the_settings_say(database_url: s
 def _id(age: timedelta) -> str:
     """The id of an entry that the log got so long ago."""
     return f"{(_NOW - age - _EPOCH) // timedelta(milliseconds=1)}-0"
+
+
+async def test_figures_that_the_jobs_have_just_computed_from_old_bars_stay(database_url: str, valkey_url: str) -> None:
+    ended = _NOW.replace(minute=0) - timedelta(days=3000)
+    bars = [*hours(EUR_USD, ended, 120), *hours(GBP_USD, ended, 120, seed=2)]
+    async with job_context(database_url, valkey_url) as context:
+        await Candles(context.database, SOURCES).write(bars)
+        await run_hourly(context, _NOW)
+        await run_daily_correlation(context, _NOW)
+        assert (await run_retention(context, _NOW + timedelta(seconds=1))).records == 0
+        assert set(await Metrics(context.database).newest(["EUR_USD", "GBP_USD"])) == {"EUR_USD", "GBP_USD"}
+        assert len(await Correlations(context.database).newest()) == len(await Correlations(context.database).best()) == 1
+        assert (await run_retention(context, _NOW + timedelta(days=400))).records > 0
+        assert await Metrics(context.database).newest(["EUR_USD", "GBP_USD"]) == {}
+        assert await Correlations(context.database).newest() == []

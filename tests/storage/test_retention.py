@@ -61,6 +61,22 @@ async def test_what_is_older_than_it_is_kept_is_deleted(database: Database) -> N
     assert len(await Candles(database, SOURCES).page(EUR_USD, bar(_NOW).granularity, start=None, end=None, limit=99)) == 8
 
 
+async def test_figures_computed_just_now_from_old_bars_are_kept(database: Database) -> None:
+    bars_ended = _NOW - 5000 * _DAY
+    for computed in (_NOW - timedelta(seconds=1), _NOW - 366 * _DAY):
+        time = bars_ended if computed > _NOW - _DAY else bars_ended - _DAY
+        await Metrics(database).write([StoredMetrics("EUR_USD", "H1", time, b"{}", 0.1, False, computed)])
+        await Correlations(database).write(
+            [StoredCorrelation("EUR_USD", "USD_JPY", time, "H1", 100, 0.1, 100, computed)],
+            [StoredBestPair("EUR_USD", "USD_JPY", time, "hedging", 0.1, 100, "", 1, computed)],
+        )
+    deleted = await Retention(database).run(_NOW)
+    assert {table: count for table, count in deleted.items() if count} == dict.fromkeys(_TABLES[4:], 1)
+    assert [row.time for row in await Metrics(database).history("EUR_USD", "H1", _NOW, 9)] == [bars_ended]
+    assert [cell.time for cell in await Correlations(database).newest()] == [bars_ended]
+    assert [pair.time for pair in await Correlations(database).best()] == [bars_ended]
+
+
 async def test_ticks_are_kept_for_a_day_and_everything_else_for_a_year(database: Database) -> None:
     for age in (timedelta(), 2 * _DAY, 366 * _DAY):
         await write_one_of_each(database, _NOW - age)

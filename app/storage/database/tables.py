@@ -164,7 +164,10 @@ class AlertStateRow(Row, table=True):
 
 
 class MetricsRow(Row, table=True):
-    """The figures of a pair at the end of a bar; ``volatility`` is the one whose history can be queried."""
+    """The figures of a pair at the end of a bar; ``volatility`` is the one whose history can be queried.
+
+    In old rows of figures, ``computed`` is null.
+    """
 
     __tablename__ = "volatility_metrics"
 
@@ -174,6 +177,7 @@ class MetricsRow(Row, table=True):
     volatility: float | None
     simulated: bool
     data: bytes = Field(sa_type=Json)
+    computed: datetime | None = Field(sa_type=Moment)
 
 
 class CorrelationRow(Row, table=True):
@@ -189,6 +193,7 @@ class CorrelationRow(Row, table=True):
     window: int
     correlation: float | None
     observations: int
+    computed: datetime | None = Field(sa_type=Moment)
 
 
 class BestPairRow(Row, table=True):
@@ -205,6 +210,7 @@ class BestPairRow(Row, table=True):
     observations: int
     reason: str
     rank: int
+    computed: datetime | None = Field(sa_type=Moment)
 
 
 class MarketSessionRow(Row, table=True):

@@ -15,7 +15,10 @@ _BEST = table_of(BestPairRow)
 
 @dataclass(frozen=True, slots=True)
 class StoredCorrelation:
-    """A cell of the matrix of a time, over ``window`` bars. ``correlation`` is None when ``observations`` were too few."""
+    """A cell of the matrix of a time, over ``window`` bars. ``correlation`` is None when ``observations`` were too few.
+
+    ``computed`` is when it was computed, None in old rows.
+    """
 
     pair1: str
     pair2: str
@@ -24,11 +27,15 @@ class StoredCorrelation:
     window: int
     correlation: float | None
     observations: int
+    computed: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBestPair:
-    """Two pairs of a category at the time of a matrix, and why; ``rank`` 1 is the best of its category."""
+    """Two pairs of a category at the time of a matrix, and why; ``rank`` 1 is the best of its category.
+
+    ``computed`` is when it was found, None in old rows.
+    """
 
     pair1: str
     pair2: str
@@ -38,6 +45,7 @@ class StoredBestPair:
     observations: int
     reason: str
     rank: int
+    computed: datetime | None = None
 
 
 class Correlations:

@@ -19,7 +19,8 @@ class StoredMetrics:
     """The figures of a pair at ``time``, the end of the newest bar they were computed from.
 
     ``data`` is JSON with all of them; ``volatility`` is the one, annualised, whose history can be queried, None when there were
-    too few bars. ``simulated`` is True when the bars were of an invented source.
+    too few bars. ``simulated`` is True when the bars were of an invented source. ``computed`` is when the figures were computed,
+    None in old rows.
     """
 
     pair: str
@@ -28,6 +29,7 @@ class StoredMetrics:
     data: bytes
     volatility: float | None
     simulated: bool
+    computed: datetime | None = None
 
 
 class Metrics:
