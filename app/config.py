@@ -14,7 +14,7 @@ from app.alerts.correlation import DEFAULT_CORRELATION_THRESHOLDS, correlation_r
 from app.alerts.volatility import DEFAULT_VOLATILITY_THRESHOLDS, volatility_rules
 from app.errors import ConfigurationError, InvalidPair
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair
-from app.validation import fault_message
+from app.validation import fault_message, plain_lines
 
 SourceName = Literal["simulated", "replay", "oanda", "kraken", "ecb"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -153,6 +153,12 @@ class Settings(BaseSettings):
     @classmethod
     def _split_urls(cls, value: object) -> object:
         return value.split() if isinstance(value, str) else value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _texts(cls, value: object) -> object:
+        # Validators that run before pydantic's own run in reverse order: this one is the first.
+        return plain_lines(value) if isinstance(value, str) else value
 
     @field_validator("volatility_thresholds", "correlation_thresholds")
     @classmethod

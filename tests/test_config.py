@@ -290,3 +290,13 @@ def test_any_text_is_a_setting_or_one_line(name: str, value: str) -> None:
     else:
         chosen = getattr(settings, name)
         assert (chosen.get_secret_value() if isinstance(chosen, SecretStr) else chosen) is not None
+
+
+@pytest.mark.parametrize("name", ["db_name", "database_url", "oanda_account", "volatility_thresholds", "tracked_pairs"])
+def test_a_setting_with_control_characters_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name.upper()}: control characters are not allowed$"):
+        load_settings(**{name: "sqlite:///a\x1bb"})
+
+
+def test_a_list_may_be_on_several_lines() -> None:
+    assert load_settings(tracked_pairs="EUR_USD,\n\tUSD_JPY\n").tracked_pairs == ("EUR_USD", "USD_JPY")

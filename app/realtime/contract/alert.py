@@ -10,12 +10,13 @@ from app.market.pair import CurrencyPair
 from app.market.price_level import Direction
 from app.realtime.contract.catalogue import EVENTS, EventType
 from app.realtime.contract.event import Draft, Event, draft
+from app.validation import as_plain_lines
 
 
 def draft_of(alert: Alert, timestamp: datetime | None = None) -> Draft:
     """Return the event of an alert, published at ``timestamp``, by default the alert's own time.
 
-    Prices are written at the precision of their pair.
+    Prices are written at the precision of their pair, control characters in the message as spaces.
     """
     type = EventType(alert.type)
     kind = EVENTS[type]
@@ -34,7 +35,8 @@ def draft_of(alert: Alert, timestamp: datetime | None = None) -> Draft:
         body |= {value: float(alert.value), threshold: float(alert.threshold)}
     return draft(
         type,
-        body | {"severity": alert.severity, "message": alert.message, "timestamp": rfc3339(timestamp or alert.time)},
+        body
+        | {"severity": alert.severity, "message": as_plain_lines(alert.message), "timestamp": rfc3339(timestamp or alert.time)},
     )
 
 

@@ -16,6 +16,7 @@ from app.market.quote import Quote, QuoteKind
 from app.realtime.contract.catalogue import EVENTS, EventKind, EventType
 from app.realtime.contract.fields import LARGEST_COUNT, DataType
 from app.realtime.contract.payloads import DECIMAL
+from app.validation import as_plain_lines
 
 ORIGIN = "0-0"
 """The cursor before the first event of a log."""
@@ -199,7 +200,7 @@ def source_changed(source: str, previous: str | None, simulated: bool, reason: s
             "source": source,
             "previous": previous,
             "simulated": simulated,
-            "reason": reason,
+            "reason": as_plain_lines(reason),
             "timestamp": rfc3339(timestamp),
         },
     )

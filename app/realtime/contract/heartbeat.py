@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from app.market.clock import rfc3339, utc_now
 from app.realtime.contract.catalogue import EventType
 from app.realtime.contract.event import ORIGIN, Draft, Event, cursor_order, draft
 from app.realtime.contract.fields import LARGEST_COUNT
+from app.validation import plain_text
 
-_Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(plain_text)]
 _Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 _MOST_NAMES = 100
 

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from app.market.price_level import Direction
 from app.market.quote import QuoteKind
@@ -20,9 +20,16 @@ from app.realtime.contract.fields import (
     TimeText,
 )
 from app.realtime.contract.samples import EUR_USD, ID, LATER, LATER_ID, TIME
+from app.validation import plain_lines, plain_text
 
 DECIMAL = r"\d{1,18}(?:\.\d{1,9})?"
 """A pattern of prices as the gateway writes them."""
+
+_LONGEST_TEXT = 2000
+"""Characters of the longest text of an event, far more than any publisher may write."""
+
+_SENTENCES = frozenset({"message", "reason"})
+"""The texts that may have several lines."""
 
 _DECIMAL = re.compile(DECIMAL, re.ASCII)
 
@@ -37,9 +44,22 @@ CheckedPrice = Annotated[PriceText, AfterValidator(_decimal)]
 
 
 class EventPayload(Message):
-    """The payload of an event of the log. Values are checked strictly: a number as text is no number."""
+    """The payload of an event of the log.
 
-    model_config = ConfigDict(strict=True)
+    Values are checked strictly: a number as text is no number, and texts have at most 2000 characters. Control characters are
+    refused, but for tabs and line ends in messages.
+    """
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _is_plain(cls, value: object, field: ValidationInfo) -> object:
+        if isinstance(value, str):
+            if len(value) > _LONGEST_TEXT:
+                raise ValueError(f"at most {_LONGEST_TEXT} characters are allowed")
+            (plain_lines if field.field_name in _SENTENCES else plain_text)(value)
+        return value
 
 
 class Price(Message):

@@ -30,7 +30,7 @@ from app.realtime.contract.alert import draft_of
 from app.realtime.contract.catalogue import EventType
 from app.realtime.contract.event import Draft, data_ready, price_update
 from app.realtime.contract.fields import LARGEST_COUNT, DataType, Message, Severity, SpelledPair
-from app.validation import fault_message
+from app.validation import PLAIN_LINES, fault_message, plain_lines
 
 _TIME = re.compile(f"{RFC3339_DATE}[Tt ]{RFC3339_TIME}({RFC3339_OFFSET})?", re.ASCII)
 
@@ -77,7 +77,9 @@ Moment = Annotated[
         }
     ),
 ]
-Words = Annotated[str, StringConstraints(max_length=500)]
+Words = Annotated[
+    str, StringConstraints(max_length=500), AfterValidator(plain_lines), Field(json_schema_extra={"pattern": PLAIN_LINES})
+]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 

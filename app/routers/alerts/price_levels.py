@@ -37,6 +37,7 @@ from app.market.pair import TrackedPairs
 from app.market.price_level import Direction, PriceLevel
 from app.realtime.contract.fields import Message, PairName, PriceText, Severity, SpelledPair, TimeText
 from app.realtime.contract.publication import describe
+from app.validation import PLAIN_LINES, plain_lines
 
 router = APIRouter(prefix="/api/v1/alerts/levels", tags=["alerts"])
 
@@ -84,12 +85,6 @@ def _in_bounds(value: Decimal) -> Decimal:
     return value
 
 
-def _without_zero(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("a NUL character cannot be stored")
-    return text
-
-
 Level = Annotated[
     Decimal,
     BeforeValidator(_number),
@@ -107,8 +102,8 @@ Level = Annotated[
 LevelMessage = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200),
-    AfterValidator(_without_zero),
-    Field(json_schema_extra={"pattern": r"^[^\u0000]*$"}),
+    AfterValidator(plain_lines),
+    Field(json_schema_extra={"pattern": PLAIN_LINES}),
 ]
 
 

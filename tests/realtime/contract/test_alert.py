@@ -14,7 +14,7 @@ from tests.building import MOMENT, event, price_event
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIGURES = st.floats(allow_nan=False, allow_infinity=False)
-_MESSAGES = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
+_MESSAGES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=50)
 _TIMES = st.integers(-30_000_000_000_000, 32_000_000_000_000_000).map(lambda number: _EPOCH + timedelta(microseconds=number))
 _PRICES = st.decimals(Decimal("0.00001"), Decimal(99999), places=5)
 
@@ -71,3 +71,11 @@ def test_every_type_of_alert_is_one_of_the_table() -> None:
 def test_another_event_is_no_alert() -> None:
     with pytest.raises(ValueError, match=r"^price_update is no alert$"):
         alert_of(price_event(1))
+
+
+def test_control_characters_in_a_message_become_spaces() -> None:
+    """The message of a level that was set before such messages were refused must not make its alert unreadable."""
+    alert = Alert(
+        "volatility_alert", ("EUR_USD",), 0.2, 0.1, Severity.INFO, "a\nb\0c" + "x" * 3000, datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    assert alert_of(event(1, draft_of(alert))).message == "a\nb c" + "x" * 995

@@ -198,6 +198,14 @@ def test_only_a_price_is_made_worthless_by_a_newer_one() -> None:
         (1, "heartbeat", b'{"node":"a","timestamp":"now"}'),
         (1, "heartbeat", b'{"node":"a","timestamp":"2026-02-30T00:00:00Z"}'),
         (1, "feed_status", b'{"source":{},"status":"silent","message":"","timestamp":"2026-01-31T09:30:00Z"}'),
+        (1, "feed_status", b'{"source":"a\\u0000b","status":"silent","message":"","timestamp":"2026-01-31T09:30:00Z"}'),
+        (1, "feed_status", b'{"source":"a","status":"silent","message":"\\u001b[2J","timestamp":"2026-01-31T09:30:00Z"}'),
+        (1, "feed_status", b'{"source":"a","status":"silent","message":"\\ud800","timestamp":"2026-01-31T09:30:00Z"}'),
+        (
+            1,
+            "feed_status",
+            b'{"source":"a","status":"silent","message":"%s","timestamp":"2026-01-31T09:30:00Z"}' % (b"x" * 2001),
+        ),
     ],
 )
 def test_what_no_publisher_writes_is_no_event(seq: int, type: str, data: bytes) -> None:

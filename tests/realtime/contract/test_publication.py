@@ -289,3 +289,22 @@ def test_a_price_from_the_future_is_refused() -> None:
                 publication("price_update", {"instrument": "EUR_USD", "price": price}, _PAIRS)
         else:
             assert publication("price_update", {"instrument": "EUR_USD", "price": price}, _PAIRS)
+
+
+# ----------------------------------------------------------------------- texts
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\x1b[2J", "\x7f", "\x9b", "\ud800", "x" * 501])
+@pytest.mark.parametrize(
+    ("type", "sound", "member"),
+    [
+        (EventType.PRICE_UPDATE, PRICE, "source"),
+        (EventType.VOLATILITY_ALERT, VOLATILITY, "message"),
+        (EventType.CORRELATION_ALERT, CORRELATION, "message"),
+        (EventType.DATA_READY, {"data_type": "prices"}, "message"),
+    ],
+)
+def test_a_text_that_not_every_reader_takes_is_refused(type: str, sound: dict[str, Any], member: str, text: str) -> None:
+    publication(type, sound | {member: "Zürich 東京 \u20ac"}, _PAIRS)
+    with pytest.raises(InvalidRequest, match=f"^{member}: "):
+        publication(type, sound | {member: text}, _PAIRS)

@@ -132,6 +132,8 @@ WRONG: list[tuple[object, str]] = [
     ({**LEVEL, "message": ""}, "message: "),
     ({**LEVEL, "message": "x" * 201}, "message: "),
     ({**LEVEL, "message": "a\0b"}, "message: "),
+    ({**LEVEL, "message": "\x1b[2J"}, "message: "),
+    ({**LEVEL, "message": "a\x9bb"}, "message: "),
     ({**LEVEL, "message": "\ud800"}, "message: "),
     ({**LEVEL, "repeat": "yes"}, "repeat: "),
     ({**LEVEL, "repeat": 1}, "repeat: "),
