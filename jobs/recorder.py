@@ -4,14 +4,14 @@ import asyncio
 import logging
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
 from app.config import Settings
-from app.errors import LogUnavailable
+from app.errors import GatewayError, LogUnavailable
 from app.market.bars.candle import Candle, Granularity
 from app.market.bars.live_bars import LiveBars
 from app.market.check import MOST_AHEAD
@@ -28,7 +28,8 @@ from app.run.process import run_job
 from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
 from app.storage.market.candles import Candles
-from app.storage.recording import Batch, Recording, StoredAlert, StoredEvent, Tick
+from app.storage.recording import Batch, Recording, RefusedEvent, StoredAlert, StoredEvent, Tick
+from app.storage.refusals import RefusedEvents
 from jobs.running.persistence import persistently, publish_now
 
 _NAME = "the recorder"
@@ -50,6 +51,8 @@ _logger = logging.getLogger(__name__)
 class Recorder:
     """Writes the log to the database, each event once. ``recorded`` counts events, ``lost`` those trimmed from the log before.
 
+    ``refused`` counts what is put aside in the database because it cannot be read or stored, by earlier recorders too.
+
     The position in the log is stored in the database, in the same transaction as the data and the unfinished bars, so that a
     recorder killed at any point resumes exactly. While the database is unavailable nothing is read; what the log retains
     until it is back is not lost.
@@ -68,6 +71,7 @@ class Recorder:
         self._position: tuple[str, int] = (ORIGIN, 0)
         self.recorded = 0
         self.lost = 0
+        self.refused = 0
 
     async def run(self) -> None:
         """Record until cancelled, waiting whenever the database or Redis is unavailable."""
@@ -86,6 +90,7 @@ class Recorder:
         """Return a reader at the saved position, and restore the bars as they were there."""
         await self._database.migrate()
         position = await self._recording.position()
+        self.refused = await RefusedEvents(self._database).count()
         unfinished = await self._recording.unfinished()
         self._bars = {pair.name: LiveBars(pair, SOURCES) for pair in self._pairs}
         for pair in self._pairs:
@@ -115,7 +120,9 @@ class Recorder:
         if not entries:
             return
         batch = self._batch(entries)
-        await persistently(partial(self._recording.write, batch), _NAME)
+        if refused := await persistently(partial(self._recording.write, batch), _NAME):
+            self.refused += refused
+            _logger.warning("%d entries up to %s cannot be stored and are put aside in refused_events", refused, batch.cursor)
         self._position = (batch.cursor, batch.seq)
         self.recorded += len(entries)
         closed = {bar.pair.name for bar in batch.candles if bar.complete and bar.granularity is Granularity.H1}
@@ -137,7 +144,8 @@ class Recorder:
         alerts: list[StoredAlert] = []
         in_bars: dict[str, list[Quote]] = {}
         candles: list[Candle] = []
-        for event in entries:
+        refused: list[RefusedEvent] = []
+        for event in _readable(entries, refused):
             if event.is_price:
                 quote = quote_of(event)
                 ticks.append(Tick(event.id, quote))
@@ -153,7 +161,7 @@ class Recorder:
                     alerts.append(_stored(event))
         candles += self._grow(in_bars)
         newest = entries[-1]
-        return Batch(newest.id, newest.seq, ticks, events, alerts, candles)
+        return Batch(newest.id, newest.seq, ticks, events, alerts, candles, refused)
 
     def _is_in_bars(self, quote: Quote, event: Event) -> bool:
         """True for a quote that bars are made of: a live one of a tracked pair."""
@@ -184,8 +192,34 @@ class Recorder:
             await asyncio.sleep(self._heartbeat_interval)
             cursor, seq = self._position
             late = sum(bars.late for bars in self._bars.values())
-            sign = RecorderHeartbeat(node=self._node, cursor=cursor, seq=seq, recorded=self.recorded, lost=self.lost, late=late)
+            sign = RecorderHeartbeat(
+                node=self._node,
+                cursor=cursor,
+                seq=seq,
+                recorded=self.recorded,
+                lost=self.lost,
+                late=late,
+                refused=self.refused,
+            )
             await publish_now(publisher, heartbeat(sign), _NAME)
+
+
+def _readable(entries: Sequence[Event], refused: list[RefusedEvent]) -> Iterator[Event]:
+    """Yield the events that can be read, and add the others to ``refused``.
+
+    The reader of the log has checked each one. An event that a check has missed must not end the recorder at every start.
+    """
+    for event in entries:
+        try:
+            _timestamp_of(event)
+            if event.is_price:
+                quote_of(event)
+            elif event.type in ALERTS:
+                _stored(event)
+        except (LookupError, TypeError, ValueError, ArithmeticError, GatewayError) as error:
+            refused.append(RefusedEvent.of(event.id, event.type, event.bare, error))
+        else:
+            yield event
 
 
 def _timestamp_of(event: Event) -> datetime:

@@ -112,7 +112,8 @@ LAYERS = {
     "app.storage": """
         database
         market alerts
-        recording retention job_runs
+        refusals retention job_runs
+        recording
     """,
     "jobs": """
         running

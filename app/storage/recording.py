@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
-from sqlalchemy import ColumnElement, bindparam, delete, select, tuple_
+from sqlalchemy import ColumnElement, Table, bindparam, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.market.bars.candle import Candle
@@ -17,14 +18,20 @@ from app.storage.database.log_ids import id_of, numbers_of
 from app.storage.database.tables import AlertRow, EventRow, RecorderBarRow, RecorderCursorRow, TickRow, table_of
 from app.storage.database.upsert import Columns, insert_new, upsert
 from app.storage.market.candle_rows import candles_of, row_of, rows_of, write_bars
+from app.storage.refusals import REFUSALS, RefusedEvent, Row, is_refusal, put_aside, write_what_goes
 
-__all__ = ["Batch", "Recording", "StoredAlert", "StoredEvent", "Tick"]
+__all__ = ["Batch", "Recording", "RefusedEvent", "StoredAlert", "StoredEvent", "Tick"]
 
 _CURSORS = table_of(RecorderCursorRow)
 _BARS = table_of(RecorderBarRow)
 _TICKS = table_of(TickRow)
 _EVENTS = table_of(EventRow)
 _ALERTS = table_of(AlertRow)
+
+_ROW_BY_ROW_WITHIN = 60.0
+"""Seconds that a batch with rows that are refused may take: in the worst case each row is tried alone."""
+
+_PRICE = "price_update"  # the type of a tick, whose row has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ class Batch:
     """A stretch of the log up to ``cursor``, whose sequence number is ``seq``, and the bars that it changed.
 
     The bars are those that it closed and, for each pair and length that it changed, the unfinished bar as it is now.
+    ``refused`` are events that cannot be read.
     """
 
     cursor: str
@@ -59,6 +67,7 @@ class Batch:
     events: Sequence[StoredEvent] = ()
     alerts: Sequence[StoredAlert] = ()
     candles: Sequence[Candle] = ()
+    refused: Sequence[RefusedEvent] = ()
 
 
 class Recording:
@@ -85,25 +94,60 @@ class Recording:
         async with self._database.read() as connection:
             return candles_of(await connection.execute(query))
 
-    async def write(self, batch: Batch) -> None:
-        """Store a whole batch with its position, or nothing. Raises DatabaseUnavailable, and InvalidCursor for a malformed id.
+    async def write(self, batch: Batch) -> int:
+        """Store a whole batch with its position, or nothing; return how many of its rows were put aside as refused.
+
+        Rows that the database refuses do not keep the others from being stored. Raises DatabaseUnavailable, and InvalidCursor
+        for a malformed id.
 
         A batch that is not beyond the stored position was written before and changes nothing. A caller that does not know
         whether a batch was written can therefore write it again.
         """
         cursors = [self._cursor_row(batch)]
-        ticks = _by_id(_tick_row(tick) for tick in batch.ticks)
-        events = _by_id(_event_row(event) for event in batch.events)
-        alerts = _by_id(alert_rows.row_of(alert) for alert in batch.alerts)
-        candles = rows_of(batch.candles, self._sources)
-        async with self._database.begin() as connection:
+        rows = {
+            _TICKS: _by_id(_tick_row(tick) for tick in batch.ticks),
+            _EVENTS: _by_id(_event_row(event) for event in batch.events),
+            _ALERTS: _by_id(alert_rows.row_of(alert) for alert in batch.alerts),
+        }
+        try:
+            async with self._database.begin() as connection:
+                if not await upsert(connection, _CURSORS, cursors, _lies_behind):
+                    return 0
+                for table, of_table in rows.items():
+                    await insert_new(connection, table, of_table)
+                await write_bars(connection, rows_of(batch.candles, self._sources), self._sources)
+                await self._remember_unfinished(connection, batch.candles)
+                await put_aside(connection, batch.refused)
+                return len(batch.refused)
+        except REFUSALS as error:
+            if not is_refusal(error):
+                raise
+        async with self._database.begin(_ROW_BY_ROW_WITHIN) as connection:
             if not await upsert(connection, _CURSORS, cursors, _lies_behind):
-                return
-            await insert_new(connection, _TICKS, ticks)
-            await insert_new(connection, _EVENTS, events)
-            await insert_new(connection, _ALERTS, alerts)
-            await write_bars(connection, candles, self._sources)
-            await self._remember_unfinished(connection, batch.candles)
+                return 0
+            refused = [*batch.refused]
+            for table, of_table in rows.items():
+                refused += await self._insert_what_goes(connection, table, of_table)
+            refused += await self._write_bars_that_go(connection, batch)
+            await put_aside(connection, refused)
+            return len(refused)
+
+    async def _insert_what_goes(self, connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> list[RefusedEvent]:
+        refused = await write_what_goes(connection, rows, partial(insert_new, connection, table))
+        return [
+            RefusedEvent.of(f"{row['milliseconds']}-{row['number']}", str(row.get("type", _PRICE)), row, error)
+            for row, error in refused
+        ]
+
+    async def _write_bars_that_go(self, connection: AsyncConnection, batch: Batch) -> list[RefusedEvent]:
+        rows = rows_of(batch.candles, self._sources)
+        write = partial(write_bars, connection, sources=self._sources)
+        refused = await write_what_goes(connection, rows, write)
+        # The bars of a recorder are the same rows: what one table refuses, the other does too.
+        bad = {(row["pair"], row["granularity"], row["time"]) for row, _ in refused}
+        kept = [bar for bar in batch.candles if (bar.pair.name, bar.granularity.value, bar.time) not in bad]
+        await self._remember_unfinished(connection, kept)
+        return [RefusedEvent.of(batch.cursor, "bar", row, error) for row, error in refused]
 
     async def _remember_unfinished(self, connection: AsyncConnection, candles: Sequence[Candle]) -> None:
         newest = {(candle.pair.name, candle.granularity.value): candle for candle in sorted(candles, key=_progress)}

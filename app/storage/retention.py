@@ -5,7 +5,17 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, Table, delete, func, select, tuple_
 
 from app.storage.database.database import Database
-from app.storage.database.tables import AlertRow, BestPairRow, CorrelationRow, EventRow, JobRunRow, MetricsRow, TickRow, table_of
+from app.storage.database.tables import (
+    AlertRow,
+    BestPairRow,
+    CorrelationRow,
+    EventRow,
+    JobRunRow,
+    MetricsRow,
+    RefusedEventRow,
+    TickRow,
+    table_of,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHUNK = 5000
@@ -26,14 +36,18 @@ class Retention:
         metrics: timedelta = _YEAR,
         correlations: timedelta = _YEAR,
     ) -> None:
-        """Each argument is how long that kind is kept; the best pairs are kept as long as the correlations."""
+        """Each argument is how long that kind is kept.
+
+        The best pairs are kept as long as the correlations, refused events as long as events.
+        """
         self._database = database
         self._log = {table_of(TickRow): ticks, table_of(EventRow): events, table_of(AlertRow): alerts}
-        runs, figures = table_of(JobRunRow), table_of(MetricsRow)
+        runs, refused, figures = table_of(JobRunRow), table_of(RefusedEventRow), table_of(MetricsRow)
         cells, best = table_of(CorrelationRow), table_of(BestPairRow)
         # Figures of old bars that were computed just now are new.
         self._timed: list[tuple[Table, ColumnElement[datetime], timedelta]] = [
             (runs, runs.c.started, job_runs),
+            (refused, refused.c.time, events),
             *(
                 (table, func.coalesce(table.c.computed, table.c.time), kept)
                 for table, kept in ((figures, metrics), (cells, correlations), (best, correlations))

@@ -16,7 +16,7 @@ from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote, QuoteKind
 from app.providers.bar_files.opening import open_bar_files
 from app.providers.replay.recording import Recording as RecordedQuotes
-from app.realtime.contract.event import Draft, cursor_at, price_update
+from app.realtime.contract.event import Draft, Event, cursor_at, price_update
 from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat
 from app.realtime.contract.publication import publication
 from app.realtime.log.log import EventLog, open_redis
@@ -25,6 +25,7 @@ from app.storage.alerts.alerts import Alerts
 from app.storage.database.database import Database, open_database
 from app.storage.market.candles import Candles
 from app.storage.recording import Recording
+from app.storage.refusals import RefusedEvents
 from jobs.recorder import Recorder
 from tests.postgres import PrivatePostgres
 from tests.private_valkey import PrivateValkey
@@ -296,3 +297,36 @@ def _of_ticks(quotes: Sequence[Quote]) -> list[Candle]:
     closed = [bar for quote in quotes if (bar := builder.add(quote)) is not None]
     assert builder.unfinished is not None
     return [*closed, replace(builder.unfinished, complete=True)]
+
+
+async def test_an_event_that_slips_through_every_check_is_put_aside_and_the_rest_recorded(
+    valkey_url: str, database: Database
+) -> None:
+    def event_of(number: int, draft: Draft, **changes: object) -> Event:
+        sound = Event.from_entry(f"1764000000000-{number}", number, draft.type, draft.data)
+        return replace(sound, body=dict(sound.body) | changes)
+
+    events = [
+        event_of(1, _price(1)),
+        event_of(2, _price(2), source="a\ud800b"),  # no database takes it
+        event_of(3, _price(3), price={}),
+        event_of(4, _alert(), volatility="high"),
+        event_of(5, _alert()),
+        event_of(6, _price(6), timestamp="now"),
+        event_of(7, _price(7)),
+    ]
+    async with open_redis(valkey_url) as redis:
+        recorder = Recorder(EventLog(redis), database, _PAIRS)
+        await recorder._resume()
+        await recorder._keep(events)
+        assert (recorder.recorded, recorder.refused) == (7, 4)
+        again = Recorder(EventLog(redis), database, _PAIRS)
+        await again._resume()
+        assert again.refused == 4
+    assert await _rows(database, "SELECT number FROM ticks ORDER BY number") == [(1,), (7,)]
+    assert await _rows(database, "SELECT number FROM alerts") == [(5,)]
+    refused = await RefusedEvents(database).newest(9)
+    assert sorted(event.id for event in refused) == [f"1764000000000-{number}" for number in (2, 3, 4, 6)]
+    reasons = {event.id[-1]: event.reason for event in refused}
+    assert reasons["3"] == "KeyError: 'bid'"
+    assert "surrogates not allowed" in reasons["2"]

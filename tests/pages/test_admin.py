@@ -122,7 +122,7 @@ async def test_figures_are_shown_and_move(open_page: OpenPage, running: RunningG
         feed = heartbeat(
             FeedHeartbeat(node="a", source="kraken", simulated=False, sources={"oanda": "silent", "kraken": "active"})
         )
-        await publisher.publish([feed, heartbeat(RecorderHeartbeat(node="b", cursor="1-0", seq=0, lost=2))])
+        await publisher.publish([feed, heartbeat(RecorderHeartbeat(node="b", cursor="1-0", seq=0, lost=2, refused=3))])
         await publisher.publish([tick(pair) for pair in DEFAULT_PAIRS])
         await expect(fact(page, "Clients")).to_have_text("3 of 1,000")
         await expect(fact(page, "Feed")).to_have_text("kraken: live")
@@ -132,6 +132,7 @@ async def test_figures_are_shown_and_move(open_page: OpenPage, running: RunningG
         await expect(row(page, "subscriptions", "USD/JPY").nth(0)).to_have_text("1")
         await expect(row(page, "feed", "oanda")).to_have_text("silent")
         await expect(row(page, "log", "Lost by recorder")).to_have_text("2")
+        await expect(row(page, "log", "Refused by database")).to_have_text("3")
         await expect(row(page, "workers", "1").nth(0)).to_have_text("3")
         await expect(page.locator("#jobs")).to_contain_text("hourly")
         await expect(page.get_by_text("Every client is up to date.")).to_be_visible()

@@ -12,13 +12,13 @@ from app.storage.job_runs import JobRuns
 from app.storage.market.candles import Candles
 from app.storage.market.correlations import Correlations, StoredBestPair, StoredCorrelation
 from app.storage.market.metrics import Metrics, StoredMetrics
-from app.storage.recording import Batch, Recording, StoredAlert, StoredEvent, Tick
+from app.storage.recording import Batch, Recording, RefusedEvent, StoredAlert, StoredEvent, Tick
 from app.storage.retention import Retention
 from tests.storage.bars import EUR_USD, bar
 
 _NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 _DAY = timedelta(days=1)
-_TABLES = ("ticks", "events", "alerts", "job_runs", "volatility_metrics", "correlations", "best_pairs")
+_TABLES = ("ticks", "events", "alerts", "job_runs", "refused_events", "volatility_metrics", "correlations", "best_pairs")
 
 
 async def write_one_of_each(database: Database, time: datetime) -> None:
@@ -26,7 +26,8 @@ async def write_one_of_each(database: Database, time: datetime) -> None:
     tick = Tick(id, Quote(EUR_USD, Decimal("1.1"), Decimal("1.2"), time, "oanda"))
     event = StoredEvent(id, "data_ready", (), b"{}", time)
     alert = StoredAlert(id, "volatility_alert", ("EUR_USD",), "info", Decimal(1), Decimal(1), "", time, b"{}")
-    await Recording(database, SOURCES, str(time)).write(Batch(id, 1, [tick], [event], [alert], [bar(time)]))
+    refused = RefusedEvent(id, "data_ready", "{}", "DataError: no", time)
+    await Recording(database, SOURCES, str(time)).write(Batch(id, 1, [tick], [event], [alert], [bar(time)], [refused]))
     await JobRuns(database).start("hourly", time)
     await Metrics(database).write([StoredMetrics("EUR_USD", "H1", time, b"{}", 0.1, False)])
     cell = StoredCorrelation("EUR_USD", "USD_JPY", time, "H1", 100, 0.1, 100)
@@ -54,7 +55,7 @@ async def test_what_is_older_than_it_is_kept_is_deleted(database: Database) -> N
     for days in range(8):
         await write_one_of_each(database, _NOW - days * _DAY)
     retention = Retention(database, **kept)
-    deleted = dict(zip(_TABLES, (6, 5, 4, 3, 2, 1, 1), strict=True))
+    deleted = dict(zip(_TABLES, (6, 5, 4, 3, 5, 2, 1, 1), strict=True))
     assert await retention.run(_NOW) == deleted
     assert await counts(database) == {name: 8 - number for name, number in deleted.items()}
     assert await retention.run(_NOW) == dict.fromkeys(_TABLES, 0)
@@ -71,7 +72,7 @@ async def test_figures_computed_just_now_from_old_bars_are_kept(database: Databa
             [StoredBestPair("EUR_USD", "USD_JPY", time, "hedging", 0.1, 100, "", 1, computed)],
         )
     deleted = await Retention(database).run(_NOW)
-    assert {table: count for table, count in deleted.items() if count} == dict.fromkeys(_TABLES[4:], 1)
+    assert {table: count for table, count in deleted.items() if count} == dict.fromkeys(_TABLES[5:], 1)
     assert [row.time for row in await Metrics(database).history("EUR_USD", "H1", _NOW, 9)] == [bars_ended]
     assert [cell.time for cell in await Correlations(database).newest()] == [bars_ended]
     assert [pair.time for pair in await Correlations(database).best()] == [bars_ended]

@@ -162,6 +162,9 @@ class RecorderLag(Message):
     behind_events: int = Field(ge=0, description="Events of the log that are not in the database yet", examples=[12])
     behind_ms: int = Field(ge=0, description="Milliseconds of the log that are not in the database yet", examples=[240])
     lost_events: int = Field(ge=0, description="Events that were trimmed from the log before they were recorded", examples=[0])
+    refused_events: int = Field(
+        ge=0, description="Events kept aside because they cannot be read or the database does not take them", examples=[0]
+    )
 
 
 class ServerStats(Message):
@@ -203,7 +206,7 @@ class ServerStats(Message):
                     "total_keys": 44,
                 },
             },
-            "recorder": {"behind_events": 12, "behind_ms": 240, "lost_events": 0},
+            "recorder": {"behind_events": 12, "behind_ms": 240, "lost_events": 0, "refused_events": 0},
             "workers": 2,
             "clients_by_transport": {"websocket": 30, "polling": 2, "sse": 10},
             "lagging_clients": 1,

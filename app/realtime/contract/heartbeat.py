@@ -48,8 +48,8 @@ class FeedHeartbeat(_Heartbeat):
 class RecorderHeartbeat(_Heartbeat):
     """Written by the recorder: the position in the log up to which everything is in the database.
 
-    ``recorded`` counts events, ``lost`` those that were trimmed from the log before they were recorded, and ``late`` quotes
-    that came after their bar had closed.
+    ``recorded`` counts events, ``lost`` those that were trimmed from the log before they were recorded, ``late`` quotes
+    that came after their bar had closed, and ``refused`` what is kept aside because the database does not take it.
     """
 
     role: Literal["recorder"] = "recorder"
@@ -58,6 +58,7 @@ class RecorderHeartbeat(_Heartbeat):
     recorded: _Count = 0
     lost: _Count = 0
     late: _Count = 0
+    refused: _Count = 0
 
     @field_validator("cursor")
     @classmethod

@@ -150,11 +150,17 @@ class _HubCollector(Collector):
         lost = CounterMetricFamily(
             "fx_recorder_lost_events", "Total events trimmed from the log before they were recorded.", labels=[]
         )
+        refused = GaugeMetricFamily(
+            "fx_recorder_refused_events",
+            "Number of events kept aside because they cannot be read or the database does not take them.",
+            labels=[],
+        )
         if (lag := recorder_lag(self._hub)) is not None:
             events.add_metric([], lag.behind_events)
             seconds.add_metric([], lag.behind_ms / 1000)
             lost.add_metric([], lag.lost_events)
-        yield from (events, seconds, lost)
+            refused.add_metric([], lag.refused_events)
+        yield from (events, seconds, lost, refused)
 
     def _workers(self) -> Iterator[tuple[str, Statistics]]:
         """Return the rows with the numbers of their workers, which count from 1."""

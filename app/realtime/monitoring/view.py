@@ -210,4 +210,9 @@ def recorder_lag(hub: Hub) -> RecorderLag | None:
         return None
     # The heartbeat is an event of the log itself, after those whose recording it reports.
     behind_ms = cursor_order(hub.cursor)[0] - sign.order[0]
-    return RecorderLag(behind_events=max(0, hub.seq - sign.seq), behind_ms=max(0, behind_ms), lost_events=sign.lost)
+    return RecorderLag(
+        behind_events=max(0, hub.seq - sign.seq),
+        behind_ms=max(0, behind_ms),
+        lost_events=sign.lost,
+        refused_events=sign.refused,
+    )

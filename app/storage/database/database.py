@@ -33,6 +33,7 @@ _FINISH_WITHIN = 8.0  # leaves two seconds for a hanging connection to close
 _MIGRATE_WITHIN = 300.0
 _PAUSE = 0.01
 _WRITES = "fx_writes"
+_INVALID_VALUES = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 
 # The options allowed in the query of a PostgreSQL URL, with their types. On connecting, the driver raises errors meant for
 # programmers for any other option, and for a value of another type.
@@ -102,6 +103,13 @@ class Database:
             raise DatabaseUnavailable(f"The database does not answer: {type(error).__name__}") from error
 
 
+def refuses_values(error: StatementError) -> bool:
+    """Return True if the database or its driver answered that it cannot store these values."""
+    if not isinstance(error, DBAPIError):
+        return True  # raised by a column type
+    return isinstance(error, (IntegrityError, DataError)) or isinstance(error.driver_exception, _INVALID_VALUES)
+
+
 def _is_fault_of_the_program(error: Exception) -> bool:
     """Return True if the database answered, and answered that this cannot be done."""
     if not isinstance(error, DBAPIError):
@@ -110,7 +118,7 @@ def _is_fault_of_the_program(error: Exception) -> bool:
         return True
     # SQLAlchemy does not tell these from a lost connection: invalid values in asyncpg, invalid statements in SQLite.
     driver_error = error.driver_exception
-    return isinstance(driver_error, asyncpg.DataError) or (
+    return isinstance(driver_error, _INVALID_VALUES) or (
         isinstance(driver_error, sqlite3.OperationalError) and driver_error.sqlite_errorcode == sqlite3.SQLITE_ERROR
     )
 

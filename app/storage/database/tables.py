@@ -106,6 +106,21 @@ class EventRow(_LogColumns, table=True):
     data: bytes = Field(sa_type=Json)
 
 
+class RefusedEventRow(Row, table=True):
+    """An event that could not be stored, or a row made of it, with the id of the log entry and the reason."""
+
+    __tablename__ = "refused_events"
+    __table_args__ = (Index("ix_refused_events_time", "time"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    milliseconds: int = Field(sa_type=BigInteger)
+    number: int = Field(sa_type=BigInteger)
+    type: str
+    payload: str = Field(sa_type=FreeText)
+    reason: str = Field(sa_type=FreeText)
+    time: datetime = Field(sa_type=Moment)
+
+
 class AlertRow(_LogColumns, table=True):
     """An alert of the log; ``pair2`` is the second pair of a correlation."""
 

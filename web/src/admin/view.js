@@ -173,6 +173,10 @@ function showLog({ log, recorder }) {
     ["Gaps", { text: count(log.gaps), kind: log.gaps ? "odd" : "" }],
     ["Recorder behind", recorder ? `${count(recorder.behind_events)} events, ${duration(recorder.behind_ms)}` : "no report"],
     ["Lost by recorder", recorder ? { text: count(recorder.lost_events), kind: recorder.lost_events ? "bad" : "" } : NONE],
+    [
+      "Refused by database",
+      recorder ? { text: count(recorder.refused_events), kind: recorder.refused_events ? "bad" : "" } : NONE,
+    ],
   ]);
 }
 
