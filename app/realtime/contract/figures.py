@@ -76,7 +76,7 @@ class CorrelationMatrix(Message):
     timestamp: TimeText = Field(description="When the matrix was computed")
     end: TimeText = Field(description="End of the newest bar used")
     granularity: Granularity
-    window: int = Field(description="The number of bars of each pair that were used", examples=[100])
+    window: int = Field(description="The number of bars used, the last that both pairs have", examples=[100])
     pair_count: int
     simulated: bool = Field(description="True where any of the bars is simulated")
     matrix: dict[PairName, dict[PairName, Coefficient]]

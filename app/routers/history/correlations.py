@@ -22,6 +22,7 @@ from app.market.measures.volatility import EWMA_SEED
 from app.market.pair import CurrencyPair
 from app.realtime.contract.fields import SPELLED_PAIR, Message, PairName, SpelledPair, TimeText
 from app.realtime.contract.figures import CorrelationMatrix
+from app.storage.market.shared_closes import shared_closes
 
 router = APIRouter(prefix="/api/v1/correlation", tags=["correlation"])
 
@@ -42,9 +43,9 @@ Window = Annotated[
     Query(
         ge=EWMA_SEED + 1,
         le=5000,
-        description=f"The number of the last bars to use; {_WINDOW} if only another parameter is given. A correlation needs "
-        f"{MINIMUM_OBSERVATIONS} returns that both pairs have in common; in a window below {_WINDOW}, three fifths of its bars, "
-        f"but at least {EWMA_SEED}",
+        description=f"The number of bars to use, the last that both pairs have; {_WINDOW} if only another parameter is given. A "
+        f"correlation needs {MINIMUM_OBSERVATIONS} returns that both pairs have in common; in a window below {_WINDOW}, three "
+        f"fifths of its bars, but at least {EWMA_SEED}",
     ),
 ]
 
@@ -57,7 +58,7 @@ class PairCorrelation(Message):
     correlation: float = Field(ge=-1, le=1, description="ρ of log returns", examples=[0.7342])
     observations: int = Field(description="Number of returns that both pairs have in common", examples=[99])
     granularity: Granularity
-    window: int = Field(description="Number of the last bars of each pair that were used", examples=[_WINDOW])
+    window: int = Field(description="Number of bars used, the last that both pairs have", examples=[_WINDOW])
     method: Method
     end: TimeText = Field(description="End of the newest bar used")
     simulated: bool = Field(description="True if any of the bars is simulated")
@@ -176,11 +177,19 @@ async def _compute(gateway: Gateway, pairs: list[CurrencyPair], query: _Computat
     """Compute the correlations of the pairs that have bars. Raises NoData if none has, TooManyRequests, DatabaseUnavailable."""
     async with gateway.computing():
         series = await gateway.from_database(
-            gateway.stores.candles.closes(pairs, query.granularity, query.window, until=query.until, real_only=gateway.real_only)
+            shared_closes(
+                gateway.stores.candles,
+                pairs,
+                query.granularity,
+                query.window,
+                until=query.until,
+                real_only=gateway.real_only,
+            )
         )
         if not series:
             past = "" if query.until is None else " of this time"
             raise NoData(f"No complete {query.granularity} bars are stored{past}")
-        cells = await asyncio.to_thread(matrix, {pair: of.closes for pair, of in series.items()}, query.measure)
+        closes = {pair: of.closes for pair, of in series.items()}
+        cells = await asyncio.to_thread(matrix, closes, query.measure, query.window)
     newest = max(of.end for of in series.values())
     return _Computed(cells, newest, any(of.simulated for of in series.values()))

@@ -133,6 +133,16 @@ async def test_a_correlation_that_is_not_known(api: Rest) -> None:
     assert_problem(response, 404, "No data", detail=detail.format("GBP_CAD", 0))
 
 
+async def test_a_window_is_the_last_bars_that_both_pairs_have(api: Rest) -> None:
+    hours = history()
+    del hours["GBP_USD"][70:85]
+    await write_bars(api, hours)
+    cell = await the_pairs(api, "EUR_USD", "GBP_USD", window=100)
+    assert (cell.observations, cell.window) == (99, 100)
+    assert (await the_matrix(api, window=100)).observations["EUR_USD"]["GBP_USD"] == 99
+    assert (await the_matrix(api, window=100)).matrix["EUR_USD"]["GBP_USD"] == cell.correlation
+
+
 async def test_without_redis_what_is_stored_is_answered(valkey: PrivateValkey) -> None:
     async with rest(valkey.url, limits=Limits(redis=1)) as api:
         await store(api, history())
