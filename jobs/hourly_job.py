@@ -263,8 +263,10 @@ class _Run:
         log = self._context.log
         reader = log.reader(cursor_at(end - timedelta(seconds=log.price_ttl)))
         live: set[str] = set()
-        while not pairs <= live and (events := await reader.read(_PAGE)):
-            live.update(event.pairs[0] for event in events if event.is_price)
+        before = ""
+        while not pairs <= live and reader.cursor != before:  # a page may hold no event
+            before = reader.cursor
+            live.update(event.pairs[0] for event in await reader.read(_PAGE) if event.is_price)
         return live
 
     async def _announce(self, data_type: DataType, count: int) -> None:

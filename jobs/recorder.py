@@ -4,8 +4,9 @@ import asyncio
 import logging
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -42,6 +43,12 @@ _TOO_OLD = timedelta(seconds=60)
 _SETTLED_AFTER = timedelta(seconds=5)
 """How long after its end a bar still takes quotes; later ones count as late."""
 
+_MOST_MALFORMED = 1000
+"""Entries between two events of the log that are put aside because they are no events."""
+
+_LONGEST_ENTRY = 4000
+"""Characters that are kept of an entry that is no event."""
+
 _IN_NO_BAR = frozenset({QuoteKind.INDICATIVE, QuoteKind.DAILY})
 _LONGEST_MONTH = 1000  # hours of a month and of the week that it begins in
 
@@ -72,6 +79,7 @@ class Recorder:
         self.recorded = 0
         self.lost = 0
         self.refused = 0
+        self._malformed: list[RefusedEvent] = []
 
     async def run(self) -> None:
         """Record until cancelled, waiting whenever the database or Redis is unavailable."""
@@ -97,10 +105,10 @@ class Recorder:
             self._bars[pair.name].resume(bar for bar in unfinished if bar.pair == pair)
         await self._rebase(self._pairs.names, utc_now())
         if position is None:
-            return self._log.reader()
+            return self._log.reader(on_malformed=self._refuse)
         self._position = position
         _logger.info("recording resumes after %s", position[0])
-        return self._log.reader(*position)
+        return self._log.reader(*position, self._refuse)
 
     async def _next(self, reader: LogReader) -> list[Event]:
         events = await reader.read(_PAGE, _BLOCK_MS)
@@ -109,6 +117,14 @@ class Recorder:
             with suppress(LogUnavailable):  # the events read so far must not be lost
                 events += await reader.read(_PAGE - len(events))
         return events
+
+    def _refuse(self, id: str, fields: Mapping[bytes, bytes], error: Exception) -> None:
+        """Put an entry of the log aside that is no event, with the next batch; one of too many is only logged."""
+        if len(self._malformed) < _MOST_MALFORMED:
+            written = " ".join(f"{_escaped(name)}={_escaped(value)}" for name, value in fields.items())[:_LONGEST_ENTRY]
+            first_line = str(error).partition("\n")[0]
+            type = _escaped(fields.get(b"t", b""))
+            self._malformed.append(RefusedEvent.of(id, type, written.encode(), f"not an event: {first_line}"))
 
     async def _keep(self, events: Sequence[Event]) -> None:
         """Write the events to the database, retrying until it has them."""
@@ -120,9 +136,11 @@ class Recorder:
         if not entries:
             return
         batch = self._batch(entries)
+        batch = replace(batch, refused=[*batch.refused, *self._malformed])
         if refused := await persistently(partial(self._recording.write, batch), _NAME):
             self.refused += refused
             _logger.warning("%d entries up to %s cannot be stored and are put aside in refused_events", refused, batch.cursor)
+        self._malformed.clear()
         self._position = (batch.cursor, batch.seq)
         self.recorded += len(entries)
         closed = {bar.pair.name for bar in batch.candles if bar.complete and bar.granularity is Granularity.H1}
@@ -220,6 +238,10 @@ def _readable(entries: Sequence[Event], refused: list[RefusedEvent]) -> Iterator
             refused.append(RefusedEvent.of(event.id, event.type, event.bare, error))
         else:
             yield event
+
+
+def _escaped(text: bytes) -> str:
+    return text[:_LONGEST_ENTRY].decode("utf-8", "backslashreplace")
 
 
 def _timestamp_of(event: Event) -> datetime:

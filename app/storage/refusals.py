@@ -9,6 +9,7 @@ from sqlalchemy import desc, func, insert, select
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.errors import InvalidCursor
 from app.market.clock import utc_now
 from app.storage.database.database import Database, refuses_values
 from app.storage.database.limit import positive
@@ -41,12 +42,10 @@ class RefusedEvent:
     time: datetime
 
     @classmethod
-    def of(cls, id: str, type: str, payload: Row | bytes, error: Exception) -> "RefusedEvent":
-        """Return what is put aside of this payload because of this error."""
+    def of(cls, id: str, type: str, payload: Row | bytes, error: Exception | str) -> "RefusedEvent":
+        """Return what is put aside of this payload because of this error, with the time of now."""
         data = _printable(_text(payload)) if isinstance(payload, bytes) else json.dumps(payload, default=_text)
-        cause = error.driver_exception if isinstance(error, DBAPIError) else getattr(error, "orig", None)
-        fault = cause or error
-        reason = _printable(f"{fault.__class__.__name__}: {fault}")
+        reason = _printable(error if isinstance(error, str) else _reason(error))
         return cls(id, _printable(type)[:_LONGEST_TYPE], data[:_LONGEST_PAYLOAD], reason[:_LONGEST_REASON], utc_now())
 
 
@@ -79,7 +78,7 @@ async def put_aside(connection: AsyncConnection, refused: Sequence[RefusedEvent]
     """Store what was refused."""
     rows = []
     for event in refused:
-        milliseconds, number = numbers_of(event.id)
+        milliseconds, number = _numbers(event.id)
         rows.append(
             {
                 "milliseconds": milliseconds,
@@ -113,6 +112,20 @@ async def write_what_goes(
     middle = len(rows) // 2
     first = await write_what_goes(connection, rows[:middle], write)
     return first + await write_what_goes(connection, rows[middle:], write)
+
+
+def _numbers(id: str) -> tuple[int, int]:
+    """Return the numbers of an id; zeros for one that no column holds, which only other programs write."""
+    try:
+        return numbers_of(id)
+    except InvalidCursor:
+        return 0, 0
+
+
+def _reason(error: Exception) -> str:
+    cause = error.driver_exception if isinstance(error, DBAPIError) else getattr(error, "orig", None)
+    fault = cause or error
+    return f"{fault.__class__.__name__}: {fault}"
 
 
 def _text(value: object) -> str:

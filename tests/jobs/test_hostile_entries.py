@@ -21,6 +21,7 @@ from app.storage.alerts.price_levels import PriceLevels
 from app.storage.database.database import Database
 from app.storage.database.tables import AlertRow, EventRow, TickRow, table_of
 from app.storage.recording import Recording
+from app.storage.refusals import RefusedEvents
 from jobs.alerts import AlertWatch
 from jobs.recorder import Recorder
 from tests.building import alert_draft, price_draft, ready_draft
@@ -82,7 +83,9 @@ async def test_every_good_event_among_them_arrives(valkey_url: str, database: Da
             rows = await connection.execute(select(table_of(table).c.milliseconds, table_of(table).c.number))
             assert set(good) <= {f"{milliseconds}-{number}" for milliseconds, number in rows}
     assert watch.sent >= len(ids) // 2
-    assert recorder.refused == 0
+    put_aside = await RefusedEvents(database).newest(5000)
+    assert recorder.refused == len(put_aside) > 0
+    assert {event.reason.partition(":")[0] for event in put_aside} == {"not an event"}
 
 
 async def _write_hostile(redis: Redis) -> None:

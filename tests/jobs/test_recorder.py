@@ -330,3 +330,40 @@ async def test_an_event_that_slips_through_every_check_is_put_aside_and_the_rest
     reasons = {event.id[-1]: event.reason for event in refused}
     assert reasons["3"] == "KeyError: 'bid'"
     assert "surrogates not allowed" in reasons["2"]
+
+
+async def test_entries_that_are_no_events_are_put_aside_once(valkey_url: str, database: Database) -> None:
+    async with open_redis(valkey_url) as redis:
+        log = EventLog(redis)
+        written = [
+            {"n": "1" + "0" * 400, "t": "price_update", "d": '{"instrument":"EUR_USD"}'},
+            {"n": "2", "t": "feed_status", "d": '{"source":{}}'},
+            {"n": "3", "t": "price_update", "d": '{"instrument":"EUR_USD"}'},
+            {"\0\xff": "\x1b[2J" + "x" * 9000},
+        ]
+        written_ids = [str(await redis.xadd("fx:events", dict(fields)), "ascii") for fields in written]  # type: ignore[arg-type]
+        for number in range(2):
+            [good] = await _publish(log, [_price(number)])
+            async with _recording(log, database) as recorder:
+                await _until_recorded(database, good)
+                assert recorder.refused == 4
+    refused = await RefusedEvents(database).newest(99)
+    assert [event.id for event in reversed(refused)] == written_ids
+    assert [event.type for event in reversed(refused)] == ["price_update", "feed_status", "price_update", ""]
+    assert [event.reason.startswith("not an event: ") for event in refused] == [True] * 4
+    assert refused[1].payload == 'n=3 t=price_update d={"instrument":"EUR_USD"}'
+    assert refused[0].payload.startswith(r"\x00\xff=\x1b[2Jxxx")
+    assert len(refused[0].payload) < 4100
+    assert await _rows(database, "SELECT count(*) FROM ticks") == [(2,)]
+
+
+async def test_an_entry_whose_id_no_column_holds_is_put_aside_too(valkey_url: str, database: Database) -> None:
+    async with open_redis(valkey_url) as redis:
+        recorder = Recorder(EventLog(redis), database, _PAIRS)
+        await recorder._resume()
+        recorder._refuse("18446744073709551615-7", {b"t": b"news"}, ValueError("not an id of this era"))
+        draft = _price(1)
+        await recorder._keep([Event.from_entry("1764000000000-1", 1, draft.type, draft.data)])
+    [event] = await RefusedEvents(database).newest(9)
+    assert (event.id, event.type, event.reason) == ("0-0", "news", "not an event: not an id of this era")
+    assert await _rows(database, "SELECT number FROM ticks") == [(1,)]

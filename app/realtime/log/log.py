@@ -8,7 +8,7 @@ Keys: ``fx:events`` is the stream, ``fx:seq`` the last sequence number, ``price:
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -26,6 +26,9 @@ _SEQUENCE = "fx:seq"
 _PUBLISHER_TTL = 3600
 _ANSWER_WITHIN = 5.0
 _MOST_DIGITS = len(str(LARGEST_SEQUENCE))
+
+OnMalformed = Callable[[str, Mapping[bytes, bytes], Exception], None]
+"""Takes the id and the fields of an entry that is no event, and why it is none. It must not raise."""
 
 _logger = logging.getLogger(__name__)
 
@@ -148,9 +151,12 @@ class EventLog:
         """Return a new publisher, whose batches are written exactly once."""
         return Publisher(self)
 
-    def reader(self, cursor: str = ORIGIN, seq: int | None = None) -> "LogReader":
-        """Return a reader that begins after the cursor; ``seq`` is the cursor's sequence number, if known."""
-        return LogReader(self, cursor, seq)
+    def reader(self, cursor: str = ORIGIN, seq: int | None = None, on_malformed: "OnMalformed | None" = None) -> "LogReader":
+        """Return a reader that begins after the cursor; ``seq`` is the cursor's sequence number, if known.
+
+        ``on_malformed`` is called with each entry that is no event.
+        """
+        return LogReader(self, cursor, seq, on_malformed)
 
     async def append(self, publisher: str, batch: int, drafts: Sequence[Draft]) -> list[str]:
         """Append a batch in one atomic step and return its ids; for a batch that was appended before, the same ids.
@@ -258,8 +264,9 @@ class LogReader:
     ``malformed`` counts the entries that were skipped because they are no events.
     """
 
-    def __init__(self, log: EventLog, cursor: str, seq: int | None) -> None:
+    def __init__(self, log: EventLog, cursor: str, seq: int | None, on_malformed: OnMalformed | None = None) -> None:
         self._log = log
+        self._on_malformed = on_malformed
         self.cursor = cursor
         self._seq = seq
         self.malformed = 0
@@ -273,11 +280,13 @@ class LogReader:
         for id, fields in await self._log.read(self.cursor, count, block_ms):
             try:
                 event = Event.from_entry(id, int(fields[b"n"]), fields[b"t"].decode(), fields[b"d"])
-            except (KeyError, ValueError, TypeError):
+            except (KeyError, ValueError, TypeError) as error:
                 # Another program wrote to the stream. Do not trust a number that it has: the next event shows any gap.
                 self.malformed += 1
                 _logger.warning("skipping entry %s of the log: not an event", id)
                 self.cursor = id
+                if self._on_malformed is not None:
+                    self._on_malformed(id, fields, error)
                 continue
             if self._seq is not None and event.seq != self._seq + 1:
                 events.append(gap(self.cursor, id, event.seq - self._seq - 1 if event.seq > self._seq else None))
