@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
+from types import MappingProxyType
 
 from app.errors import InvalidPair
 
@@ -13,6 +14,21 @@ DEFAULT_PAIRS = (
     "EUR_USD", "GBP_USD", "USD_JPY", "USD_CAD", "AUD_USD", "USD_CHF", "NZD_USD", "EUR_GBP", "EUR_JPY", "EUR_CHF",
     "GBP_JPY", "GBP_CHF", "AUD_JPY", "AUD_NZD", "EUR_AUD", "GBP_AUD", "USD_CNH", "USD_HKD", "EUR_CAD", "GBP_CAD",
 )  # fmt: skip
+
+_DECIMALS = 5
+"""Decimals of the prices of most pairs, with a pip of 0.0001.
+
+This and the tables below are the ``displayPrecision`` of OANDA's instruments, whose pip is always ten times the last decimal.
+"""
+
+_DECIMALS_BY_QUOTE = MappingProxyType({"JPY": 3, "HUF": 3, "THB": 3})
+"""Decimals by quote currency. OANDA's others, CNH, CZK, DKK, HKD, MXN, NOK, PLN, SAR, SEK, SGD, TRY and ZAR, have five."""
+
+_DECIMALS_BY_METAL = MappingProxyType({"XAU": 3, "XPT": 3, "XPD": 3})
+"""Decimals by base, in whatever currency an ounce is quoted; silver, XAG, is quoted as currencies are."""
+
+_DECIMALS_BY_PAIR = MappingProxyType({"HKD_JPY": 5})
+"""Decimals of the pairs that the other tables do not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +57,14 @@ class CurrencyPair:
     @property
     def precision(self) -> int:
         """Decimals of a quoted price: down to a tenth of a pip."""
-        return 3 if self.quote == "JPY" else 5
+        if self.name in _DECIMALS_BY_PAIR:
+            return _DECIMALS_BY_PAIR[self.name]
+        return _DECIMALS_BY_METAL.get(self.base) or _DECIMALS_BY_QUOTE.get(self.quote, _DECIMALS)
 
     @property
     def pip(self) -> Decimal:
-        """The unit that dealers count in: 0.0001, or 0.01 when the yen is the quote currency."""
-        return Decimal("0.01") if self.quote == "JPY" else Decimal("0.0001")
+        """The unit that dealers count in: 0.0001 for most pairs, 0.01 for those quoted in yen, forints or baht and for gold."""
+        return Decimal(1).scaleb(1 - self.precision)
 
     def round(self, price: Decimal) -> Decimal:
         """Round a price to the precision of this pair; ties go to even, so that mids are not biased."""

@@ -41,11 +41,30 @@ def test_a_name_reads_as_the_pair_it_is_of(base: str, quote: str) -> None:
         assert str(pair) == pair.name == f"{base}_{quote}"
 
 
-@pytest.mark.parametrize(("name", "precision", "pip"), [("EUR_USD", 5, "0.0001"), ("USD_JPY", 3, "0.01")])
-def test_yen_has_coarser_pips(name: str, precision: int, pip: str) -> None:
+_OANDA = {
+    -2: (
+        "AUD_JPY CAD_JPY CHF_JPY EUR_HUF EUR_JPY GBP_JPY NZD_JPY SGD_JPY TRY_JPY USD_HUF USD_JPY USD_THB ZAR_JPY "
+        "XAU_CHF XAU_USD XPT_USD XPD_USD"
+    ),
+    -4: (
+        "AUD_CAD AUD_CHF AUD_HKD AUD_NZD AUD_SGD AUD_USD CAD_CHF CAD_HKD CAD_SGD CHF_HKD CHF_ZAR EUR_AUD EUR_CAD EUR_CHF EUR_CZK "
+        "EUR_DKK EUR_GBP EUR_HKD EUR_NOK EUR_NZD EUR_PLN EUR_SEK EUR_SGD EUR_TRY EUR_USD EUR_ZAR GBP_AUD GBP_CAD GBP_CHF GBP_HKD "
+        "GBP_NZD GBP_PLN GBP_SGD GBP_USD GBP_ZAR HKD_JPY NZD_CAD NZD_CHF NZD_HKD NZD_SGD NZD_USD SGD_CHF SGD_HKD USD_CAD USD_CHF "
+        "USD_CNH USD_CZK USD_DKK USD_HKD USD_MXN USD_NOK USD_PLN USD_SAR USD_SEK USD_SGD USD_TRY USD_ZAR XAG_USD"
+    ),
+}
+"""OANDA's currency pairs and metals by their ``pipLocation``; their ``displayPrecision`` is one more."""
+
+
+@pytest.mark.parametrize(("location", "name"), [(location, name) for location, names in _OANDA.items() for name in names.split()])
+def test_pips_are_those_of_oanda(location: int, name: str) -> None:
     pair = CurrencyPair.parse(name)
-    assert (pair.precision, pair.pip) == (precision, Decimal(pip))
-    assert pair.pip == 10 * Decimal(1).scaleb(-precision)
+    assert (pair.precision, pair.pip) == (1 - location, Decimal(1).scaleb(location))
+
+
+def test_a_change_of_the_forint_is_a_few_pips() -> None:
+    change = Decimal("390.079") - Decimal("390.000")
+    assert round(float(change / CurrencyPair("EUR", "HUF").pip), 1) == 7.9
 
 
 @pytest.mark.parametrize(
