@@ -70,6 +70,14 @@ class CurrencyPair:
         """Round a price to the precision of this pair; ties go to even, so that mids are not biased."""
         return price.quantize(Decimal(1).scaleb(-self.precision), ROUND_HALF_EVEN)
 
+    def round_mid(self, mid: Decimal) -> Decimal:
+        """Round a mid, or a difference of mids, to the precision of this pair where that is exact, else to one digit more.
+
+        The mid of a bid and an ask at the precision of the pair needs no more digits than that.
+        """
+        rounded = mid.quantize(Decimal(1).scaleb(-self.precision - 1), ROUND_HALF_EVEN)
+        return rounded if rounded.as_tuple().digits[-1] else self.round(rounded)
+
     def __str__(self) -> str:
         return self.name
 

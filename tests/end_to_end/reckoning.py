@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from itertools import groupby, pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -35,9 +35,9 @@ class ReckonedBar:
     ask: Prices
 
     def texts(self, side: str) -> dict[str, str]:
-        """The prices of a side as REST writes them, with the five decimals of a pair in dollars."""
+        """The prices of a side as REST writes them: five decimals of a pair in dollars, six where a mid needs them."""
         prices: Prices = getattr(self, side)
-        return dict(zip("ohlc", (str(price.quantize(Decimal("0.00001"), ROUND_HALF_EVEN)) for price in prices), strict=True))
+        return dict(zip("ohlc", (f"{price:.5f}" if price * 10**5 % 1 == 0 else f"{price:.6f}" for price in prices), strict=True))
 
 
 def read_hours(file: Path) -> list[ReckonedBar]:

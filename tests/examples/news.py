@@ -25,7 +25,7 @@ def price(pair: str, number: int = 0, source: str = "replay") -> Draft:
 def mid(pair: str, number: int = 0) -> str:
     """Its mid, as it is published."""
     parsed = CurrencyPair.parse(pair)
-    return str(parsed.round(quote(pair, number).mid))
+    return str(parsed.round_mid(quote(pair, number).mid))
 
 
 def volatility(pair: str, severity: str = "warning", message: str | None = None) -> Draft:

@@ -82,6 +82,23 @@ def test_rounds_to_precision_ties_to_even(name: str, price: str, rounded: str) -
     assert str(CurrencyPair.parse(name).round(Decimal(price))) == rounded
 
 
+@pytest.mark.parametrize(
+    ("name", "mid", "rounded"),
+    [
+        ("EUR_USD", "1.0946", "1.09460"),
+        ("EUR_USD", "1.094605", "1.094605"),
+        ("EUR_USD", "1.0946049", "1.094605"),
+        ("EUR_USD", "1.0946000499", "1.09460"),
+        ("EUR_USD", "-0.000005", "-0.000005"),
+        ("EUR_USD", "0", "0.00000"),
+        ("USD_JPY", "151.2345", "151.2345"),
+        ("EUR_HUF", "390.0795", "390.0795"),
+    ],
+)
+def test_a_mid_has_one_digit_more_where_it_needs_it(name: str, mid: str, rounded: str) -> None:
+    assert str(CurrencyPair.parse(name).round_mid(Decimal(mid))) == rounded
+
+
 def test_the_default_pairs_are_twenty_in_their_one_spelling() -> None:
     assert len(set(DEFAULT_PAIRS)) == 20
     assert TrackedPairs(DEFAULT_PAIRS).names == DEFAULT_PAIRS

@@ -61,7 +61,7 @@ class TradingDay:
             close,
             change,
             round(float(100 * change / close), 4),
-            round(float(change / self.pair.pip), 1),
+            round(float(change / self.pair.pip), 2),
             day.day_open,
             day.day_high,
             day.day_low,

@@ -16,7 +16,8 @@ from app.validation import as_plain_lines
 def draft_of(alert: Alert, timestamp: datetime | None = None) -> Draft:
     """Return the event of an alert, published at ``timestamp``, by default the alert's own time.
 
-    Prices are written at the precision of their pair, control characters in the message as spaces.
+    Prices are written at the precision of their pair, mids with one digit more where they need it. Control characters in the
+    message become spaces.
     """
     type = EventType(alert.type)
     kind = EVENTS[type]
@@ -29,7 +30,7 @@ def draft_of(alert: Alert, timestamp: datetime | None = None) -> Draft:
             "level_id": alert.level_id,
             threshold: str(pair.round(alert.threshold)),
             "direction": alert.direction,
-            value: str(pair.round(alert.value)),
+            value: str(pair.round_mid(alert.value)),
         }
     else:
         body |= {value: float(alert.value), threshold: float(alert.threshold)}

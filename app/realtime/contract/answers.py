@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from app.market.quote import QuoteKind
-from app.realtime.contract.fields import Cursor, Examples, Kind, Message, PairName, PriceText, SourceName, TimeText
+from app.realtime.contract.fields import Cursor, Examples, Kind, Message, MidText, PairName, SourceName, TimeText
 from app.realtime.contract.payloads import Price
 from app.realtime.contract.samples import EUR_USD, GBP_USD, ID, LATER, LATER_ID, PAIRS, TIME
 
@@ -90,13 +90,13 @@ class SubscriptionsInfo(Message):
 class Change(Message):
     """The change of a price within its trading day, which begins at 17:00 in New York. Null without history."""
 
-    prev_close: PriceText | None = Field(None, description="The mid at the last close of a trading day, 17:00 in New York")
+    prev_close: MidText | None = Field(None, description="The mid at the last close of a trading day, 17:00 in New York")
     change: str | None = Field(None, description="The mid less `prev_close`", examples=["-0.00123"])
     change_pct: float | None = Field(None, description="The change in percent of `prev_close`", examples=[-0.1122])
     change_pips: float | None = Field(None, description="The change in pips", examples=[-12.3])
-    day_open: PriceText | None = Field(None, description="The first mid of the trading day")
-    day_high: PriceText | None = Field(None, description="The highest mid of the trading day")
-    day_low: PriceText | None = Field(None, description="The lowest mid of the trading day")
+    day_open: MidText | None = Field(None, description="The first mid of the trading day")
+    day_high: MidText | None = Field(None, description="The highest mid of the trading day")
+    day_low: MidText | None = Field(None, description="The lowest mid of the trading day")
 
 
 class PriceResponse(Change):

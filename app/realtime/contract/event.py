@@ -159,17 +159,21 @@ def cursor_at(time: datetime) -> str:
 
 
 def price_update(quote: Quote, timestamp: datetime) -> Draft:
-    """Return the event of a quote that the gateway received at ``timestamp``; ``kind`` is left out of an ordinary one."""
+    """Return the event of a quote that the gateway received at ``timestamp``; ``kind`` is left out of an ordinary one.
+
+    Bid and ask are rounded to the precision of their pair. The mid is exactly between them.
+    """
     pair = quote.pair
+    bid, ask = pair.round(quote.bid), pair.round(quote.ask)
     kind = {} if quote.kind is QuoteKind.QUOTED else {"kind": quote.kind}
     return draft(
         EventType.PRICE_UPDATE,
         {
             "instrument": pair.name,
             "price": {
-                "bid": str(pair.round(quote.bid)),
-                "ask": str(pair.round(quote.ask)),
-                "mid": str(pair.round(quote.mid)),
+                "bid": str(bid),
+                "ask": str(ask),
+                "mid": str(pair.round_mid((bid + ask) / 2)),
                 "time": rfc3339(quote.time),
             },
             "source": quote.source,

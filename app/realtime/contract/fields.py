@@ -26,6 +26,13 @@ SpelledPair = Annotated[
 ]
 Cursor = Annotated[str, Field(description="The id of an event, to resume from", examples=["1764000000000-0"])]
 PriceText = Annotated[str, Field(description="A price as a decimal string at the pair's precision", examples=["1.09450"])]
+MidText = Annotated[
+    str,
+    Field(
+        description="A mid as a decimal string at the pair's precision, with one digit more if it lies between two such prices",
+        examples=["1.09450", "1.094505"],
+    ),
+]
 TimeText = Annotated[str, Field(description="RFC 3339, UTC", examples=["2026-01-31T09:30:00.123456Z"])]
 Kind = Annotated[
     QuoteKind,

@@ -13,6 +13,7 @@ from app.realtime.contract.fields import (
     Examples,
     Kind,
     Message,
+    MidText,
     PairName,
     PriceText,
     Severity,
@@ -67,7 +68,7 @@ class Price(Message):
 
     bid: PriceText
     ask: PriceText
-    mid: PriceText
+    mid: MidText
     time: TimeText
 
 
@@ -92,7 +93,7 @@ class PriceUpdate(EventPayload):
         "synthetic": {
             "id": ID,
             "instrument": "GBP_JPY",
-            "price": {"bid": "191.402", "ask": "191.447", "mid": "191.424", "time": TIME},
+            "price": {"bid": "191.402", "ask": "191.447", "mid": "191.4245", "time": TIME},
             "source": "kraken",
             "kind": "synthetic",
             "timestamp": TIME,

@@ -162,7 +162,7 @@ def _change(pair: CurrencyPair, figures: DayFigures) -> dict[str, str | float | 
     """Return the figures of a trading day as they are sent."""
 
     def text(price: Decimal | None) -> str | None:
-        return None if price is None else str(pair.round(price))
+        return None if price is None else str(pair.round_mid(price))
 
     return {
         "prev_close": text(figures.prev_close),

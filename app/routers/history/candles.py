@@ -56,7 +56,9 @@ class Bar(Message):
     granularity: Granularity
     complete: bool = Field(description="False while prices may still be added to it")
     bid: BarPrices | None = Field(None, description="Absent unless `price` contains B")
-    mid: BarPrices | None = Field(None, description="Absent unless `price` contains M")
+    mid: BarPrices | None = Field(
+        None, description="Absent unless `price` contains M. A mid between two prices at the pair's precision has one digit more"
+    )
     ask: BarPrices | None = Field(None, description="Absent unless `price` contains A")
     volume: int = Field(description="Number of prices in the bar; 0 if its source does not report it", examples=[1432])
     source: str = Field(description="The source of its prices; those of `simulated` are not real", examples=["oanda"])
@@ -126,21 +128,24 @@ def _encoded(head: dict[str, Any], pair: CurrencyPair, bars: Sequence[Candle], l
     """Encode a ``Bars`` to JSON."""
     prices = [_PRICES[letter] for letter in _PRICES if letter in letters]
     unit = Decimal(1).scaleb(-pair.precision)
-    rows = [_row(bar, prices, unit) for bar in bars]
+    rows = [_row(bar, prices, unit, unit / 10) for bar in bars]
     return orjson.dumps({**head, "count": len(rows), "candles": rows, **tail})
 
 
-def _row(bar: Candle, prices: Sequence[tuple[str, Callable[[Candle], Ohlc]]], unit: Decimal) -> dict[str, Any]:
+def _row(bar: Candle, prices: Sequence[tuple[str, Callable[[Candle], Ohlc]]], unit: Decimal, finer: Decimal) -> dict[str, Any]:
     row: dict[str, Any] = {"time": rfc3339(bar.time), "granularity": bar.granularity, "complete": bar.complete}
     for name, of in prices:
         ohlc = of(bar)
         # As CurrencyPair.round, without looking up the precision of the pair for each of up to sixty thousand prices.
-        row[name] = {
-            "o": str(ohlc.open.quantize(unit, ROUND_HALF_EVEN)),
-            "h": str(ohlc.high.quantize(unit, ROUND_HALF_EVEN)),
-            "l": str(ohlc.low.quantize(unit, ROUND_HALF_EVEN)),
-            "c": str(ohlc.close.quantize(unit, ROUND_HALF_EVEN)),
+        digits = finer if name == "mid" else unit
+        texts = {
+            "o": str(ohlc.open.quantize(digits, ROUND_HALF_EVEN)),
+            "h": str(ohlc.high.quantize(digits, ROUND_HALF_EVEN)),
+            "l": str(ohlc.low.quantize(digits, ROUND_HALF_EVEN)),
+            "c": str(ohlc.close.quantize(digits, ROUND_HALF_EVEN)),
         }
+        # As CurrencyPair.round_mid: a mid does not need a last digit of zero.
+        row[name] = {key: text.removesuffix("0") for key, text in texts.items()} if name == "mid" else texts
     row["volume"], row["source"] = bar.volume, bar.source
     if bar.granularity in _WITH_A_TRADING_DAY:
         row["trading_day"] = bar.end.astimezone(NEW_YORK).date()

@@ -43,6 +43,13 @@ def test_a_pip_of_a_yen_pair_is_a_hundredth() -> None:
     assert (figures.change_pips, figures.change_pct) == (-149.5, -0.9967)
 
 
+def test_a_mid_between_two_prices_changes_by_half_a_point() -> None:
+    before = _bar("EUR_USD", _TUESDAY - timedelta(days=1), "1", "1", "1", "1.080005")
+    day = TradingDay.of(_bar("EUR_USD", _TUESDAY, "1", "1", "1", "1"), before)
+    figures = day.figures(Decimal("1.08201"), _TUESDAY)
+    assert (figures.change, figures.change_pct, figures.change_pips) == (Decimal("0.002005"), 0.1856, 20.05)
+
+
 def test_a_price_beyond_the_bar_is_the_new_high_or_low(day: TradingDay) -> None:
     assert day.figures(Decimal("1.09"), _TUESDAY).day_high == Decimal("1.09")
     assert day.figures(Decimal("1.07"), _TUESDAY).day_low == Decimal("1.07")

@@ -48,7 +48,7 @@ def test_it_may_be_published_later_than_it_happened() -> None:
     assert alert_of(event(1, draft_of(alert, later))).time == later
 
 
-def test_prices_are_written_at_the_precision_of_their_pair() -> None:
+def test_prices_are_written_at_the_precision_of_their_pair_and_mids_with_a_digit_more() -> None:
     alert = PriceAlert(
         "price_alert", ("USD_JPY",), Decimal("150.12345"), Decimal(150), Severity.INFO, "rose", MOMENT, "l1", Direction.ABOVE
     )
@@ -57,7 +57,7 @@ def test_prices_are_written_at_the_precision_of_their_pair() -> None:
         ("level_id", "l1"),
         ("level", "150.000"),
         ("direction", "above"),
-        ("price", "150.123"),
+        ("price", "150.1234"),
         ("severity", "info"),
         ("message", "rose"),
         ("timestamp", "2026-01-31T09:30:00.123456Z"),

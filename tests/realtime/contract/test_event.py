@@ -309,9 +309,9 @@ def test_a_price_update_is_these_bytes() -> None:
     ("pair", "bid", "ask", "texts"),
     [
         ("EUR_USD", "1.1", "1.2", ("1.10000", "1.20000", "1.15000")),
-        ("EUR_USD", "1.094501", "1.094509", ("1.09450", "1.09451", "1.09450")),
-        ("EUR_USD", "1.00000", "1.00001", ("1.00000", "1.00001", "1.00000")),  # ties go to the even digit
-        ("EUR_USD", "1.00001", "1.00002", ("1.00001", "1.00002", "1.00002")),
+        ("EUR_USD", "1.094501", "1.094509", ("1.09450", "1.09451", "1.094505")),
+        ("EUR_USD", "1.00000", "1.00001", ("1.00000", "1.00001", "1.000005")),
+        ("EUR_USD", "1.00001", "1.00002", ("1.00001", "1.00002", "1.000015")),
         ("USD_JPY", "156.1234", "156.1266", ("156.123", "156.127", "156.125")),
         ("EUR_USD", "1E+2", "1E+2", ("100.00000", "100.00000", "100.00000")),
     ],
@@ -322,13 +322,14 @@ def test_prices_have_the_precision_of_their_pair(pair: str, bid: str, ask: str, 
 
 
 @given(st.decimals(Decimal("0.001"), Decimal(99999), places=7), st.decimals(0, 9, places=7))
-def test_a_price_is_never_more_than_half_a_point_from_its_quote(bid: Decimal, spread: Decimal) -> None:
+def test_a_price_is_never_more_than_half_a_point_from_its_quote_and_its_mid_is_exact(bid: Decimal, spread: Decimal) -> None:
     given = Quote(CurrencyPair("EUR", "USD"), bid, bid + spread, MOMENT, "replay")
     price = orjson.loads(price_update(given, MOMENT).data)["price"]
     for text, exact in ((price["bid"], given.bid), (price["ask"], given.ask), (price["mid"], given.mid)):
         assert abs(Decimal(text) - exact) <= Decimal("0.000005")
-        assert Decimal(text).as_tuple().exponent == -5
-    assert Decimal(price["bid"]) <= Decimal(price["mid"]) <= Decimal(price["ask"])
+    assert [len(price[side].partition(".")[2]) for side in ("bid", "ask")] == [5, 5]
+    assert len(price["mid"].partition(".")[2]) == 5 + (price["mid"][-1] == "5" and (Decimal(price["mid"]) * 10**5 % 1 != 0))
+    assert 2 * Decimal(price["mid"]) == Decimal(price["bid"]) + Decimal(price["ask"])
 
 
 def test_a_quote_unlike_others_says_of_what_kind_it_is() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.market.bars.candle import Candle, Granularity, Ohlc
 from app.market.clock import parse_time, rfc3339
+from app.market.measures.measures import measure
 from app.routers.history.candles import Bars
 from tests.routers.running import (
     FIRST,
@@ -66,13 +67,38 @@ async def test_the_last_day_of_hours_is_what_is_given_by_default(api: Rest) -> N
         }  # fmt: skip
 
 
-@pytest.mark.parametrize(("pair", "shown"), [("EUR_USD", "1.00002"), ("USD_JPY", "151.245")])
-async def test_prices_are_decimal_strings_at_the_precision_of_the_pair(api: Rest, pair: str, shown: str) -> None:
-    mid = Decimal(shown) + Decimal("0.5").scaleb(-len(shown.partition(".")[2]))  # halfway between two: the even one counts
+@pytest.mark.parametrize(
+    ("pair", "stored", "side", "mid"),
+    [
+        ("EUR_USD", "1.0000", "1.00000", "1.00000"),
+        ("EUR_USD", "1.000025", "1.00002", "1.000025"),
+        ("EUR_USD", "1.0000250", "1.00002", "1.000025"),
+        ("EUR_USD", "1.00002049", "1.00002", "1.00002"),
+        ("USD_JPY", "151.2455", "151.246", "151.2455"),
+    ],
+)
+async def test_prices_are_decimal_strings_and_mids_have_a_digit_more(
+    api: Rest, pair: str, stored: str, side: str, mid: str
+) -> None:
     [bar] = bars(pair)
-    await api.gateway.stores.candles.write([replace(bar, mid=Ohlc.of(mid if shown[-1] == "2" else Decimal(shown)))])
+    prices = Ohlc.of(Decimal(stored))
+    await api.gateway.stores.candles.write([replace(bar, bid=prices, mid=prices, ask=prices)])
     [told] = (await page(api, f"/api/v1/candles/{pair}"))["candles"]
-    assert told["mid"] == dict.fromkeys("ohlc", shown)
+    assert told["mid"] == dict.fromkeys("ohlc", mid)
+    assert told["bid"] == told["ask"] == dict.fromkeys("ohlc", side)
+
+
+async def test_measures_computed_from_the_mids_are_exactly_those_of_the_gateway(api: Rest) -> None:
+    series = bars("EUR_USD", 300)
+    half = Decimal("0.000005")
+    odd = [
+        replace(bar, mid=Ohlc(*(price + half for price in (bar.mid.open, bar.mid.high, bar.mid.low, bar.mid.close))))
+        for bar in series
+    ]
+    await api.gateway.stores.candles.write(odd)
+    told = (await page(api, "/api/v1/candles/EUR_USD", limit=300, price="M"))["candles"]
+    read = [replace(bar, mid=Ohlc(*(Decimal(row["mid"][name]) for name in "ohlc"))) for bar, row in zip(odd, told, strict=True)]
+    assert measure(read) == measure(odd)
 
 
 async def test_every_granularity_and_the_trading_day_of_the_long_ones(api: Rest) -> None:

@@ -306,7 +306,8 @@ class ChartPanel {
   }
 
   _scale() {
-    const decimals = this.bars.list.at(-1)?.c.split(".")[1]?.length ?? 5;
+    // A mid that lies between two prices at the pair's precision has one decimal more than the others.
+    const decimals = Math.min(...this.bars.list.map(({ c }) => c.split(".")[1]?.length ?? 0), 5);
     const priceFormat = { type: /** @type {const} */ ("price"), precision: decimals, minMove: 10 ** -decimals };
     for (const series of [this.candles, this.upper, this.lower, ...this.means.map((mean) => mean.series)])
       series.applyOptions({ priceFormat });
