@@ -60,6 +60,14 @@ def is_business_day(day: date) -> bool:
     return day.weekday() < _SATURDAY and (day.month, day.day) not in _HOLIDAYS
 
 
+def previous_business_day(day: date) -> date:
+    """Return the last business day before a date."""
+    day -= _DAY
+    while not is_business_day(day):
+        day -= _DAY
+    return day
+
+
 def stale_from(price_time: datetime, source: SourceTraits, stale_after: float) -> datetime:
     """Return the time, in UTC, up to which a price is fresh: ``stale_after`` seconds of open market after ``price_time``, aware.
 

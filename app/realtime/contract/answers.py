@@ -1,5 +1,6 @@
 """What the gateway answers on Socket.IO, on event streams and, with the same bodies, over REST."""
 
+from datetime import date
 from typing import ClassVar
 
 from pydantic import Field
@@ -88,9 +89,10 @@ class SubscriptionsInfo(Message):
 
 
 class Change(Message):
-    """The change of a price within its trading day, which begins at 17:00 in New York. Null without history."""
+    """The change of a price within its trading day, which begins at 17:00 in New York. Null without history of the day before."""
 
-    prev_close: MidText | None = Field(None, description="The mid at the last close of a trading day, 17:00 in New York")
+    prev_close: MidText | None = Field(None, description="The mid at the close of the trading day before, 17:00 in New York")
+    prev_close_day: date | None = Field(None, description="The date of that close; null without it", examples=["2026-01-30"])
     change: str | None = Field(None, description="The mid less `prev_close`", examples=["-0.00123"])
     change_pct: float | None = Field(None, description="The change in percent of `prev_close`", examples=[-0.1122])
     change_pips: float | None = Field(None, description="The change in pips", examples=[-12.3])

@@ -166,6 +166,7 @@ def _change(pair: CurrencyPair, figures: DayFigures) -> dict[str, str | float | 
 
     return {
         "prev_close": text(figures.prev_close),
+        "prev_close_day": None if figures.prev_close_day is None else figures.prev_close_day.isoformat(),
         "change": text(figures.change),
         "change_pct": figures.change_pct,
         "change_pips": figures.change_pips,

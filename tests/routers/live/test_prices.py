@@ -1,6 +1,6 @@
 """Prices: from the book, with their age and source."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -65,9 +65,9 @@ async def test_the_change_is_that_of_the_trading_day(api: Rest) -> None:
     now = utc_now()
     mid = Ohlc(Decimal("1.08"), Decimal("1.12"), Decimal("1.07"), Decimal("1.1"))
     pair = api.on.hub.pairs.find("EUR_USD")
-    api.gateway.prices.days = {"EUR_USD": TradingDay(pair, now + timedelta(hours=1), mid, Decimal("1.0905"))}
+    api.gateway.prices.days = {"EUR_USD": TradingDay(pair, now + timedelta(hours=1), mid, Decimal("1.0905"), date(2026, 1, 30))}
     expected = {
-        "prev_close": "1.09050", "change": "0.01000", "change_pct": 0.917, "change_pips": 100.0,
+        "prev_close": "1.09050", "prev_close_day": "2026-01-30", "change": "0.01000", "change_pct": 0.917, "change_pips": 100.0,
         "day_open": "1.08000", "day_high": "1.12000", "day_low": "1.07000",
     }  # fmt: skip
     current = (await api.get("/api/v1/prices/current", instrument="EUR_USD")).json()

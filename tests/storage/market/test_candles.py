@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.market.bars.candle import Candle, Granularity, aggregate
-from app.market.hours.day import TradingDay
+from app.market.hours.day import UNKNOWN, TradingDay
 from app.market.pair import CurrencyPair
 from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
@@ -233,6 +233,18 @@ async def test_a_day_that_has_not_begun_yet_is_none(candles: Candles) -> None:
     assert await candles.days([EUR_USD], begins - timedelta(microseconds=1)) == {EUR_USD: TradingDay.of(friday, None)}
     assert await candles.days([EUR_USD], begins) == {EUR_USD: TradingDay.of(monday, friday)}
     assert await candles.days([EUR_USD], begins + timedelta(days=9)) == {EUR_USD: TradingDay.of(monday, friday)}
+
+
+async def test_a_close_of_years_ago_is_no_previous_close(candles: Candles) -> None:
+    old, today = day("2018-02-07", "1.1"), day("2026-01-06", "1.2")
+    await candles.write([old])
+    now = today.time + timedelta(hours=3)
+    days = await candles.days([EUR_USD], now)
+    assert days[EUR_USD].figures(Decimal("1.5"), now) == UNKNOWN
+    await candles.write([today])
+    figures = (await candles.days([EUR_USD], now))[EUR_USD].figures(Decimal("1.5"), now)
+    assert (figures.prev_close, figures.prev_close_day, figures.change_pct) == (None, None, None)
+    assert figures.day_open == today.mid.open
 
 
 async def test_the_days_of_real_bars_are_those_of_the_bars_themselves(candles: Candles, fx_data: Path) -> None:
