@@ -14,6 +14,7 @@ from app.alerts.correlation import DEFAULT_CORRELATION_THRESHOLDS, correlation_r
 from app.alerts.volatility import DEFAULT_VOLATILITY_THRESHOLDS, volatility_rules
 from app.errors import ConfigurationError, InvalidPair
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair
+from app.market.spike import DEFAULT_MULTIPLE
 from app.validation import fault_message, plain_lines
 
 SourceName = Literal["simulated", "replay", "oanda", "kraken", "ecb"]
@@ -68,6 +69,12 @@ class Settings(BaseSettings):
         "comma separated: each takes over when the one before it is silent",
     )
     source_silence: float = Field(30, gt=0, description="Seconds of open market without prices after which a source is silent")
+    spike_multiple: float = Field(
+        DEFAULT_MULTIPLE,
+        ge=0,
+        description="Multiple of a pair's usual move from one quote to the next beyond which a quote is dropped unless the next "
+        "one confirms it; 0 drops none",
+    )
     oanda_token: SecretStr | None = Field(None, description="Token of an OANDA account")
     oanda_token_file: Path | None = Field(None, description="File with the token, instead of `OANDA_TOKEN`")
     oanda_account: str | None = Field(None, description="Id of the OANDA account; not needed if the token has only one")

@@ -5,6 +5,7 @@ import logging
 import math
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 
@@ -16,6 +17,7 @@ from app.market.check import QuoteCheck
 from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
 from app.market.source import PriceSource, WatchedSource
+from app.market.spike import SpikeFilter
 from app.providers.preference import PreferredSources, Switch
 from app.realtime.contract.event import Draft, feed_status, price_update, source_changed
 from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat
@@ -52,7 +54,7 @@ class Switches:
 
 
 class Feed:
-    """Publishes the quotes of a source to the log. ``published`` counts them, ``check`` the ones that it dropped.
+    """Publishes the quotes of a source to the log. ``published`` counts them, ``dropped`` the others by reason.
 
     While Redis is unavailable quotes wait in a bounded queue; once that is full, the source is not read. Nothing read is lost.
     """
@@ -64,9 +66,10 @@ class Feed:
         pairs: TrackedPairs,
         switches: Switches | None = None,
         heartbeat_interval: float = 10.0,
+        spikes: SpikeFilter | None = None,
     ) -> None:
         """``switches`` is filled by the source. ``heartbeat_interval`` is in seconds; a heartbeat is also published at the start
-        and whenever another source becomes active.
+        and whenever another source becomes active. ``spikes`` holds back quotes that are far from the others.
         """
         self._source = source
         self._switches = switches or Switches()
@@ -74,8 +77,14 @@ class Feed:
         self._heartbeat_interval = heartbeat_interval
         self._node = secrets.token_hex(4)
         self._changed = asyncio.Event()
-        self.check = QuoteCheck(pairs)
+        self._check = QuoteCheck(pairs)
+        self._spikes = spikes or SpikeFilter()
         self.published = 0
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """The quotes that were not published, by reason."""
+        return self._check.dropped + Counter(spike=self._spikes.dropped)
 
     async def run(self) -> None:
         """Run until the source ends and all its quotes are published. A source that fails is restarted with backoff.
@@ -107,9 +116,10 @@ class Feed:
                         news = source_changed(switch.source, switch.previous, self._source.simulated, switch.reason, switch.time)
                         await waiting.put(news)
                         self._changed.set()
-                    admitted = self.check.admit(quote)
+                    admitted = self._check.admit(quote)
                     if admitted is not None:
-                        await waiting.put(price_update(admitted, utc_now()))
+                        for passed in self._spikes.take(admitted):
+                            await waiting.put(price_update(passed, utc_now()))
                 return None
             except SourceRefused as refusal:
                 return refusal
@@ -144,11 +154,11 @@ class Feed:
                 source=source.name,
                 simulated=source.simulated,
                 sources=self._states(),
-                dropped=dict(self.check.dropped),
+                dropped=dict(self.dropped),
             )
             await publish_now(publisher, heartbeat(sign), _NAME)
-            if self.check.dropped.total() > dropped:
-                dropped = self.check.dropped.total()
+            if self.dropped.total() > dropped:
+                dropped = self.dropped.total()
                 _logger.warning("source %s: %s", self._source.name, self._drops())
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._heartbeat_interval):
@@ -176,8 +186,8 @@ class Feed:
         return {self._source.name: "silent" if self._silent else "active"}
 
     def _drops(self) -> str:
-        counts = ", ".join(f"{reason} {count}" for reason, count in self.check.dropped.most_common())
-        return f"{self.check.dropped.total()} dropped" + (f" ({counts})" if counts else "")
+        counts = ", ".join(f"{reason} {count}" for reason, count in self.dropped.most_common())
+        return f"{self.dropped.total()} dropped" + (f" ({counts})" if counts else "")
 
 
 async def run(settings: Settings, redis_url: str) -> None:
@@ -195,7 +205,8 @@ async def run(settings: Settings, redis_url: str) -> None:
         filler = HoleFiller(history, database, list(pairs)) if history is not None and missed else None
         switches = Switches()
         source = open_source(settings, on_switch=switches.note, on_hole=None if filler is None else filler.note)
-        feed = Feed(source, EventLog(redis, settings.event_log_length), pairs, switches, settings.heartbeat_interval)
+        log = EventLog(redis, settings.event_log_length)
+        feed = Feed(source, log, pairs, switches, settings.heartbeat_interval, SpikeFilter(settings.spike_multiple))
         refusal: SourceRefused | None = None
         async with asyncio.TaskGroup() as tasks:
             filling = tasks.create_task(filler.run(), name="hole filler") if filler is not None else None

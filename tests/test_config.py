@@ -198,8 +198,14 @@ def test_a_whole_number_has_bounds(name: str) -> None:
             load_settings(**{name: most + 1})
 
 
+def test_the_multiple_of_spikes_may_be_zero() -> None:
+    assert load_settings(spike_multiple=0).spike_multiple == 0
+    with pytest.raises(ConfigurationError, match="^SPIKE_MULTIPLE: Input should be greater than or equal to 0$"):
+        load_settings(spike_multiple=-1)
+
+
 def test_every_other_number_is_above_zero() -> None:
-    names = [name for name, field in Settings.model_fields.items() if field.annotation is float]
+    names = [name for name, field in Settings.model_fields.items() if field.annotation is float and name != "spike_multiple"]
     assert len(names) >= 9
     for name in names:
         assert getattr(load_settings(**{name: 1e-9}), name) == 1e-9

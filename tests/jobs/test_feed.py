@@ -35,6 +35,11 @@ def _quote(number: int = 0, pair: str = "EUR_USD", spread: int = 8) -> Quote:
     return Quote(CurrencyPair.parse(pair), bid, bid + Decimal(spread).scaleb(-5), utc_now(), "scripted")
 
 
+def _at(bid: str) -> Quote:
+    price = Decimal(bid)
+    return Quote(CurrencyPair("EUR", "USD"), price, price + Decimal("0.00008"), utc_now(), "scripted")
+
+
 class Scripted:
     """A source that gives a list of quotes and then does one thing; the next run does the next thing."""
 
@@ -98,6 +103,25 @@ async def test_the_event_of_a_quote_says_when_it_was_received(valkey_url: str) -
     assert body["timestamp"] >= before.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+async def test_a_spike_is_dropped_and_counted_and_a_jump_is_not(valkey_url: str) -> None:
+    bids = ["1.17000", "1.17001", "11.70000", "1.17002", "1.05000", "1.05001"]
+    source = Scripted([_at(bid) for bid in bids], lambda: "and then silence")
+    async with open_redis(valkey_url) as redis:
+        log = EventLog(redis)
+        feed = Feed(source, log, _PAIRS, heartbeat_interval=0.02)
+        running = asyncio.create_task(feed.run())
+        await wait_until(lambda: feed.published == 5, "all but the spike are published")
+        await asyncio.sleep(0.1)  # for another heartbeat
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        events = await _events(log)
+    assert _prices(events) == ["1.17000", "1.17001", "1.17002", "1.05000", "1.05001"]
+    assert feed.dropped == {"spike": 1}
+    beats = [orjson.loads(event.bare) for event in events if event.type == EventType.HEARTBEAT]
+    assert beats[-1]["dropped"] == {"spike": 1}
+
+
 async def test_drops_bad_quotes_and_tells_why(valkey_url: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     quotes = [_quote(1), _quote(2, spread=-1), _quote(3, pair="GBP_USD"), _quote(4, spread=-1), _quote(5)]
@@ -112,7 +136,7 @@ async def test_drops_bad_quotes_and_tells_why(valkey_url: str, caplog: pytest.Lo
         with suppress(asyncio.CancelledError):
             await running
         assert _prices(await _events(log)) == ["1.00001", "1.00005"]
-    assert feed.check.dropped == {"crossed": 2, "untracked pair": 1}
+    assert feed.dropped == {"crossed": 2, "untracked pair": 1}
     lines = [record.getMessage() for record in caplog.records if record.name == "jobs.feed"]
     assert lines.count("source scripted: 3 dropped (crossed 2, untracked pair 1)") == 1
     assert lines[-1] == "2 quotes of source scripted published, 3 dropped (crossed 2, untracked pair 1)"
