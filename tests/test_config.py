@@ -200,7 +200,7 @@ def test_a_whole_number_has_bounds(name: str) -> None:
 
 def test_the_multiple_of_spikes_may_be_zero() -> None:
     assert load_settings(spike_multiple=0).spike_multiple == 0
-    with pytest.raises(ConfigurationError, match="^SPIKE_MULTIPLE: Input should be greater than or equal to 0$"):
+    with pytest.raises(ConfigurationError, match=r"^SPIKE_MULTIPLE: Input should be greater than or equal to 0$"):
         load_settings(spike_multiple=-1)
 
 

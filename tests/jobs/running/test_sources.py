@@ -17,6 +17,7 @@ from app.providers.ecb.source import EcbSource
 from app.providers.kraken.source import KrakenSource
 from app.providers.oanda.source import OandaSource
 from app.providers.preference import PreferredSources, Switch
+from app.providers.reconnecting import ReconnectingSource
 from app.providers.replay.source import ReplaySource
 from app.providers.simulated.source import SimulatedSource
 from jobs.running.sources import open_history, open_source
@@ -73,7 +74,8 @@ def test_each_name_is_a_source(fx_data: Path) -> None:
     kinds = {"simulated": SimulatedSource, "kraken": KrakenSource, "ecb": EcbSource, "replay": ReplaySource, "oanda": OandaSource}
     for name, kind in kinds.items():
         source = open_source(_settings(name, oanda_token=TOKEN, replay_files=replay))
-        assert isinstance(source, kind)
+        assert isinstance(source, ReconnectingSource) is (name in ("kraken", "oanda"))
+        assert isinstance(source.source if isinstance(source, ReconnectingSource) else source, kind)
         assert (source.name, source.simulated) == (name, name == "simulated")
 
 
