@@ -11,6 +11,7 @@ import pytest
 from app.errors import SourceError, SourceRefused
 from app.market.pair import TrackedPairs
 from app.providers.preference import PreferredSources
+from app.providers.reconnecting import ReconnectingSource
 from app.realtime.contract.catalogue import EventType
 from app.realtime.log.log import EventLog, open_redis
 from jobs.feed import Feed, Switches
@@ -70,6 +71,30 @@ async def _feed(log: EventLog, *sources: ToldSource, heartbeat_interval: float =
     task = asyncio.create_task(Feed(preferred, log, _PAIRS, switches, heartbeat_interval).run())
     try:
         yield Running(log, task)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_source_alone_that_does_not_quote_is_silent_until_it_does(log: EventLog) -> None:
+    kraken = ToldSource("kraken")
+    task = asyncio.create_task(Feed(ReconnectingSource(kraken, 0.3), log, _PAIRS, heartbeat_interval=0.1).run())
+    feed = Running(log, task)
+
+    async def has_been(*statuses: str) -> bool:
+        return [event["status"] for event in await feed.events(EventType.FEED_STATUS)] == list(statuses)
+
+    async def is_told(state: str) -> bool:
+        beats = await feed.events(EventType.HEARTBEAT)
+        return bool(beats) and beats[-1]["sources"] == {"kraken": state}
+
+    try:
+        await wait_until(lambda: has_been("silent"), "the silence is published", 30)
+        await wait_until(lambda: is_told("silent"), "the heartbeats tell of it", 30)
+        await wait_until(lambda: kraken.runs > 1, "the source is connected again", 30)
+        kraken.quote("EUR_USD", "1.1", 0)
+        await wait_until(lambda: has_been("silent", "live"), "the end of the silence is published", 30)
+        await feed.until("kraken 1.10000")
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -112,6 +112,11 @@ class PriceView:
             return "none"
         return "stale" if all(stale) else "live"
 
+    def silent_pairs(self) -> list[str]:
+        """Return the pairs whose newest price is stale: those that have stopped while their market is open."""
+        now = utc_now()
+        return [shown.event.pairs[0] for shown in self._show_all() if self._freshness(shown, now)[1]]
+
     def _freshness(self, shown: _Shown, now: datetime) -> tuple[int, bool]:
         """Return the age of a price in milliseconds, and whether it is stale."""
         ms = now.timestamp() * 1000

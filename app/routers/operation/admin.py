@@ -14,7 +14,17 @@ from pydantic import Field
 
 from app.errors import DatabaseUnavailable, Forbidden, LogUnavailable
 from app.http.deadline import within
-from app.http.fields import FeedState, JobName, RecordCount, RunError, Simulated, SourceName, SourceStates
+from app.http.fields import (
+    DroppedQuotes,
+    FeedState,
+    JobName,
+    RecordCount,
+    RunError,
+    SilentPairs,
+    Simulated,
+    SourceName,
+    SourceStates,
+)
 from app.http.gateway import CurrentGateway, Gateway
 from app.http.refusals import NO_TOKEN, RATE_LIMITED, refusals
 from app.http.tokens import token_needed
@@ -114,9 +124,8 @@ class PriceFeed(Message):
         description="Milliseconds since the newest price was logged; null if there is none", examples=[48]
     )
     sources: SourceStates
-    dropped: dict[str, int] = Field(
-        description="Quotes that the feed has dropped since it started, by reason", examples=[{"crossed": 3}]
-    )
+    silent_pairs: SilentPairs
+    dropped: DroppedQuotes
 
 
 class LastRun(Message):
@@ -280,6 +289,7 @@ def _feed(gateway: Gateway, now: datetime) -> PriceFeed:
             "status": gateway.prices.feed_state(),
             "price_age_ms": _age_ms(newest, now),
             "sources": dict(sign.sources) if sign else {},
+            "silent_pairs": gateway.prices.silent_pairs(),
             "dropped": dict(sign.dropped) if sign else {},
         }
     )

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from app.errors import GatewayError
 from app.http.deadline import within
-from app.http.fields import FeedState, Simulated, SourceName, SourceStates
+from app.http.fields import DroppedQuotes, FeedState, SilentPairs, Simulated, SourceName, SourceStates
 from app.http.gateway import CurrentGateway, Gateway
 from app.http.refusals import refusals
 from app.market.clock import rfc3339, utc_now
@@ -48,6 +48,8 @@ class Health(Message):
     source: SourceName
     simulated: Simulated
     sources: SourceStates
+    silent_pairs: SilentPairs
+    dropped: DroppedQuotes
     recorder: RecorderLag | None = Field(description="As the recorder last reported; null if no recorder has been heard")
 
 
@@ -83,6 +85,7 @@ async def get_health(gateway: CurrentGateway, response: Response) -> Health:
     if not healthy:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     source, simulated = gateway.current_source
+    sign = gateway.hub.signs.feed
     words: dict[bool, Connected] = {True: "connected", False: "disconnected"}
     return Health(
         status="healthy" if healthy else "unhealthy",
@@ -95,7 +98,9 @@ async def get_health(gateway: CurrentGateway, response: Response) -> Health:
         ),
         source=source,
         simulated=simulated,
-        sources=dict(gateway.hub.signs.feed.sources) if gateway.hub.signs.feed else {},
+        sources=dict(sign.sources) if sign else {},
+        silent_pairs=gateway.prices.silent_pairs(),
+        dropped=dict(sign.dropped) if sign else {},
         recorder=recorder_lag(gateway.hub),
     )
 

@@ -111,6 +111,7 @@ async def test_the_feed_and_the_recorder_are_told_of_once_they_were_heard(runnin
     after = await state(running.url)
     assert (after.feed.source, after.feed.simulated, after.feed.status) == ("kraken", False, "live")
     assert (after.feed.sources, after.feed.dropped) == (sources, {"crossed": 3})
+    assert after.feed.silent_pairs == []
     assert after.feed.price_age_ms is not None
     assert after.feed.price_age_ms < 10_000
     assert after.recorder is not None

@@ -3,10 +3,16 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from app.errors import DatabaseUnavailable
+from app.market.clock import utc_now
+from app.market.pair import CurrencyPair
+from app.market.quote import Quote
+from app.realtime.contract.event import Draft, price_update
 from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat
 from app.realtime.hub.hub import Hub
 from app.realtime.log.log import EventLog, open_redis
@@ -42,6 +48,27 @@ async def test_the_state_of_the_feed_follows_the_prices(api: Rest) -> None:
     old = replace(api.gateway, prices=PriceView(api.on.hub, stale_after=0, sources=SOURCES))
     async with client(application(old)) as http:
         assert (await http.get("/health")).json()["services"]["feed"] == "stale"
+
+
+async def test_pairs_that_have_stopped_while_others_go_on_are_named(api: Rest) -> None:
+    now = utc_now()
+
+    def price(pair: str, seconds: float) -> Draft:
+        return price_update(
+            Quote(CurrencyPair.parse(pair), Decimal(1), Decimal(1), now - timedelta(seconds=seconds), "kraken"), now
+        )
+
+    await api.on.publish(price("EUR_USD", 0), price("USD_JPY", 61))
+    body = (await api.get("/health")).json()
+    assert (body["silent_pairs"], body["services"]["feed"]) == (["USD_JPY"], "live")
+    await api.on.publish(price("USD_JPY", 0))
+    assert (await api.get("/health")).json()["silent_pairs"] == []
+
+
+async def test_dropped_quotes_are_counted_as_the_feed_reports_them(api: Rest) -> None:
+    assert (await api.get("/health")).json()["dropped"] == {}
+    await api.on.publish(heartbeat(FeedHeartbeat(node="n1", source="kraken", simulated=False, dropped={"spike": 2})))
+    assert (await api.get("/health")).json()["dropped"] == {"spike": 2}
 
 
 async def test_streaming_clients_are_counted(api: Rest) -> None:

@@ -187,6 +187,7 @@ function showFeed({ feed }) {
     ["Prices", { text: `${simulated}, ${feed.status}`, kind: feed.status === "stale" ? "bad" : "" }],
     ["Newest price", feed.price_age_ms === null ? NONE : `${duration(feed.price_age_ms)} ago`],
     ...Object.entries(feed.sources).map(([name, state]) => [name, { text: state, kind: SOURCES[state] ?? "" }]),
+    ...(feed.silent_pairs.length ? [["Silent pairs", { text: feed.silent_pairs.join(", "), kind: "bad" }]] : []),
     ...Object.entries(feed.dropped).map(([reason, number]) => [`Dropped: ${reason}`, count(number)]),
   ]);
 }
