@@ -14,9 +14,11 @@ from functools import partial
 from app.config import Settings
 from app.errors import GatewayError, LogUnavailable
 from app.market.bars.candle import Candle, Granularity
-from app.market.bars.live_bars import LiveBars
+from app.market.bars.live_bars import KEPT_FOR, LiveBars
+from app.market.bars.making import LIVE
 from app.market.check import MOST_AHEAD
 from app.market.clock import parse_time, utc_now
+from app.market.hours.calendar import open_time
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote, QuoteKind
 from app.realtime.contract.alert import alert_of
@@ -39,9 +41,12 @@ _BLOCK_MS = 1000
 _LINGER = 0.25
 """Seconds to wait for more events, so that a quiet market does not cost one transaction per price."""
 
-_TOO_OLD = timedelta(seconds=60)
+_STANDING = timedelta(seconds=60)
+"""From this age on, when the feed reads it, a quote may be one that a source repeats when it is connected to."""
 _SETTLED_AFTER = timedelta(seconds=5)
-"""How long after its end a bar still takes quotes; later ones count as late."""
+"""How long after its end a bar is closed. Quotes on their way by then, or held up for longer, correct it."""
+_FEED_AWAY = timedelta(minutes=5)
+"""Open market without a feed, after which bars under construction lack something."""
 
 _MOST_MALFORMED = 1000
 """Entries between two events of the log that are put aside because they are no events."""
@@ -56,7 +61,8 @@ _logger = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes the log to the database, each event once. ``recorded`` counts events, ``lost`` those trimmed from the log before.
+    """Writes the log to the database, each event once. ``recorded`` counts events, ``lost`` those trimmed from the log before,
+    and ``standing`` first quotes of pairs that were old when the feed read them, and are in no bar.
 
     ``refused`` counts what is put aside in the database because it cannot be read or stored, by earlier recorders too.
 
@@ -76,10 +82,14 @@ class Recorder:
         self._node = secrets.token_hex(4)
         self._bars: dict[str, LiveBars] = {}
         self._position: tuple[str, int] = (ORIGIN, 0)
+        self._feed: str | None = None
+        self._feed_heard: datetime | None = None
+        self._published: dict[str, datetime] = {}
         self.recorded = 0
         self.lost = 0
         self.refused = 0
         self._malformed: list[RefusedEvent] = []
+        self.standing = 0
 
     async def run(self) -> None:
         """Record until cancelled, waiting whenever the database or Redis is unavailable."""
@@ -99,16 +109,30 @@ class Recorder:
         await self._database.migrate()
         position = await self._recording.position()
         self.refused = await RefusedEvents(self._database).count()
-        unfinished = await self._recording.unfinished()
+        newest = await self._recording.newest_bars()
         self._bars = {pair.name: LiveBars(pair, SOURCES) for pair in self._pairs}
         for pair in self._pairs:
-            self._bars[pair.name].resume(bar for bar in unfinished if bar.pair == pair)
+            await self._restore(self._bars[pair.name], [bar for bar in newest if bar.pair == pair])
+        self._feed_heard = max((bars.reached for bars in self._bars.values() if bars.reached is not None), default=None)
         await self._rebase(self._pairs.names, utc_now())
         if position is None:
             return self._log.reader(on_malformed=self._refuse)
         self._position = position
         _logger.info("recording resumes after %s", position[0])
         return self._log.reader(*position, self._refuse)
+
+    async def _restore(self, bars: LiveBars, newest: Sequence[Candle]) -> None:
+        """Continue the bars that the recorder began last, and those before them that may still be corrected."""
+        known = {(bar.granularity, bar.time): bar for bar in newest}
+        if newest:
+            last = max(bar.made.last_time or bar.time for bar in newest)
+            for granularity in Granularity:
+                start = granularity.start(last - KEPT_FOR)
+                stored = await self._candles.page(newest[0].pair, granularity, start=start, end=last, limit=_LONGEST_MONTH)
+                for bar in stored:
+                    if bar.made.of == LIVE and bar.made.last_time is not None:
+                        known.setdefault((granularity, bar.time), bar)
+        bars.resume(known[key] for key in sorted(known))
 
     async def _next(self, reader: LogReader) -> list[Event]:
         events = await reader.read(_PAGE, _BLOCK_MS)
@@ -135,6 +159,11 @@ class Recorder:
             _logger.warning("events were trimmed from the log before they were recorded: %s", lost.bare.decode())
         if not entries:
             return
+        begins = _begin_of(entries[0])
+        for bars in self._bars.values():
+            bars.listen(begins)
+            if len(entries) < len(events):
+                bars.interrupt(begins)
         batch = self._batch(entries)
         batch = replace(batch, refused=[*batch.refused, *self._malformed])
         if refused := await persistently(partial(self._recording.write, batch), _NAME):
@@ -143,18 +172,19 @@ class Recorder:
         self._malformed.clear()
         self._position = (batch.cursor, batch.seq)
         self.recorded += len(entries)
-        closed = {bar.pair.name for bar in batch.candles if bar.complete and bar.granularity is Granularity.H1}
-        if closed:
-            await persistently(partial(self._rebase, sorted(closed), entries[-1].time), _NAME)
+        stale = {bar.pair.name for bar in batch.candles if bar.complete and bar.granularity is Granularity.H1}
+        stale |= {name for name, bars in self._bars.items() if bars.is_interrupted}
+        if stale:
+            await persistently(partial(self._rebase, sorted(stale), entries[-1].time), _NAME)
 
     async def _rebase(self, pairs: Sequence[str], moment: datetime) -> None:
-        """Rebuild the longer bars from the hours in the database, where jobs may have stored better ones."""
-        start = min(Granularity.W.start(moment), Granularity.M.start(moment))
+        """Rebuild the longer bars from the hours and days in the database, where jobs may have stored better ones."""
         for name in pairs:
-            hours = await self._candles.page(
-                CurrencyPair.parse(name), Granularity.H1, start=start, end=None, limit=_LONGEST_MONTH
-            )
-            self._bars[name].rebase([hour for hour in hours if hour.complete])
+            pair, newest = CurrencyPair.parse(name), self._bars[name].newest or moment
+            start = min(Granularity.W.start(newest), Granularity.M.start(newest))
+            hours = await self._candles.page(pair, Granularity.H1, start=start, end=None, limit=_LONGEST_MONTH)
+            days = await self._candles.page(pair, Granularity.D, start=start, end=None, limit=_LONGEST_MONTH)
+            self._bars[name].rebase([hour for hour in hours if hour.complete], days)
 
     def _batch(self, entries: Sequence[Event]) -> Batch:
         ticks: list[Tick] = []
@@ -167,12 +197,13 @@ class Recorder:
             if event.is_price:
                 quote = quote_of(event)
                 ticks.append(Tick(event.id, quote))
-                if self._is_in_bars(quote, event):
+                if self._is_in_bars(quote, event, in_bars):
                     in_bars.setdefault(quote.pair.name, []).append(quote)
             elif event.type == EventType.HEARTBEAT:
-                candles += self._grow(in_bars)
-                # By the log's clock where that is behind: a forged time must not close the bars of the future.
-                candles += self._settle(min(_timestamp_of(event), event.time) - _SETTLED_AFTER)
+                if event.body.get("role") == "feed":
+                    candles += self._grow(in_bars)
+                    self._hear_feed(event)
+                    candles += self._settle(_moment_of(event) - _SETTLED_AFTER)
             elif event.type in VISIBLE:
                 events.append(StoredEvent(event.id, event.type, event.pairs, event.bare, _timestamp_of(event)))
                 if event.type in ALERTS:
@@ -181,11 +212,31 @@ class Recorder:
         newest = entries[-1]
         return Batch(newest.id, newest.seq, ticks, events, alerts, candles, refused)
 
-    def _is_in_bars(self, quote: Quote, event: Event) -> bool:
-        """True for a quote that bars are made of: a live one of a tracked pair."""
-        if quote.kind in _IN_NO_BAR or quote.pair.name not in self._bars:
+    def _is_in_bars(self, quote: Quote, event: Event, waiting: Mapping[str, Sequence[Quote]]) -> bool:
+        """True for a quote that bars are made of: a live one of a tracked pair, and not one that a source repeats.
+
+        How long a quote was on its way does not matter, but a source that is connected to sends its newest quotes once more.
+        """
+        name = quote.pair.name
+        if quote.kind in _IN_NO_BAR or name not in self._bars or quote.time > event.time + MOST_AHEAD:
             return False
-        return _timestamp_of(event) - quote.time <= _TOO_OLD and quote.time <= event.time + MOST_AHEAD
+        bars, published = self._bars[name], _timestamp_of(event)
+        before, self._published[name] = self._published.get(name), published
+        if published - quote.time <= _STANDING or waiting.get(name):
+            return True
+        if bars.newest is None:
+            self.standing += 1
+            return False
+        # In a stream that is held up, quotes of the same time and prices follow each other at once.
+        return not bars.repeats(quote) or (before is not None and published - before <= _STANDING)
+
+    def _hear_feed(self, event: Event) -> None:
+        """Note that the feed runs. Where another one ran long ago, what was quoted in between is in no bar."""
+        moment, node = _moment_of(event), event.body.get("node")
+        if node != self._feed and self._feed_heard is not None and open_time(self._feed_heard, moment) > _FEED_AWAY:
+            for bars in self._bars.values():
+                bars.interrupt(moment)
+        self._feed, self._feed_heard = node, moment
 
     def _grow(self, quotes: dict[str, list[Quote]]) -> list[Candle]:
         """Add the quotes to their bars, empty the dict, and return the bars that changed."""
@@ -209,7 +260,7 @@ class Recorder:
         while True:
             await asyncio.sleep(self._heartbeat_interval)
             cursor, seq = self._position
-            late = sum(bars.late for bars in self._bars.values())
+            late = self.standing + sum(bars.late for bars in self._bars.values())
             sign = RecorderHeartbeat(
                 node=self._node,
                 cursor=cursor,
@@ -247,6 +298,18 @@ def _escaped(text: bytes) -> str:
 def _timestamp_of(event: Event) -> datetime:
     """When the event was published, by its own account."""
     return parse_time(event.body["timestamp"])
+
+
+def _moment_of(event: Event) -> datetime:
+    """When the event was published, by the log's clock where that is behind: a forged time must not close future bars."""
+    return min(_timestamp_of(event), event.time)
+
+
+def _begin_of(event: Event) -> datetime:
+    """When an event that may be malformed was published."""
+    with suppress(LookupError, TypeError, ValueError):
+        return _moment_of(event)
+    return event.time
 
 
 def _stored(event: Event) -> StoredAlert:

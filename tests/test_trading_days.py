@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from app.market.bars.candle import Candle, Granularity, Ohlc
+from app.market.bars.trading_day import TradingDay
 from app.market.clock import utc_now
-from app.market.hours.day import TradingDay
 from app.market.pair import CurrencyPair
 from app.realtime.monitoring.view import PriceView
 from app.sources import SOURCES

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import ColumnElement, Table, bindparam, delete, select, tuple_
+from sqlalchemy import ColumnElement, Table, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.market.bars.candle import Candle
@@ -86,7 +86,11 @@ class Recording:
         return None if row is None else (id_of(row.milliseconds, row.number), row.seq)
 
     async def unfinished(self) -> list[Candle]:
-        """Return the bars under construction at the recorder's position, one per pair and length. Raises DatabaseUnavailable.
+        """Return the bars under construction at the recorder's position. Raises DatabaseUnavailable."""
+        return [bar for bar in await self.newest_bars() if not bar.complete]
+
+    async def newest_bars(self) -> list[Candle]:
+        """Return the bar that the recorder began last, for each pair and length. Raises DatabaseUnavailable.
 
         They are as the recorder built them, whatever has since happened to the public bars.
         """
@@ -116,7 +120,7 @@ class Recording:
                 for table, of_table in rows.items():
                     await insert_new(connection, table, of_table)
                 await write_bars(connection, rows_of(batch.candles, self._sources), self._sources)
-                await self._remember_unfinished(connection, batch.candles)
+                await self._remember_newest(connection, batch.candles)
                 await put_aside(connection, batch.refused)
                 return len(batch.refused)
         except REFUSALS as error:
@@ -146,25 +150,13 @@ class Recording:
         # The bars of a recorder are the same rows: what one table refuses, the other does too.
         bad = {(row["pair"], row["granularity"], row["time"]) for row, _ in refused}
         kept = [bar for bar in batch.candles if (bar.pair.name, bar.granularity.value, bar.time) not in bad]
-        await self._remember_unfinished(connection, kept)
+        await self._remember_newest(connection, kept)
         return [RefusedEvent.of(batch.cursor, "bar", row, error) for row, error in refused]
 
-    async def _remember_unfinished(self, connection: AsyncConnection, candles: Sequence[Candle]) -> None:
+    async def _remember_newest(self, connection: AsyncConnection, candles: Sequence[Candle]) -> None:
         newest = {(candle.pair.name, candle.granularity.value): candle for candle in sorted(candles, key=_progress)}
-        unfinished = [row_of(newest[key]) | {"recorder": self._name} for key in sorted(newest) if not newest[key].complete]
-        await upsert(connection, _BARS, unfinished)
-        closed = [
-            {"of_pair": pair, "of_granularity": granularity}
-            for (pair, granularity) in newest
-            if newest[pair, granularity].complete
-        ]
-        if closed:
-            done = delete(_BARS).where(
-                _BARS.c.recorder == self._name,
-                _BARS.c.pair == bindparam("of_pair"),
-                _BARS.c.granularity == bindparam("of_granularity"),
-            )
-            await connection.execute(done, closed)
+        rows = [row_of(newest[key]) | {"recorder": self._name} for key in sorted(newest)]
+        await upsert(connection, _BARS, rows, _is_no_older)
 
     def _cursor_row(self, batch: Batch) -> dict[str, object]:
         milliseconds, number = numbers_of(batch.cursor)
@@ -174,6 +166,12 @@ class Recording:
 def _lies_behind(stored: Columns, new: Columns) -> ColumnElement[bool]:
     """True if the new position comes after the stored one in the log."""
     return tuple_(stored.milliseconds, stored.number) < tuple_(new.milliseconds, new.number)
+
+
+def _is_no_older(stored: Columns, new: Columns) -> ColumnElement[bool]:
+    """True unless the new bar is a correction of one before the stored bar."""
+    is_no_older: ColumnElement[bool] = new.time >= stored.time
+    return is_no_older
 
 
 def _progress(candle: Candle) -> tuple[datetime, bool]:

@@ -2,11 +2,11 @@
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
-from app.market.bars.candle import Candle, Granularity, aggregate
+from app.market.bars.candle import Candle, Granularity, aggregate, goodness
 from app.market.pair import CurrencyPair
 from app.market.source import Sources
 from app.storage.market.candles import Candles
@@ -22,9 +22,9 @@ async def aggregate_stored(
 ) -> int:
     """Rebuild every longer bar that contains bars of this granularity in ``[start, end)``; return how many changed.
 
-    A longer bar is made of all stored bars in it, not only of those in ``[start, end)``: up to H1 of bars of this granularity,
-    and beyond of H1, so that days and weeks are whole however few minutes are stored. A bar that ends after ``now`` is
-    incomplete. The bars are read once, a page at a time. Raises DatabaseUnavailable.
+    A longer bar is made of all stored bars in it, not only of those in ``[start, end)``: up to H1 of bars of this granularity, H4
+    and D of H1, W and M of D, so that they are whole however few minutes are stored. A stored bar that is better stays. A bar
+    that ends after ``now`` is incomplete. The bars are read once, a page at a time. Raises DatabaseUnavailable.
     """
     if end <= start:
         return 0
@@ -52,20 +52,36 @@ async def _rebuild(
     firsts = {length: length.start(start) for length in larger}
     last = max(length.end(end - _MOMENT) for length in larger)
     whole = nested[-1] if nested else granularity
-    days: list[Candle] = []
     changed = 0
+    days: dict[datetime, Candle] = {}
     async with aclosing(_pages(candles, pair, granularity, whole, min(firsts.values()), last)) as pages:
         async for page in pages:
             bars = await asyncio.to_thread(_bars_of, page, nested, now, candles.sources)
             changed += await candles.write([bar for bar in bars if firsts[bar.granularity] <= bar.time < end])
-            if of_days:
-                # A week may lie in two months, so they do not nest: build both from all the days, which are few.
-                days += [bar for bar in (bars or page) if bar.granularity is Granularity.D]
-    for length in of_days:
-        changed += await candles.write(
-            [bar for bar in aggregate(days, length, now, candles.sources) if firsts[length] <= bar.time < end]
-        )
+            days |= {bar.time: bar for bar in bars if of_days and bar.granularity is Granularity.D}
+    if of_days:
+        # A week may lie in two months, so they do not nest: build both from all the days, which are few.
+        async with aclosing(_pages(candles, pair, Granularity.D, Granularity.D, min(firsts.values()), last)) as pages:
+            async for page in pages:
+                days |= {day.time: day for day in page if _is_better(day, days.get(day.time), candles.sources)}
+        for length in of_days:
+            made = [bar for alike in _apart(days, candles.sources) for bar in aggregate(alike, length, now, candles.sources)]
+            changed += await candles.write([bar for bar in made if firsts[length] <= bar.time < end])
     return changed
+
+
+def _is_better(stored: Candle, made: Candle | None, sources: Sources) -> bool:
+    """True if a stored day takes the place of the one made of hours: it is real and the other is not, or it is as good."""
+    if made is None:
+        return True
+    is_real, made_is_real = not sources.is_invented(stored.source), not sources.is_invented(made.source)
+    return (is_real, goodness(stored)) >= (made_is_real, goodness(made))
+
+
+def _apart(days: Mapping[datetime, Candle], sources: Sources) -> tuple[Sequence[Candle], ...]:
+    """Return the invented days, then the real ones, whose weeks and months replace those of the invented."""
+    in_order = [days[time] for time in sorted(days)]
+    return tuple([day for day in in_order if sources.is_invented(day.source) is invented] for invented in (True, False))
 
 
 async def _pages(

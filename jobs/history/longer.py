@@ -14,25 +14,24 @@ from jobs.history.aggregation import aggregate_stored
 async def store_longer(candles: Candles, block: BarBlock) -> int:
     """Rebuild every longer bar that contains bars of this stored block, and return how many were added or changed.
 
-    The result is that of ``aggregate_stored``: up to H1 from bars of this length, longer ones from hours. If no other bars are
-    stored between the first and the last of the block, longer bars are aggregated from the block, except those at its two ends,
-    which are rebuilt from the database. Raises DatabaseUnavailable.
+    The result is that of ``aggregate_stored``. If no other bars are stored between the first and the last of the block, those up to
+    H1 are aggregated from the block, except those at its two ends. The others are rebuilt from the database, because a longer
+    bar is whole only with all that belongs in it. Raises DatabaseUnavailable.
     """
     if not len(block):
         return 0
-    lengths = [length for length in Granularity if block.granularity.divides(length)]
-    of_minutes = [length for length in lengths if length is Granularity.H1 or length.divides(Granularity.H1)]
-    if not await _is_all_there_is(candles, block):
+    of_minutes = [
+        length
+        for length in Granularity
+        if block.granularity.divides(length) and (length is Granularity.H1 or length.divides(Granularity.H1))
+    ]
+    if not of_minutes or not await _is_all_there_is(candles, block):
         return await _at_the_end(candles, block, 0)
-    changed = await _store_inner(candles, block, of_minutes or lengths)
-    if of_minutes:
-        hours = block.aggregate(Granularity.H1)
-        inner = hours.part(1, len(hours) - 1)
-        if len(inner) and not await _is_all_there_is(candles, inner):
-            return changed + await _at_the_end(candles, block, 0)
-        changed += await _store_inner(candles, hours, [length for length in lengths if length not in of_minutes])
+    changed = await _store_inner(candles, block, of_minutes)
     changed += await _at_the_start(candles, block)
-    return changed + await _at_the_end(candles, block, len(block) - 1)
+    changed += await _at_the_end(candles, block, len(block) - 1)
+    start, end = moment_of(block.times[0]), _end(block, len(block) - 1)
+    return changed + await aggregate_stored(candles, block.pair, Granularity.H1, start, end, utc_now())
 
 
 async def _is_all_there_is(candles: Candles, block: BarBlock) -> bool:

@@ -201,7 +201,7 @@ async def test_bars_close_when_time_has_passed(valkey_url: str, database: Databa
             ids = await _publish(log, [_price(0, utc_now() - timedelta(seconds=50))])
             await _until_recorded(database, ids[-1])
             later = utc_now() + timedelta(minutes=2)
-            body = b'{"timestamp":"%s"}' % rfc3339(later).encode()
+            body = b'{"role":"feed","node":"f","timestamp":"%s"}' % rfc3339(later).encode()
             id = await redis.xadd("fx:events", {"n": 2, "t": "heartbeat", "d": body}, id=cursor_at(later))
             assert isinstance(id, bytes)
             await _until_recorded(database, id.decode())

@@ -6,12 +6,14 @@ begins at 17:00 in New York on the day before.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from app.market.bars.making import GIVEN, LIVE, PARTIAL, Made, standing
+from app.market.hours.calendar import open_time
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.market.source import UNKNOWN_SOURCES, Sources
@@ -77,6 +79,15 @@ _BY_THE_CLOCK = {
     Granularity.M15: timedelta(minutes=15),
     Granularity.H1: timedelta(hours=1),
 }
+_LARGEST_GAP = {
+    Granularity.M1: timedelta(minutes=1),
+    Granularity.M5: timedelta(minutes=5),
+    Granularity.M15: timedelta(minutes=15),
+    Granularity.H1: timedelta(minutes=30),
+}
+"""Open market without bars that a whole bar of these lengths may contain, since a quiet minute has no bar."""
+LARGEST_GAP_OF_HOURS = timedelta(hours=1)
+"""The same for the longer bars."""
 _BY_THE_TRADING_DAY = {Granularity.H4: timedelta(hours=4), Granularity.D: _DAY, Granularity.W: _WEEK}
 
 
@@ -116,6 +127,7 @@ class Candle:
     Mids are those of the single quotes, so the highest mid is not always halfway between the highest bid and the highest ask.
     ``volume`` is the number of quotes; a bar without quotes does not exist. ``complete`` is True once no quote can be added.
     ``source`` is that of the newest quote, except that an invented source, once it is in a bar, names the whole bar.
+    ``made`` tells what the bar was made of; it decides which of two bars is kept, and is not compared.
     """
 
     pair: CurrencyPair
@@ -127,12 +139,24 @@ class Candle:
     volume: int
     complete: bool
     source: str
+    made: Made = field(default=GIVEN, compare=False)
 
     @property
     def end(self) -> datetime:
         """Where the next bar starts, in UTC."""
         lasts = _BY_THE_CLOCK.get(self.granularity)
         return self.time + lasts if lasts is not None else self.granularity.end(self.time)
+
+    @property
+    def covered(self) -> timedelta:
+        """The time for which the bar knows the prices: all of it, or as far as it was made."""
+        return self.end - self.time if self.made.whole and self.complete else self.made.covered
+
+
+def goodness(candle: Candle) -> tuple[int, timedelta]:
+    """Return a key that is greater for the better of two bars of the same time. Of equals the later is kept."""
+    stands = standing(candle.made, complete=candle.complete)
+    return stands, candle.covered if stands == PARTIAL else timedelta()
 
 
 class CandleBuilder:
@@ -196,30 +220,80 @@ def aggregate(
 ) -> list[Candle]:
     """Combine bars of one pair, in order of time, into longer bars.
 
-    The result equals bars built from the quotes themselves, provided that ``candles`` starts where a longer bar does. A longer
-    bar is complete when all its parts are and nothing can be missing at its end: its last part reaches the end, a later bar
-    follows, or the end is not after ``until``, the time up to which ``candles`` has every bar. ``sources`` tells which sources
-    are invented.
+    The prices and volumes equal those of bars built from the quotes themselves, provided that ``candles`` starts where a longer
+    bar does. A bar of up to an hour is complete when all its parts are and nothing can be missing at its end: its last part
+    reaches the end, a later bar follows, or the end is not after ``until``, the time up to which ``candles`` has every bar. A
+    longer one must be whole as well: see ``_Sum``. ``sources`` tells which sources are invented.
 
     Raises ValueError for bars of several pairs, out of order, or of a length that does not divide the longer one.
     """
     larger: list[Candle] = []
-    end = last = last_end = None
+    total: _Sum | None = None
+    last: Candle | None = None
     for candle in candles:
         if not candle.granularity.divides(granularity):
             raise ValueError(f"{candle.granularity} bars do not add up to {granularity} bars")
-        if last is not None and last_end is not None and (candle.pair != last.pair or candle.time < last_end):
+        if last is not None and (candle.pair != last.pair or candle.time < last.end):
             raise ValueError(f"bars must be of one pair and in order of time: {_title(candle)} cannot follow {_title(last)}")
-        if end is None or candle.time >= end:
-            start = granularity.start(candle.time)
-            end = granularity.end(start)
-            larger.append(replace(candle, granularity=granularity, time=start))
+        if total is None or candle.time >= total.end:
+            if total is not None:
+                larger.append(total.bar(is_over=True))
+            total = _Sum(candle, granularity, sources)
         else:
-            larger[-1] = join(larger[-1], candle, sources)
-        last, last_end = candle, candle.end
-    if last_end is not None and end is not None and last_end < end and (until is None or until < end):
-        larger[-1] = replace(larger[-1], complete=False)
+            total.add(candle)
+        last = candle
+    if total is not None and last is not None:
+        larger.append(total.bar(is_over=last.end >= total.end or (until is not None and until >= total.end)))
     return larger
+
+
+class _Sum:
+    """A longer bar in the making.
+
+    It is whole when its parts cover it: no part is known to lack something, and the market was closed in the gaps before, between
+    and after them, up to a length that quiet markets explain. An hour made of sparse minutes may stand inside a day, not at
+    its bounds, where the minutes may have been cut off.
+    """
+
+    def __init__(self, part: Candle, granularity: Granularity, sources: Sources) -> None:
+        self._sources = sources
+        start = granularity.start(part.time)
+        self.end = granularity.end(start)
+        self._largest_gap = _LARGEST_GAP.get(granularity, LARGEST_GAP_OF_HOURS)
+        self._bar = replace(part, granularity=granularity, time=start)
+        self._first = self._last = part
+        self._of = LIVE if part.made.of == LIVE else part.granularity.value
+        self._parts = 1
+        self._covered = part.covered
+        self._whole = self._is_sound(part) and self._joins(start, part.time)
+
+    def add(self, part: Candle) -> None:
+        """Add the next part."""
+        self._whole = self._whole and self._is_sound(part) and self._joins(self._last.end, part.time)
+        if part.made.of == LIVE:
+            self._of = LIVE
+        self._parts += 1
+        self._covered += part.covered
+        self._bar = join(self._bar, part, self._sources)
+        self._last = part
+
+    def bar(self, *, is_over: bool) -> Candle:
+        """Return the bar; ``is_over`` when no part of it can follow."""
+        complete = self._bar.complete and is_over
+        at_bounds = self._first.made.whole and self._last.made.whole
+        whole = complete and self._whole and at_bounds and self._joins(self._last.end, self.end)
+        if self._bar.granularity not in _BY_THE_CLOCK:
+            complete = complete and whole
+        made = Made(self._of, self._parts, self._covered, whole, self._first.made.first_time, self._last.made.last_time)
+        return replace(self._bar, complete=complete, made=made)
+
+    def _is_sound(self, part: Candle) -> bool:
+        """True for a part that is not known to lack something."""
+        return part.made.whole or (part.granularity in _BY_THE_CLOCK and part.made.of != LIVE)
+
+    def _joins(self, before: datetime, after: datetime) -> bool:
+        """True if the gap between two moments can be the market's silence."""
+        return after - before <= self._largest_gap or open_time(before, after) <= self._largest_gap
 
 
 def join(bar: Candle, part: Candle, sources: Sources) -> Candle:
@@ -234,6 +308,7 @@ def join(bar: Candle, part: Candle, sources: Sources) -> Candle:
         bar.volume + part.volume,
         bar.complete and part.complete,
         bar.source if sources.is_invented(bar.source) else part.source,
+        bar.made,
     )
 
 

@@ -32,6 +32,8 @@ class BarBlock:
     ask: Prices
     decimals: int
     volumes: NDArray[np.int64]
+    of: Granularity | None = None
+    """The length of the bars that these were aggregated from; None for bars of a file."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -40,7 +42,7 @@ class BarBlock:
         """Return the bars with indexes in ``[first, last)``."""
         bid, mid, ask = (prices[:, first:last] for prices in (self.bid, self.mid, self.ask))
         times, volumes = self.times[first:last], self.volumes[first:last]
-        return BarBlock(self.pair, self.granularity, self.source, times, bid, mid, ask, self.decimals, volumes)
+        return BarBlock(self.pair, self.granularity, self.source, times, bid, mid, ask, self.decimals, volumes, self.of)
 
     def parts(self, length: int) -> Iterator["BarBlock"]:
         """Yield the bars in blocks of at most ``length``."""
@@ -64,7 +66,9 @@ class BarBlock:
         first = np.flatnonzero(np.append(True, times[1:] != times[:-1])) if len(times) else np.empty(0, np.int64)
         bid, mid, ask = (joined(prices, first) for prices in (self.bid, self.mid, self.ask))
         volumes = np.add.reduceat(self.volumes, first) if len(first) else self.volumes
-        return BarBlock(self.pair, granularity, self.source, times[first], bid, mid, ask, self.decimals, volumes)
+        return BarBlock(
+            self.pair, granularity, self.source, times[first], bid, mid, ask, self.decimals, volumes, self.granularity
+        )
 
 
 def joined(prices: Prices, first: Micros) -> Prices:

@@ -17,6 +17,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 _TURN = time(17)
 _DAY = timedelta(days=1)
 _SATURDAY = 5
+_EARLY = timedelta(hours=3)
 _HOLIDAYS = frozenset({(12, 25), (1, 1)})
 
 
@@ -55,9 +56,24 @@ def trading_hours(day: date) -> Hours:
     return Hours(_turn(day - _DAY), _turn(day))
 
 
+def open_time(start: datetime, end: datetime) -> timedelta:
+    """Return how long the market is surely open from ``start`` to ``end``, both aware; zero when ``end`` is not after ``start``.
+
+    The days before holidays count to 14:00 in New York, when some brokers end them.
+    """
+    total, moment = timedelta(), start
+    while moment < end:
+        day = trading_day(moment)
+        hours = trading_hours(day)
+        closes_at = hours.closes_at - _EARLY if _is_holiday(day + _DAY) else hours.closes_at
+        total += max(timedelta(), min(closes_at, end) - max(hours.opens_at, moment))
+        moment = hours.closes_at
+    return total
+
+
 def is_business_day(day: date) -> bool:
     """Return True from Monday to Friday, without holidays."""
-    return day.weekday() < _SATURDAY and (day.month, day.day) not in _HOLIDAYS
+    return day.weekday() < _SATURDAY and not _is_holiday(day)
 
 
 def previous_business_day(day: date) -> date:
@@ -89,6 +105,10 @@ def stale_from(price_time: datetime, source: SourceTraits, stale_after: float) -
 def is_stale(price_time: datetime, source: SourceTraits, now: datetime, stale_after: float) -> bool:
     """Return True if a price is past the time that ``stale_from`` gives. Times are aware."""
     return now > stale_from(price_time, source, stale_after)
+
+
+def _is_holiday(day: date) -> bool:
+    return (day.month, day.day) in _HOLIDAYS
 
 
 def _quoting_hours(source: SourceTraits, moment: datetime) -> Hours:

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 
 from app.errors import NoPrice
+from app.market.bars.trading_day import UNKNOWN, DayFigures, TradingDay
 from app.market.clock import parse_time, rfc3339, utc_now
 from app.market.hours.calendar import is_quoting, stale_from
-from app.market.hours.day import UNKNOWN, DayFigures, TradingDay
 from app.market.pair import CurrencyPair
 from app.market.quote import QuoteKind
 from app.market.source import Sources

@@ -1,6 +1,6 @@
 """Bulk upserts that bypass SQLAlchemy's type conversion: COPY on PostgreSQL, plain tuples on SQLite.
 
-A column is a list of values, or one value for all rows. Values are text, integers or booleans; both databases accept decimals and
+A column is a list of values, or one value for all rows. Values are text, integers, booleans or, as one value, None; both databases accept decimals and
 times as text.
 """
 
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.database.upsert import Replaces, for_sqlite, from_rows
 
-Value: TypeAlias = str | int | bool
+Value: TypeAlias = str | int | bool | None
 Columns: TypeAlias = Mapping[str, Sequence[Value] | Value]
 
 _INCOMING = "incoming_rows"
@@ -89,6 +89,8 @@ def _texts(values: Sequence[Value] | Value) -> Iterable[str]:
 
 
 def _quoted(value: object) -> str:
+    if value is None:
+        return ""
     return '"' + str(value).replace('"', '""') + '"'
 
 

@@ -23,7 +23,10 @@ def table_of(row: type[Row]) -> Table:
 
 
 class _BarColumns(Row):
-    """A bar of one pair; ``time`` is its start."""
+    """A bar of one pair; ``time`` is its start.
+
+    What it was made of: see ``app/market/bars/making.py``. ``covered`` is in seconds, and 0 where the bar is whole.
+    """
 
     pair: str = Field(primary_key=True)
     granularity: str = Field(primary_key=True)
@@ -43,6 +46,14 @@ class _BarColumns(Row):
     volume: int = Field(sa_type=BigInteger)
     complete: bool
     source: str
+    made_of: str
+    parts: int
+    covered: int
+    whole: bool
+    standing: int
+    first_time: datetime | None = Field(sa_type=Moment)
+    last_time: datetime | None = Field(sa_type=Moment)
+    since: datetime | None = Field(sa_type=Moment)
 
 
 class CandleRow(_BarColumns, table=True):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from app.market.bars.making import GIVEN, Made, standing
 from app.market.blocks.block import BarBlock, Prices
 from app.storage.database.bulk import Columns
 
@@ -12,13 +13,22 @@ _PRICES = ("open", "high", "low", "close")
 def columns_of(block: BarBlock) -> Columns:
     """Return the columns of ``candles``: times and prices as text, constant columns as a single value."""
     texts: dict[int, list[list[str]]] = {}
-    columns: dict[str, list[str] | list[int] | str | bool] = {
+    made = GIVEN if block.of is None else Made(block.of.value)
+    columns: dict[str, list[str] | list[int] | str | bool | None] = {
         "pair": block.pair.name,
         "granularity": block.granularity.value,
         "time": [f"{time}Z" for time in np.datetime_as_string(block.times.view("datetime64[us]"))],
         "volume": block.volumes.tolist(),
         "complete": True,
         "source": block.source,
+        "made_of": made.of,
+        "parts": 1,
+        "covered": 0,
+        "whole": True,
+        "standing": standing(made, complete=True),
+        "first_time": None,
+        "last_time": None,
+        "since": None,
     }
     for side in _SIDES:
         prices: Prices = getattr(block, side)

@@ -1,7 +1,7 @@
 """Bars as database rows and back, and the rule by which one bar replaces another."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache, lru_cache, partial
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, not_, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.market.bars.candle import Candle, Granularity, Ohlc
+from app.market.bars.making import GIVEN, IMPORTED, PARTIAL, Made, standing
 from app.market.pair import CurrencyPair
 from app.market.source import Sources
 from app.storage.database import bulk
@@ -16,6 +17,7 @@ from app.storage.database.tables import CandleRow, table_of
 from app.storage.database.upsert import Columns, Replaces, upsert
 
 _CANDLES = table_of(CandleRow)
+_COLUMNS = len(_CANDLES.c)
 
 
 def row_of(candle: Candle) -> dict[str, object]:
@@ -40,6 +42,14 @@ def row_of(candle: Candle) -> dict[str, object]:
         "volume": candle.volume,
         "complete": candle.complete,
         "source": candle.source,
+        "made_of": candle.made.of,
+        "parts": candle.made.parts,
+        "covered": _seconds_covered(candle),
+        "whole": candle.made.whole,
+        "standing": standing(candle.made, complete=candle.complete),
+        "first_time": candle.made.first_time,
+        "last_time": candle.made.last_time,
+        "since": candle.made.since,
     }
 
 
@@ -47,9 +57,12 @@ def candles_of(rows: Iterable[Sequence[Any]]) -> list[Candle]:
     """Return the bars of rows whose first columns are those of ``candles``."""
     pair_of, granularity_of = cache(CurrencyPair.parse), cache(Granularity)
     candles = []
-    for pair, granularity, time, bo, bh, bl, bc, mo, mh, ml, mc, ao, ah, al, ac, volume, complete, source, *_ in rows:
-        bid, mid, ask = Ohlc(bo, bh, bl, bc), Ohlc(mo, mh, ml, mc), Ohlc(ao, ah, al, ac)
-        candles.append(Candle(pair_of(pair), granularity_of(granularity), time, bid, mid, ask, volume, complete, source))
+    for pair, granularity, time, *prices, volume, complete, source, of, parts, covered, whole, _, first, last, since in (
+        row[:_COLUMNS] for row in rows
+    ):
+        bid, mid, ask = Ohlc(*prices[:4]), Ohlc(*prices[4:8]), Ohlc(*prices[8:])
+        made = GIVEN if of == IMPORTED and whole else Made(of, parts, timedelta(seconds=covered), whole, first, last, since)
+        candles.append(Candle(pair_of(pair), granularity_of(granularity), time, bid, mid, ask, volume, complete, source, made))
     return candles
 
 
@@ -89,13 +102,19 @@ def is_real(source: ColumnElement[str], sources: Sources) -> ColumnElement[bool]
     return and_(*(source != name for name in sorted(sources.invented)))
 
 
-def _rank(candle: Candle, sources: Sources) -> tuple[bool, bool]:
+def _rank(candle: Candle, sources: Sources) -> tuple[bool, int, int]:
     """Return the rank of a bar; a bar is replaced by any of the same or a higher rank."""
-    return not sources.is_invented(candle.source), candle.complete
+    stands = standing(candle.made, complete=candle.complete)
+    return not sources.is_invented(candle.source), stands, _seconds_covered(candle) if stands == PARTIAL else 0
+
+
+def _seconds_covered(candle: Candle) -> int:
+    return 0 if candle.made.whole else int(candle.made.covered.total_seconds())
 
 
 def _replaces(sources: Sources, stored: Columns, new: Columns) -> ColumnElement[bool]:
     """The rule of ``_rank`` in SQL."""
     stored_real, new_real = is_real(stored.source, sources), is_real(new.source, sources)
-    not_finished = or_(new.complete, not_(stored.complete))
-    return or_(and_(new_real, not_(stored_real)), and_(new_real == stored_real, not_finished))
+    as_good = and_(new.standing == stored.standing, or_(new.standing != PARTIAL, new.covered >= stored.covered))
+    not_worse = or_(new.standing > stored.standing, as_good)
+    return or_(and_(new_real, not_(stored_real)), and_(new_real == stored_real, not_worse))

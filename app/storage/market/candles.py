@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Executable, Row, Select, Text, desc, func, select, type_coerce, union_all
 
 from app.market.bars.candle import Candle, Granularity
+from app.market.bars.trading_day import TradingDay
 from app.market.blocks.block import BarBlock
-from app.market.hours.day import TradingDay
 from app.market.pair import CurrencyPair
 from app.market.source import Sources
 from app.storage.database.database import Database
@@ -52,10 +52,10 @@ class Candles:
     async def write(self, candles: Sequence[Candle]) -> int:
         """Write bars, in any order, and return how many were added or changed.
 
-        A real bar replaces an invented one, never the reverse. Of two bars that are both real or both invented, an unfinished one
-        never replaces a complete one; otherwise the later write wins. Writing the same bars again changes nothing. Many bars are
-        written in several transactions, so that other writers get their turn. Raises DatabaseUnavailable; a caller that does not
-        know how far the write got can repeat it.
+        A real bar replaces an invented one, never the reverse. Of two bars that are both real or both invented, the better one is
+        kept, as ``standing`` in ``app/market/bars/making.py`` has it; of equals the later write wins. Writing the same bars again
+        changes nothing. Many bars are written in several transactions, so that other writers get their turn. Raises
+        DatabaseUnavailable; a caller that does not know how far the write got can repeat it.
         """
         changed = 0
         for first in range(0, len(candles), _CHUNK):

@@ -141,3 +141,36 @@ async def test_one_invented_hour_makes_the_longer_bars_invented(database: Databa
     assert [bar.source for bar in await _stored(candles, Granularity.H4)] == ["simulated", *["kraken"] * 5]
     for longer in (Granularity.D, Granularity.W, Granularity.M):
         assert [bar.source for bar in await _stored(candles, longer)] == ["simulated"]
+
+
+async def test_ten_minutes_of_a_day_do_not_replace_the_imported_day(database: Database) -> None:
+    price = Ohlc(Decimal("1.1"), Decimal("1.3"), Decimal("1.0"), Decimal("1.2"))
+    turns = [datetime(2026, 6, day, 21, tzinfo=UTC) for day in (15, 16, 17)]
+    days = [bar_of(EUR_USD, turn, price, granularity=Granularity.D) for turn in turns]
+    candles = Candles(database, SOURCES)
+    await candles.write(days)
+    await _rebuild(candles, days)
+    longer = [await _stored(candles, length) for length in (Granularity.D, Granularity.W, Granularity.M)]
+    assert longer[0] == days
+    # Three days of a week, or of a month, are not all of it.
+    assert [[(bar.volume, bar.complete) for bar in bars] for bars in longer[1:]] == [[(36, False)], [(36, False)]]
+
+    low = Ohlc.of(Decimal("0.5"))
+    start = turns[1] + 12 * HOUR
+    minutes = [bar_of(EUR_USD, start + timedelta(minutes=n), low, granularity=Granularity.M1) for n in range(10)]
+    await candles.write(minutes)
+    await _rebuild(candles, minutes)
+    assert [await _stored(candles, length) for length in (Granularity.D, Granularity.W, Granularity.M)] == longer
+    [hour] = await _stored(candles, Granularity.H1)
+    assert (hour.volume, hour.made.of, hour.made.parts, hour.made.whole) == (120, "M15", 1, False)
+
+
+async def test_hours_of_one_source_do_not_replace_the_day_of_another(database: Database) -> None:
+    price = Ohlc(Decimal("1.1"), Decimal("1.3"), Decimal("1.0"), Decimal("1.2"))
+    day = bar_of(EUR_USD, datetime(2026, 6, 16, 21, tzinfo=UTC), price, "ecb", Granularity.D)
+    candles = Candles(database, SOURCES)
+    await candles.write([day])
+    of_the_day = hours(EUR_USD, day.end, 24, source="kraken")
+    await candles.write(of_the_day)
+    await _rebuild(candles, of_the_day)
+    assert await _stored(candles, Granularity.D) == [day]

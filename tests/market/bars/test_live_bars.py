@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.market.bars.candle import Candle, CandleBuilder, Granularity, aggregate
-from app.market.bars.live_bars import LiveBars
+from app.market.bars.candle import Candle, CandleBuilder, Granularity, Ohlc, aggregate
+from app.market.bars.live_bars import KEPT_FOR, LiveBars
 from app.market.clock import parse_time
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
@@ -18,12 +18,17 @@ from app.sources import SOURCES
 
 _EUR_USD = CurrencyPair("EUR", "USD")
 _START = parse_time("2026-01-14T09:00:10Z")
+_LONG = (Granularity.H4, Granularity.D, Granularity.W, Granularity.M)
 _States = dict[tuple[Granularity, datetime], Candle]
 
 
 def _quote(time: datetime, points: int = 0, source: str = "oanda") -> Quote:
     bid = Decimal("1.10000") + points * Decimal("0.00001")
     return Quote(_EUR_USD, bid, bid + Decimal("0.00010"), time, source)
+
+
+def _at(time: datetime, price: str) -> Quote:
+    return Quote(_EUR_USD, Decimal(price), Decimal(price), time, "oanda")
 
 
 def _directly(quotes: Sequence[Quote], granularity: Granularity) -> list[Candle]:
@@ -95,14 +100,38 @@ def test_time_closes_bars_in_silence() -> None:
     assert [bar.granularity for bar in bars.changes()] == list(Granularity)[1:]
 
 
-def test_a_quote_that_comes_late_is_counted_and_in_no_bar() -> None:
+def test_a_quote_belongs_to_its_bar_though_a_heartbeat_has_overtaken_it() -> None:
     bars = LiveBars(_EUR_USD, SOURCES)
-    bars.add([_quote(_START), _quote(_START - timedelta(milliseconds=1), 99), _quote(_START)])
+    ten = parse_time("2026-01-14T10:00:00Z")
+    bars.add([_at(ten + timedelta(seconds=1), "1.10")])
+    bars.advance(ten + timedelta(seconds=10))
+    bars.add([_at(ten + timedelta(seconds=9), "1.20")])
+    bars.advance(ten + timedelta(hours=2))
+    closed = {bar.granularity: bar for bar in bars.changes() if bar.complete}
+    for length in (Granularity.M1, Granularity.M5, Granularity.M15, Granularity.H1):
+        assert (closed[length].bid.high, closed[length].volume) == (Decimal("1.20"), 2)
+    assert bars.late == 0
+
+
+def test_a_bar_that_closed_too_early_is_corrected() -> None:
+    bars = LiveBars(_EUR_USD, SOURCES)
+    bars.add([_quote(_START)])
+    bars.advance(_START + timedelta(days=40))
+    assert all(bar.complete and bar.volume == 1 for bar in bars.changes())
+    bars.add([_quote(_START - timedelta(seconds=1), 99), _quote(_START + timedelta(seconds=1), -9)])
+    corrected = bars.changes()
+    assert [bar.granularity for bar in corrected] == list(Granularity)
+    for bar in corrected:
+        assert (bar.complete, bar.volume) == (True, 3)
+        assert bar.bid == Ohlc(Decimal("1.10099"), Decimal("1.10099"), Decimal("1.09991"), Decimal("1.09991"))
+
+
+def test_a_quote_hours_behind_the_newest_is_counted_and_in_no_bar() -> None:
+    bars = LiveBars(_EUR_USD, SOURCES)
+    bars.add([_quote(_START)])
+    bars.add([_quote(_START - KEPT_FOR - timedelta(minutes=1), 99), _quote(_START)])
     assert bars.late == 1
     assert {(bar.volume, bar.bid.high) for bar in bars.changes()} == {(2, Decimal("1.10000"))}
-    bars.advance(_START + timedelta(minutes=2))
-    bars.add([_quote(_START + timedelta(minutes=1))])
-    assert bars.late == 2
 
 
 def _hours(source: str = "oanda") -> list[Candle]:
@@ -146,3 +175,64 @@ def test_real_and_invented_quotes_are_in_no_bar_together() -> None:
     changed = bars.changes()
     assert {(bar.source, bar.volume) for bar in changed} == {("oanda", 1)}
     assert len(changed) == len(Granularity)
+
+
+def test_a_start_in_the_middle_of_a_day_makes_no_complete_day_week_or_month() -> None:
+    bars = LiveBars(_EUR_USD, SOURCES)
+    bars.listen(_START)
+    bars.add([_quote(_START)])
+    bars.advance(parse_time("2026-03-01T00:00:00Z"))
+    closed = {bar.granularity: bar for bar in bars.changes()}
+    assert {length for length, bar in closed.items() if not bar.complete} == set(_LONG)
+    assert not any(bar.made.whole for bar in closed.values())
+    assert closed[Granularity.D].made.covered == parse_time("2026-01-14T22:00:00Z") - _START
+
+
+def test_stored_hours_up_to_the_start_make_the_day_whole_and_stored_days_the_week_and_month() -> None:
+    bars = LiveBars(_EUR_USD, SOURCES)
+    start = parse_time("2026-01-14T09:00:00Z")
+    bars.listen(start)
+    turn = parse_time("2026-01-13T22:00:00Z")
+    hours = [_filled(Granularity.H1, turn + timedelta(hours=number)) for number in range(11)]
+    january = [parse_time("2025-12-31T22:00:00Z") + timedelta(days=number) for number in range(13)]
+    days = [_filled(Granularity.D, day) for day in january if day.weekday() not in (4, 5)]
+    bars.rebase(hours, days)
+    bars.add([_quote(start)])
+    running = {bar.granularity: bar for bar in bars.changes()}
+    assert (running[Granularity.D].volume, running[Granularity.D].bid.open) == (12, Decimal("1.2"))
+    assert running[Granularity.W].volume == 12 + 2
+    assert running[Granularity.M].volume == 12 + len(days)
+    assert not any(bar.complete for bar in running.values())
+    bars.advance(parse_time("2026-02-01T22:00:00Z"))
+    assert {bar.granularity for bar in bars.changes() if bar.complete} == set(Granularity)
+
+
+@pytest.mark.parametrize("kept", [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [2, 3, 4, 5, 6, 7, 8, 9, 10], [0, 1, 2, 3, 6, 7, 8, 9, 10], []])
+def test_missing_hours_before_the_start_leave_the_day_partial(kept: list[int]) -> None:
+    bars = LiveBars(_EUR_USD, SOURCES)
+    start = parse_time("2026-01-14T09:00:00Z")
+    bars.listen(start)
+    turn = parse_time("2026-01-13T22:00:00Z")
+    bars.rebase([_filled(Granularity.H1, turn + timedelta(hours=number)) for number in kept])
+    bars.add([_quote(start)])
+    bars.advance(parse_time("2026-01-14T22:00:00Z"))
+    closed = {bar.granularity: bar for bar in bars.changes()}
+    assert not closed[Granularity.D].complete
+    assert closed[Granularity.D].volume == len(kept) + 1
+    assert closed[Granularity.D].made.covered == timedelta(hours=len(kept) + 13)
+
+
+def test_a_loss_leaves_the_bars_under_construction_partial_and_the_next_whole() -> None:
+    bars = LiveBars(_EUR_USD, SOURCES)
+    bars.add([_quote(_START)])
+    bars.interrupt(_START + timedelta(minutes=20))
+    bars.add([_quote(_START + timedelta(minutes=20)), _quote(_START + timedelta(minutes=61))])
+    bars.advance(_START + timedelta(hours=2))
+    hours = [bar for bar in bars.changes() if bar.granularity is Granularity.H1]
+    assert [bar.made.whole for bar in hours] == [False, True]
+
+
+def _filled(length: Granularity, start: datetime) -> Candle:
+    """A complete bar as a source gives it, of one quote."""
+    price = Ohlc.of(Decimal("1.2"))
+    return Candle(_EUR_USD, length, start, price, price, price, 1, complete=True, source="oanda")

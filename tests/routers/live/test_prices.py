@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 
 from app.market.bars.candle import Ohlc
+from app.market.bars.trading_day import TradingDay
 from app.market.clock import utc_now
-from app.market.hours.day import TradingDay
 from app.realtime.contract.answers import AllPricesResponse, PriceResponse
 from app.realtime.contract.event import feed_status
 from app.realtime.contract.heartbeat import FeedHeartbeat, heartbeat

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.market.bars.candle import Candle, Granularity, aggregate
-from app.market.hours.day import UNKNOWN, TradingDay
+from app.market.bars.making import Made
+from app.market.bars.trading_day import UNKNOWN, TradingDay
 from app.market.pair import CurrencyPair
 from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
@@ -60,6 +61,26 @@ _COMPLETE = bar("2026-01-05 10:00", "1.10003", volume=3)
 _CORRECTED = bar("2026-01-05 10:00", "1.10004", volume=4)
 _INVENTED = bar("2026-01-05 10:00", "1.20001", source="simulated")
 _INVENTED_UNFINISHED = bar("2026-01-05 10:00", "1.20002", source="replay", complete=False)
+
+
+async def test_whichever_comes_first_the_bar_that_knows_more_stays(candles: Candles) -> None:
+    def made(close: str, of: str, *, whole: bool = True, minutes: int = 0) -> Candle:
+        return replace(bar("2026-01-05 10:00", close), made=Made(of, 60, timedelta(minutes=minutes), whole))
+
+    from_worst_to_best = [
+        made("1.10001", "M1", whole=False, minutes=10),
+        made("1.10002", "live", whole=False, minutes=40),
+        made("1.10003", "live"),
+        made("1.10004", "M1"),
+        made("1.10005", "imported"),
+    ]
+    for worse, better in pairwise(from_worst_to_best):
+        assert await candles.write([worse]) in (0, 1)
+        await candles.write([better])
+        assert await candles.write([worse]) == 0
+        assert await candles.write([better, worse]) == 0
+        [kept] = await stored(candles)
+        assert (kept, kept.made) == (better, better.made)
 
 
 async def test_of_two_bars_of_a_time_the_better_stays(candles: Candles) -> None:

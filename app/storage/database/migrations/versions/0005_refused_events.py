@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Integer, String
 from app.storage.database.columns import FreeText, Moment
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 
 def upgrade(op: Operations) -> None:

@@ -4,8 +4,8 @@ from decimal import Decimal
 import pytest
 
 from app.market.bars.candle import Candle, Granularity, Ohlc
+from app.market.bars.trading_day import DayFigures, TradingDay
 from app.market.clock import parse_time
-from app.market.hours.day import DayFigures, TradingDay
 from app.market.pair import CurrencyPair
 
 _TUESDAY = parse_time("2026-01-12T22:00:00Z")
