@@ -236,3 +236,44 @@ def _filled(length: Granularity, start: datetime) -> Candle:
     """A complete bar as a source gives it, of one quote."""
     price = Ohlc.of(Decimal("1.2"))
     return Candle(_EUR_USD, length, start, price, price, price, 1, complete=True, source="oanda")
+
+
+@pytest.mark.usefixtures("untraced_test")
+def test_ten_thousand_orders_of_quotes_heartbeats_and_restarts_give_the_same_bars() -> None:
+    """The same as a plain sort of the quotes by time makes, the last state of each bar being what is stored."""
+    for seed in range(10_000):
+        chance = random.Random(seed)
+        start = parse_time(chance.choice(["2026-01-14T09:00:00Z", "2026-01-14T21:30:00Z", "2026-01-30T21:50:00Z"]))
+        offsets = chance.sample(range(1, chance.choice([300, 5000])), chance.randint(2, 7))
+        quotes = [_quote(start + timedelta(seconds=offset), chance.randrange(-99, 99)) for offset in offsets]
+        end = start + timedelta(seconds=5000)
+
+        bars, stored = LiveBars(_EUR_USD, SOURCES), _States()
+        for quote in quotes:
+            action = chance.random()
+            if action < 0.3:
+                bars.advance(start + timedelta(seconds=chance.randrange(10_000)))
+            bars.add([quote])
+            stored |= {(bar.granularity, bar.time): bar for bar in bars.changes()}
+            if action > 0.7:
+                bars = LiveBars(_EUR_USD, SOURCES)
+                bars.resume(stored.values())
+        bars.advance(parse_time("2026-02-28T00:00:00Z"))
+        stored |= {(bar.granularity, bar.time): bar for bar in bars.changes()}
+
+        assert max(quote.time for quote in quotes) < end
+        assert stored == _plainly(quotes), seed
+        assert bars.late == 0
+
+
+def _plainly(quotes: Sequence[Quote]) -> _States:
+    """The bars of quotes, each worked out at once from all of its quotes in order of time."""
+    made: _States = {}
+    in_order = sorted(quotes, key=lambda quote: quote.time)
+    for granularity in Granularity:
+        for start in {granularity.start(quote.time) for quote in in_order}:
+            inside = [quote for quote in in_order if granularity.start(quote.time) == start]
+            sides = ([q.bid for q in inside], [q.mid for q in inside], [q.ask for q in inside])
+            bid, mid, ask = (Ohlc(side[0], max(side), min(side), side[-1]) for side in sides)
+            made[granularity, start] = Candle(_EUR_USD, granularity, start, bid, mid, ask, len(inside), True, "oanda")
+    return made
