@@ -89,6 +89,7 @@ class Recorder:
         self.lost = 0
         self.refused = 0
         self._malformed: list[RefusedEvent] = []
+        self.losses_of_unknown_size = 0
         self.standing = 0
 
     async def run(self) -> None:
@@ -156,6 +157,7 @@ class Recorder:
         for lost in (event for event in events if event.type == EventType.GAP):
             # A forged sequence number makes a hole of any size; more than this the heartbeat could not carry.
             self.lost = min(self.lost + (lost.body["missed"] or 0), LARGEST_COUNT)
+            self.losses_of_unknown_size += lost.body["missed"] is None
             _logger.warning("events were trimmed from the log before they were recorded: %s", lost.bare.decode())
         if not entries:
             return
@@ -267,6 +269,7 @@ class Recorder:
                 seq=seq,
                 recorded=self.recorded,
                 lost=self.lost,
+                losses_of_unknown_size=self.losses_of_unknown_size,
                 late=late,
                 refused=self.refused,
             )

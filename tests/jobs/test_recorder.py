@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.market.bars.candle import Candle, CandleBuilder, Granularity
+from app.market.bars.candle import Candle, CandleBuilder, Granularity, Ohlc
 from app.market.clock import parse_time, rfc3339, utc_now
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote, QuoteKind
@@ -178,6 +178,65 @@ async def test_what_the_log_no_longer_holds_is_counted(valkey_url: str, database
             await _until_recorded(database, ids[-1])
             [(count,)] = await _rows(database, "SELECT count(*) FROM ticks")
             assert 3000 < 5001 - count <= recorder.lost < 5021 - count  # heartbeats are lost too
+
+
+async def test_a_loss_that_cannot_be_counted_is_counted_as_such(valkey_url: str, database: Database) -> None:
+    async with open_redis(valkey_url) as redis:
+        log = EventLog(redis)
+        ids = await _publish(log, [_price(number) for number in range(20)])
+        async with _recording(log, database):
+            await _until_recorded(database, ids[-1])
+        await _publish(log, [_price(number) for number in range(20, 880)])
+        await redis.flushall()
+        ids = await _publish(log, [_price(880)])
+        async with _recording(log, database) as recorder:
+            await _until_recorded(database, ids[-1])
+            assert (recorder.lost, recorder.losses_of_unknown_size) == (0, 1)
+    [day] = await Candles(database, SOURCES).page(_EUR_USD, Granularity.D, start=None, end=None, limit=10)
+    assert (day.volume, day.made.whole) == (21, False)
+
+
+async def test_quotes_that_a_heartbeat_overtakes_or_that_are_held_up_are_in_their_bars(
+    valkey_url: str, database: Database
+) -> None:
+    ten = parse_time("2026-01-14T10:00:00Z")
+    first = _price(0, ten)
+    held_up = [
+        price_update(Quote(_EUR_USD, Decimal(bid), Decimal("1.3"), ten + timedelta(seconds=second), "oanda"), utc_now())
+        for second, bid in [(9, "1.2"), (50, "1.0"), (70, "1.15")]
+    ]
+    async with open_redis(valkey_url) as redis:
+        log = EventLog(redis)
+        beat = heartbeat(FeedHeartbeat(node="node", source="oanda", simulated=False))
+        ids = await _publish(log, [first])
+        async with _recording(log, database):
+            await _until_recorded(database, ids[-1])
+        ids = await _publish(log, [beat, *held_up, beat])
+        async with _recording(log, database) as recorder:
+            await _until_recorded(database, ids[-1])
+            assert recorder.standing == 0
+    candles = Candles(database, SOURCES)
+    minutes = await candles.page(_EUR_USD, Granularity.M1, start=None, end=None, limit=10)
+    assert [(bar.bid.high, bar.bid.low, bar.bid.close, bar.volume, bar.complete) for bar in minutes] == [
+        (Decimal("1.2"), Decimal("1.0"), Decimal("1.0"), 3, True),
+        (Decimal("1.15"), Decimal("1.15"), Decimal("1.15"), 1, True),
+    ]
+    [hour] = await candles.page(_EUR_USD, Granularity.H1, start=None, end=None, limit=10)
+    assert (hour.bid.high, hour.bid.low, hour.volume, hour.complete) == (Decimal("1.2"), Decimal("1.0"), 4, True)
+
+
+async def test_a_first_start_of_a_live_source_does_not_replace_an_imported_day(valkey_url: str, database: Database) -> None:
+    candles = Candles(database, SOURCES)
+    day = Granularity.D.start(utc_now())
+    price = Ohlc.of(Decimal("1.5"))
+    imported = Candle(_EUR_USD, Granularity.D, day, price, price, price, 9, complete=True, source="oanda")
+    await candles.write([imported])
+    async with open_redis(valkey_url) as redis:
+        log = EventLog(redis)
+        ids = await _publish(log, [_price(0), heartbeat(FeedHeartbeat(node="node", source="oanda", simulated=False))])
+        async with _recording(log, database):
+            await _until_recorded(database, ids[-1])
+    assert await candles.page(_EUR_USD, Granularity.D, start=None, end=None, limit=10) == [imported]
 
 
 async def test_without_redis_it_waits_and_goes_on(valkey: PrivateValkey, database: Database) -> None:

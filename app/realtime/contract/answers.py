@@ -167,6 +167,10 @@ class RecorderLag(Message):
     refused_events: int = Field(
         ge=0, description="Events kept aside because they cannot be read or the database does not take them", examples=[0]
     )
+    losses_of_unknown_size: int = Field(
+        default=0, ge=0, description="Losses whose events could not be counted, as when the log was emptied", examples=[0]
+    )
+    late_quotes: int = Field(default=0, ge=0, description="Quotes that came too late for any bar", examples=[0])
 
 
 class ServerStats(Message):
@@ -208,7 +212,14 @@ class ServerStats(Message):
                     "total_keys": 44,
                 },
             },
-            "recorder": {"behind_events": 12, "behind_ms": 240, "lost_events": 0, "refused_events": 0},
+            "recorder": {
+                "behind_events": 12,
+                "behind_ms": 240,
+                "lost_events": 0,
+                "losses_of_unknown_size": 0,
+                "late_quotes": 0,
+                "refused_events": 0,
+            },
             "workers": 2,
             "clients_by_transport": {"websocket": 30, "polling": 2, "sse": 10},
             "lagging_clients": 1,

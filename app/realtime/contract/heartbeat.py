@@ -48,8 +48,9 @@ class FeedHeartbeat(_Heartbeat):
 class RecorderHeartbeat(_Heartbeat):
     """Written by the recorder: the position in the log up to which everything is in the database.
 
-    ``recorded`` counts events, ``lost`` those that were trimmed from the log before they were recorded, ``late`` quotes
-    that came after their bar had closed, and ``refused`` what is kept aside because the database does not take it.
+    ``recorded`` counts events, ``lost`` those that were trimmed from the log before they were recorded,
+    ``losses_of_unknown_size`` the times that it could not tell how many were lost, as when the log was emptied, ``late``
+    quotes that came too late for any bar, and ``refused`` what is kept aside because the database does not take it.
     """
 
     role: Literal["recorder"] = "recorder"
@@ -57,6 +58,7 @@ class RecorderHeartbeat(_Heartbeat):
     seq: _Count = 0
     recorded: _Count = 0
     lost: _Count = 0
+    losses_of_unknown_size: _Count = 0
     late: _Count = 0
     refused: _Count = 0
 

@@ -155,12 +155,18 @@ class _HubCollector(Collector):
             "Number of events kept aside because they cannot be read or the database does not take them.",
             labels=[],
         )
+        unknown = CounterMetricFamily(
+            "fx_recorder_losses_of_unknown_size", "Total losses from the log whose events could not be counted.", labels=[]
+        )
+        late = CounterMetricFamily("fx_recorder_late_quotes", "Total quotes that came too late for any bar.", labels=[])
         if (lag := recorder_lag(self._hub)) is not None:
             events.add_metric([], lag.behind_events)
             seconds.add_metric([], lag.behind_ms / 1000)
             lost.add_metric([], lag.lost_events)
             refused.add_metric([], lag.refused_events)
-        yield from (events, seconds, lost, refused)
+            unknown.add_metric([], lag.losses_of_unknown_size)
+            late.add_metric([], lag.late_quotes)
+        yield from (events, seconds, lost, unknown, late, refused)
 
     def _workers(self) -> Iterator[tuple[str, Statistics]]:
         """Return the rows with the numbers of their workers, which count from 1."""

@@ -221,4 +221,6 @@ def recorder_lag(hub: Hub) -> RecorderLag | None:
         behind_ms=max(0, behind_ms),
         lost_events=sign.lost,
         refused_events=sign.refused,
+        losses_of_unknown_size=sign.losses_of_unknown_size,
+        late_quotes=sign.late,
     )

@@ -172,12 +172,18 @@ function showLog({ log, recorder }) {
     ["Memory", bytes(log.memory_bytes)],
     ["Gaps", { text: count(log.gaps), kind: log.gaps ? "odd" : "" }],
     ["Recorder behind", recorder ? `${count(recorder.behind_events)} events, ${duration(recorder.behind_ms)}` : "no report"],
-    ["Lost by recorder", recorder ? { text: count(recorder.lost_events), kind: recorder.lost_events ? "bad" : "" } : NONE],
+    ["Lost by recorder", recorder ? lossesOf(recorder) : NONE],
     [
       "Refused by database",
       recorder ? { text: count(recorder.refused_events), kind: recorder.refused_events ? "bad" : "" } : NONE,
     ],
+    ["Too late for bars", recorder ? { text: count(recorder.late_quotes), kind: recorder.late_quotes ? "odd" : "" } : NONE],
   ]);
+}
+
+function lossesOf({ lost_events, losses_of_unknown_size }) {
+  const uncounted = losses_of_unknown_size ? ` and ${count(losses_of_unknown_size)} times an unknown number` : "";
+  return { text: `${count(lost_events)}${uncounted}`, kind: lost_events || losses_of_unknown_size ? "bad" : "" };
 }
 
 function showFeed({ feed }) {
