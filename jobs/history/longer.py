@@ -14,9 +14,9 @@ from jobs.history.aggregation import aggregate_stored
 async def store_longer(candles: Candles, block: BarBlock) -> int:
     """Rebuild every longer bar that contains bars of this stored block, and return how many were added or changed.
 
-    The result is that of ``aggregate_stored``. If no other bars are stored between the first and the last of the block, those up to
-    H1 are aggregated from the block, except those at its two ends. The others are rebuilt from the database, because a longer
-    bar is whole only with all that belongs in it. Raises DatabaseUnavailable.
+    The result is that of ``aggregate_stored``. If no other bars are stored between the first and the last of the block, those up
+    to H1 are aggregated from the block, except those at its two ends. The others are rebuilt from the database, because a
+    longer bar is whole only with all that belongs in it. Raises DatabaseUnavailable.
     """
     if not len(block):
         return 0

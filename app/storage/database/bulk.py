@@ -1,7 +1,7 @@
 """Bulk upserts that bypass SQLAlchemy's type conversion: COPY on PostgreSQL, plain tuples on SQLite.
 
-A column is a list of values, or one value for all rows. Values are text, integers, booleans or, as one value, None; both databases accept decimals and
-times as text.
+A column is a list of values, or one value for all rows. Values are text, integers, booleans or, for all rows, None; both
+databases accept decimals and times as text.
 """
 
 import sqlite3

@@ -14,7 +14,7 @@ def columns_of(block: BarBlock) -> Columns:
     """Return the columns of ``candles``: times and prices as text, constant columns as a single value."""
     texts: dict[int, list[list[str]]] = {}
     made = GIVEN if block.of is None else Made(block.of.value)
-    columns: dict[str, list[str] | list[int] | str | bool | None] = {
+    columns: dict[str, list[str] | list[int] | str | int | None] = {
         "pair": block.pair.name,
         "granularity": block.granularity.value,
         "time": [f"{time}Z" for time in np.datetime_as_string(block.times.view("datetime64[us]"))],

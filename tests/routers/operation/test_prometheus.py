@@ -63,8 +63,8 @@ async def test_the_feed_and_the_recorder_are_told_of_once_they_were_heard(runnin
         sources = {"oanda": "silent", "kraken": "active"}
         sign = heartbeat(FeedHeartbeat(node="a", source="kraken", simulated=False, sources=sources, dropped={"crossed": 3}))
         await publisher.publish([sign])
-        facts = {"lost": 2, "losses_of_unknown_size": 1, "late": 3, "refused": 3}
-        await publisher.publish([heartbeat(RecorderHeartbeat(node="b", cursor="1-0", seq=0, **facts))])
+        recorder = RecorderHeartbeat(node="b", cursor="1-0", lost=2, losses_of_unknown_size=1, late=3, refused=3)
+        await publisher.publish([heartbeat(recorder)])
     await wait_until(lambda: running.hub.signs.recorder is not None, "both have been heard")
     after = await samples(running.url)
     assert (after["fx_feed_source_active{source=kraken}"], after["fx_feed_source_active{source=oanda}"]) == (1, 0)
