@@ -4,6 +4,7 @@ GatewayError
 ├── ConfigurationError            a setting that cannot work
 ├── InvalidRequest                a value in a request that cannot be used
 │   ├── InvalidPair               not a currency pair, or not a tracked one
+│   ├── UnknownParameter          a query parameter that the endpoint does not have
 │   └── InvalidCursor             not of the form milliseconds-number
 ├── NoPrice                       a tracked pair without a price so far
 ├── NoData                        history, or a figure, that does not exist (yet)
@@ -41,6 +42,10 @@ class InvalidRequest(GatewayError):
 
 class InvalidPair(InvalidRequest):
     """Not a currency pair, or not one that this gateway tracks."""
+
+
+class UnknownParameter(InvalidRequest):
+    """The endpoint has no query parameter of this name."""
 
 
 class InvalidCursor(InvalidRequest):

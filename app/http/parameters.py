@@ -16,7 +16,7 @@ from app.market.pair import CurrencyPair, TrackedPairs
 from app.realtime.contract.fields import SPELLED_PAIR
 
 _NUMBER = r"-?\d{1,12}(\.\d{1,9})?"
-_RFC3339 = f"{RFC3339_DATE}[Tt ]{RFC3339_TIME}({RFC3339_OFFSET})"
+_RFC3339 = f"{RFC3339_DATE}[Tt ]{RFC3339_TIME}({RFC3339_OFFSET})|{RFC3339_DATE}"
 
 
 def several(one: str) -> str:
@@ -51,22 +51,23 @@ PairsOrAll = Annotated[
 StartTime = Annotated[
     MomentText | None,
     Query(
-        description="Start, inclusive: RFC 3339 with an offset, or seconds since 1970",
-        examples=["2026-01-30T00:00:00Z", "1769731200"],
+        description="Start, inclusive: RFC 3339 with an offset, a date, which is its midnight in UTC, or seconds since 1970",
+        examples=["2026-01-30T00:00:00Z", "2026-01-30", "1769731200"],
     ),
 ]
 EndTime = Annotated[
     MomentText | None,
     Query(
-        description="End, exclusive: RFC 3339 with an offset, or seconds since 1970",
-        examples=["2026-01-31T00:00:00Z", "1769817600"],
+        description="End, exclusive: RFC 3339 with an offset, a date, which is its midnight in UTC, or seconds since 1970",
+        examples=["2026-01-31T00:00:00Z", "2026-01-31", "1769817600"],
     ),
 ]
 EndedBy = Annotated[
     MomentText | None,
     Query(
-        description="Use only bars that had ended by this time: RFC 3339 with an offset, or seconds since 1970",
-        examples=["2026-01-31T00:00:00Z", "1769817600"],
+        description="Use only bars that had ended by this time: RFC 3339 with an offset, a date, which is its midnight in UTC, "
+        "or seconds since 1970",
+        examples=["2026-01-31T00:00:00Z", "2026-01-31", "1769817600"],
     ),
 ]
 BarLength = Annotated[Granularity | None, Query(description="The length of the bars; H1 if only another parameter is given")]
@@ -74,6 +75,7 @@ BarLength = Annotated[Granularity | None, Query(description="The length of the b
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS = re.compile(_NUMBER, re.ASCII)
 _TIME = re.compile(_RFC3339, re.ASCII)
+_DATE = re.compile(RFC3339_DATE, re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 1900, 2199
 
 
@@ -95,7 +97,7 @@ def _moment(text: str) -> datetime:
         return _EPOCH + timedelta(microseconds=int(Decimal(text) * 1_000_000))
     if _TIME.fullmatch(text) is None:  # parse_time accepts more than RFC 3339, such as weeks
         raise ValueError("not RFC 3339")
-    return parse_time(text.upper())
+    return parse_time(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text.upper())
 
 
 def interval(start_time: str | None, end_time: str | None) -> tuple[datetime | None, datetime | None]:

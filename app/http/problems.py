@@ -36,6 +36,7 @@ from app.errors import (
     TooManyClients,
     TooManyRequests,
     Unauthorized,
+    UnknownParameter,
 )
 from app.http.bodies import InvalidBody
 from app.realtime.contract.answers import Problem
@@ -68,6 +69,7 @@ _INVALID_BODY = Kind(422, "Invalid body", "The body of the request cannot be use
 _KINDS: Mapping[type[Exception], Kind] = {
     InvalidRequest: _INVALID,
     InvalidPair: Kind(400, "Invalid pair", "Not a currency pair, or not one that this gateway tracks"),
+    UnknownParameter: Kind(422, "Unknown parameter", "The endpoint does not have this parameter; nothing was done"),
     InvalidCursor: Kind(400, "Invalid cursor", "A cursor is the id of an event"),
     InvalidBody: _INVALID_BODY,
     Unauthorized: Kind(401, "Unauthorized", "A bearer token of this gateway is needed"),

@@ -3,8 +3,9 @@
 A new endpoint needs its router in ``_ROUTERS`` and, if it begins a group, a line in ``_GROUPS``.
 """
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
+from app.http.query import known_parameters
 from app.routers.alerts import alerts, price_levels
 from app.routers.documentation import description, pages
 from app.routers.history import best_pairs, candles, correlations, metrics, sessions
@@ -57,6 +58,6 @@ def include(app: FastAPI, *, operator: bool) -> None:
     # that comes with its router only describes it.
     app.add_route("/api/v1/prices/all", prices.get_all_prices, methods=["GET"], include_in_schema=False)
     for endpoints in _ROUTERS:
-        app.include_router(endpoints.router)
+        app.include_router(endpoints.router, dependencies=[Depends(known_parameters)])
     app.include_router(pages.router(operator=operator))
     description.register(app, _GROUPS, {**publishing.described_schemas(), **price_levels.described_schemas()})

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from app.routers import catalogue
 from tests.project import PROJECT
+from tests.routers.running import Rest, assert_problem, bars
 
 _ROUTERS = PROJECT / "app" / "routers"
 
@@ -40,3 +41,15 @@ def test_no_module_outside_of_a_router_names_an_operation() -> None:
 
 def _text(file: Path) -> str:
     return file.read_text(encoding="utf-8")
+
+
+async def test_every_endpoint_refuses_an_unknown_parameter(api: Rest) -> None:
+    await api.gateway.stores.candles.write(bars())
+    app = FastAPI()
+    catalogue.include(app, operator=False)
+    for path, item in app.openapi()["paths"].items():
+        for method in item:
+            asked = path.format(instrument="EUR_USD", pair="EUR_USD", id="1")
+            response = await api.client.request(method, asked, params={"Limit": "1"})
+            body = assert_problem(response, 422, "Unknown parameter")
+            assert body["detail"].startswith("Unknown parameter: Limit; "), (method, path)

@@ -99,7 +99,7 @@ async def get_candles(
     """Return bars that start within the interval, including one that is not complete yet.
 
     With `start_time` they are the first bars from there, without it the last bars before `end_time`, or before now. A time
-    without prices has no bar.
+    without prices has no bar, and an interval without bars is answered with an empty list.
     """
     pair = gateway.hub.pairs.find(instrument)
     if price not in _LETTERS:
@@ -107,9 +107,9 @@ async def get_candles(
     start, end = interval(start_time, end_time)
     size = limit if start is None else limit + 1
     bars = await page_of_bars(gateway, pair, granularity, start, end, size)
-    if not bars:
-        raise NoData(f"No {granularity} bars of {pair} are stored" + (" of this time" if start or end else ""))
-    if start is not None:
+    if not bars and start is None and end is None:
+        raise NoData(f"No {granularity} bars of {pair} are stored")
+    if start is not None or not bars:
         next = bars[limit].time if len(bars) > limit else None
     else:
         next = bars[-1].end if bars[-1].complete else bars[-1].time

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from app.errors import NoPrice
 from app.http.gateway import CurrentGateway
+from app.http.query import check_parameters
 from app.http.refusals import RATE_LIMITED, UNKNOWN_PAIR, refusals
 from app.realtime.contract.answers import AllPricesResponse, PriceResponse
 from app.realtime.contract.fields import SpelledPair
@@ -39,5 +40,6 @@ async def get_current_price(
 )
 async def get_all_prices(request: Request) -> Response:
     """Return the newest price of every pair that has one. `cursor` is their position in the stream."""
+    check_parameters(request)
     # The gateway is not injected: on this endpoint, the most used, that would be a tenth of the cost.
     return Response(request.app.state.gateway.prices.all(), media_type="application/json")

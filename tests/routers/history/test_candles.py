@@ -130,6 +130,7 @@ STRETCHES = [
     ("2026-01-05T03:00:00+01:00", "2026-01-04T22:00:00-07:00", [2, 3, 4]),
     ("1767578400", "1767589200.0", [2, 3, 4]),
     ("2026-01-05t02:00:00z", "2026-01-05 05:00:00.000-00:00", [2, 3, 4]),
+    ("2026-01-05", "2026-01-06", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
     ("1767578400.5", None, [3, 4, 5, 6, 7, 8, 9]),
     (None, "2026-01-05T03:00:00Z", [0, 1, 2]),
 ]
@@ -174,7 +175,7 @@ async def test_without_a_start_next_is_where_live_bars_go_on(api: Rest) -> None:
     hours = bars(count=3, unfinished=True)
     await api.gateway.stores.candles.write(hours[:2])
     assert (await page(api))["next"] == rfc3339(hours[1].end)
-    assert_problem(await api.get(PATH, start_time=rfc3339(hours[1].end)), 404, "No data")
+    assert (await page(api, start_time=rfc3339(hours[1].end)))["candles"] == []
     await api.gateway.stores.candles.write(hours[2:])
     body = await page(api)
     assert [bar["complete"] for bar in body["candles"]] == [True, True, False]
@@ -213,7 +214,8 @@ WRONG: list[tuple[dict[str, Query], str]] = [
     ({"price": "mba"}, "price"),
     ({"start_time": ""}, "start_time"),
     ({"start_time": "yesterday"}, "start_time"),
-    ({"start_time": "2026-01-05"}, "start_time"),
+    ({"start_time": "2026-1-5"}, "start_time"),
+    ({"start_time": "2026-02-30"}, "start_time"),
     ({"start_time": "2026-01-05T00:00:00"}, "start_time"),
     ({"start_time": "2026-01-05T00:00:00 01:00"}, "start_time"),
     ({"start_time": "2026-13-05T00:00:00Z"}, "start_time"),
@@ -247,7 +249,18 @@ async def test_where_there_are_no_bars(api: Rest) -> None:
     await api.gateway.stores.candles.write(bars())
     assert assert_problem(await api.get(PATH, granularity="D"), 404, "No data")["detail"] == "No D bars of EUR_USD are stored"
     assert_problem(await api.get("/api/v1/candles/USD_JPY"), 404, "No data")
-    assert_problem(await api.get(PATH, end_time="2026-01-05T00:00:00Z"), 404, "No data")
+
+
+async def test_an_interval_without_bars_is_an_empty_list(api: Rest) -> None:
+    await api.gateway.stores.candles.write(bars())
+    for query in ({"end_time": "2026-01-05T00:00:00Z"}, {"start_time": "2026-01-06"}, {"start_time": "0", "end_time": "1"}):
+        body = await page(api, PATH, **query)
+        assert (body["candles"], body["next"]) == ([], None)
+
+
+async def test_a_parameter_that_is_not_known_is_refused(api: Rest) -> None:
+    body = assert_problem(await api.get(PATH, granularty="D"), 422, "Unknown parameter")
+    assert body["error"] == ("Unknown parameter: granularty; the parameters are end_time, granularity, limit, price, start_time")
 
 
 async def test_without_the_database(valkey_url: str) -> None:
@@ -277,7 +290,7 @@ def test_no_query_is_an_internal_error(valkey_url: str) -> None:
         @given(query=st.dictionaries(names, texts), raw=st.binary(max_size=40))
         def check(query: dict[str, str], raw: bytes) -> None:
             for path in (PATH, "/api/v1/metrics/volatility/EUR_USD", "/api/v1/correlation/matrix"):
-                assert run(api.get(path, **query)).status_code in (200, 400, 404)
-                assert run(status_of(app, path=path, query_string=raw)) in (200, 400, 404)
+                assert run(api.get(path, **query)).status_code in (200, 400, 404, 422)
+                assert run(status_of(app, path=path, query_string=raw)) in (200, 400, 404, 422)
 
         check()
