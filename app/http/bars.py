@@ -12,27 +12,6 @@ _BATCH = 1000
 """Reading this many bars blocks the event loop for about 15 ms, which is as long as streams may wait."""
 
 
-async def page_of_bars(
-    gateway: Gateway, pair: CurrencyPair, granularity: Granularity, start: datetime | None, end: datetime | None, limit: int
-) -> list[Candle]:
-    """Return the bars that start in ``[start, end)``, as ``Candles.page`` does. Raises DatabaseUnavailable."""
-    bars: list[Candle] = []
-    while len(bars) < limit:
-        size = min(limit - len(bars), _BATCH)
-        part = await gateway.from_database(gateway.stores.candles.page(pair, granularity, start=start, end=end, limit=size))
-        if start is None:
-            bars = part + bars
-        else:
-            bars += part
-        if len(part) < size:
-            break
-        if start is None:
-            end = part[0].time
-        else:
-            start = part[-1].end
-    return bars
-
-
 async def newest_bars(
     gateway: Gateway, pair: CurrencyPair, granularity: Granularity, count: int, until: datetime | None
 ) -> list[Candle]:

@@ -22,6 +22,7 @@ from app.storage.alerts.alerts import Alerts
 from app.storage.alerts.price_levels import PriceLevels
 from app.storage.database.database import Database
 from app.storage.job_runs import JobRuns
+from app.storage.market.bar_texts import BarReader
 from app.storage.market.candles import Candles
 from app.storage.market.correlations import Correlations
 from app.storage.market.metrics import Metrics
@@ -41,6 +42,7 @@ class Stores:
     alerts: Alerts
     price_levels: PriceLevels
     job_runs: JobRuns
+    bar_texts: BarReader
 
     @classmethod
     def of(cls, database: Database, sources: Sources) -> Self:
@@ -52,6 +54,7 @@ class Stores:
             Alerts(database),
             PriceLevels(database),
             JobRuns(database),
+            BarReader(database),
         )
 
 

@@ -1,11 +1,10 @@
 """``/api/v1/candles``: bars of a pair."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal
+from functools import partial
 from itertools import permutations
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query
@@ -13,30 +12,22 @@ from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 
 from app.errors import InvalidRequest, NoData
-from app.http.bars import page_of_bars
+from app.http.bar_json import rows_of
 from app.http.gateway import CurrentGateway
 from app.http.parameters import EndTime, Instrument, StartTime, interval
 from app.http.refusals import NO_DATABASE, RATE_LIMITED, UNKNOWN_PAIR, WRONG_LIMIT, refusals
-from app.market.bars.candle import Candle, Granularity, Ohlc
-from app.market.clock import rfc3339
-from app.market.hours.calendar import NEW_YORK
+from app.market.bars.candle import Granularity
+from app.market.clock import parse_time, rfc3339
 from app.market.pair import CurrencyPair
 from app.realtime.contract.fields import Message, PairName, PriceText, TimeText
+from app.storage.market.bar_texts import BarTexts
 
 router = APIRouter(prefix="/api/v1/candles", tags=["candles"])
 
 _MOST_BARS = 5000
 _MANY_BARS = 500  # above this, encoding takes longer than handing over to a thread
-_WITH_A_TRADING_DAY = frozenset({Granularity.D, Granularity.W, Granularity.M})
 
-_PRICES: dict[str, tuple[str, Callable[[Candle], Ohlc]]] = {
-    "B": ("bid", lambda bar: bar.bid),
-    "M": ("mid", lambda bar: bar.mid),
-    "A": ("ask", lambda bar: bar.ask),
-}
-
-
-_LETTERS = ["".join(chosen) for length in (1, 2, 3) for chosen in permutations(_PRICES, length)]
+_LETTERS = ["".join(chosen) for length in (1, 2, 3) for chosen in permutations("BMA", length)]
 _Letters = Annotated[str, WithJsonSchema({"type": "string", "enum": _LETTERS, "examples": ["M"]})]
 
 
@@ -105,48 +96,28 @@ async def get_candles(
     if price not in _LETTERS:
         raise InvalidRequest("price: any of the letters M, B and A are needed, each at most once")
     start, end = interval(start_time, end_time)
-    size = limit if start is None else limit + 1
-    bars = await page_of_bars(gateway, pair, granularity, start, end, size)
+    bars = await gateway.from_database(
+        gateway.stores.bar_texts.page(pair, granularity, start=start, end=end, limit=limit if start is None else limit + 1)
+    )
     if not bars and start is None and end is None:
         raise NoData(f"No {granularity} bars of {pair} are stored")
-    if start is not None or not bars:
-        next = bars[limit].time if len(bars) > limit else None
-    else:
-        next = bars[-1].end if bars[-1].complete else bars[-1].time
-    head = {"instrument": pair.name, "granularity": granularity}
-    tail = {"next": None if next is None else rfc3339(next)}
-    shown = bars[:limit]
-    body = (
-        await asyncio.to_thread(_encoded, head, pair, shown, price, tail)
-        if len(shown) > _MANY_BARS
-        else _encoded(head, pair, shown, price, tail)
-    )
+    page = partial(_page, pair, granularity, bars, limit, start is not None, price)
+    body = await asyncio.to_thread(page) if len(bars) > _MANY_BARS else page()
     return Response(body, media_type="application/json")
 
 
-def _encoded(head: dict[str, Any], pair: CurrencyPair, bars: Sequence[Candle], letters: str, tail: dict[str, Any]) -> bytes:
-    """Encode a ``Bars`` to JSON."""
-    prices = [_PRICES[letter] for letter in _PRICES if letter in letters]
-    unit = Decimal(1).scaleb(-pair.precision)
-    rows = [_row(bar, prices, unit, unit / 10) for bar in bars]
-    return orjson.dumps({**head, "count": len(rows), "candles": rows, **tail})
-
-
-def _row(bar: Candle, prices: Sequence[tuple[str, Callable[[Candle], Ohlc]]], unit: Decimal, finer: Decimal) -> dict[str, Any]:
-    row: dict[str, Any] = {"time": rfc3339(bar.time), "granularity": bar.granularity, "complete": bar.complete}
-    for name, of in prices:
-        ohlc = of(bar)
-        # As CurrencyPair.round, without looking up the precision of the pair for each of up to sixty thousand prices.
-        digits = finer if name == "mid" else unit
-        texts = {
-            "o": str(ohlc.open.quantize(digits, ROUND_HALF_EVEN)),
-            "h": str(ohlc.high.quantize(digits, ROUND_HALF_EVEN)),
-            "l": str(ohlc.low.quantize(digits, ROUND_HALF_EVEN)),
-            "c": str(ohlc.close.quantize(digits, ROUND_HALF_EVEN)),
-        }
-        # As CurrencyPair.round_mid: a mid does not need a last digit of zero.
-        row[name] = {key: text.removesuffix("0") for key, text in texts.items()} if name == "mid" else texts
-    row["volume"], row["source"] = bar.volume, bar.source
-    if bar.granularity in _WITH_A_TRADING_DAY:
-        row["trading_day"] = bar.end.astimezone(NEW_YORK).date()
-    return row
+def _page(pair: CurrencyPair, granularity: Granularity, bars: list[BarTexts], limit: int, forward: bool, letters: str) -> bytes:
+    """Encode a ``Bars``. A list that goes ``forward`` has one bar beyond its limit if there is another page."""
+    next: str | None = None
+    if forward:
+        next = bars[limit].time if len(bars) > limit else None
+    elif bars:
+        next = rfc3339(granularity.end(parse_time(bars[-1].time))) if bars[-1].complete else bars[-1].time
+    shown = bars[:limit]
+    return b'{"instrument":"%s","granularity":"%s","count":%d,"candles":[%s],"next":%s}' % (
+        pair.name.encode(),
+        granularity.encode(),
+        len(shown),
+        rows_of(pair, granularity, shown, letters),
+        orjson.dumps(next),
+    )

@@ -101,6 +101,18 @@ async def test_measures_computed_from_the_mids_are_exactly_those_of_the_gateway(
     assert measure(read) == measure(odd)
 
 
+@pytest.mark.parametrize(("pair", "shown"), [("EUR_USD", "1.000025"), ("EUR_USD", "1.00002"), ("USD_JPY", "151.2455")])
+async def test_prices_are_decimal_strings_at_the_precision_of_the_pair_and_mids_half_a_step_finer(
+    api: Rest, pair: str, shown: str
+) -> None:
+    [bar] = bars(pair)
+    for stored in (Decimal(shown), Decimal(shown + "0"), Decimal(shown) + Decimal("1e-12")):
+        await api.gateway.stores.candles.write([replace(bar, mid=Ohlc.of(stored), bid=Ohlc.of(Decimal("1.5")))])
+        [told] = (await page(api, f"/api/v1/candles/{pair}"))["candles"]
+        assert told["mid"] == dict.fromkeys("ohlc", shown)
+        assert told["bid"] == dict.fromkeys("ohlc", "1.500" if pair == "USD_JPY" else "1.50000")
+
+
 async def test_every_granularity_and_the_trading_day_of_the_long_ones(api: Rest) -> None:
     days = {"D": ["2026-01-05", "2026-01-06", "2026-01-07"], "W": ["2026-01-09", "2026-01-16", "2026-01-23"],
             "M": ["2026-01-31", "2026-02-28", "2026-03-31"]}  # fmt: skip
