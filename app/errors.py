@@ -9,6 +9,7 @@ GatewayError
 ├── NoPrice                       a tracked pair without a price so far
 ├── NoData                        history, or a figure, that does not exist (yet)
 ├── NotFound                      an unknown name
+├── NotAcceptable                 a form of an answer that this gateway cannot give
 ├── CursorExpired                 a cursor that the log does not hold (any more)
 ├── LimitExceeded                 a limit of the gateway
 │   ├── TooManyClients
@@ -62,6 +63,10 @@ class NoData(GatewayError):
 
 class NotFound(GatewayError):
     """Nothing has this name."""
+
+
+class NotAcceptable(GatewayError):
+    """This gateway cannot answer in this form."""
 
 
 class CursorExpired(GatewayError):

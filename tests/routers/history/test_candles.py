@@ -272,7 +272,9 @@ async def test_an_interval_without_bars_is_an_empty_list(api: Rest) -> None:
 
 async def test_a_parameter_that_is_not_known_is_refused(api: Rest) -> None:
     body = assert_problem(await api.get(PATH, granularty="D"), 422, "Unknown parameter")
-    assert body["error"] == ("Unknown parameter: granularty; the parameters are end_time, granularity, limit, price, start_time")
+    assert body["error"] == (
+        "Unknown parameter: granularty; the parameters are end_time, format, granularity, limit, price, start_time"
+    )
 
 
 async def test_without_the_database(valkey_url: str) -> None:

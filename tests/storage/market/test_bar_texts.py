@@ -36,12 +36,3 @@ async def test_pages_are_those_of_the_bars(database: Database, fx_data: Path) ->
         page = await candles.page(EUR_USD, Granularity.H1, start=start, end=end, limit=limit)
         read = await reader.page(EUR_USD, Granularity.H1, start=start, end=end, limit=limit)
         assert [texts.time for texts in read] == [rfc3339(bar.time) for bar in page]
-
-
-async def test_batches_follow_each_other_without_a_hole(database: Database, fx_data: Path) -> None:
-    bars = hours(fx_data, count=20)
-    await Candles(database, SOURCES).write(bars)
-    for size in (1, 5, 7, 20, 100):
-        batches = [b async for b in BarReader(database).batches(EUR_USD, Granularity.H1, bars[2].time, bars[18].time, size)]
-        assert [texts.time for batch in batches for texts in batch] == [rfc3339(bar.time) for bar in bars[2:18]]
-        assert max(map(len, batches)) <= size

@@ -1,0 +1,1 @@
+"""Lists of history as files."""
