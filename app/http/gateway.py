@@ -26,6 +26,7 @@ from app.storage.market.bar_texts import BarReader
 from app.storage.market.candles import Candles
 from app.storage.market.correlations import Correlations
 from app.storage.market.metrics import Metrics
+from app.storage.market.ticks import Ticks
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class Stores:
     price_levels: PriceLevels
     job_runs: JobRuns
     bar_texts: BarReader
+    ticks: Ticks
 
     @classmethod
     def of(cls, database: Database, sources: Sources) -> Self:
@@ -55,6 +57,7 @@ class Stores:
             PriceLevels(database),
             JobRuns(database),
             BarReader(database),
+            Ticks(database),
         )
 
 

@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI
 from app.http.query import known_parameters
 from app.routers.alerts import alerts, price_levels
 from app.routers.documentation import description, pages
-from app.routers.history import best_pairs, candles, correlations, metrics, sessions
+from app.routers.history import best_pairs, calendar, candles, correlations, metrics, sessions, ticks
 from app.routers.live import events, prices, publishing, stream
 from app.routers.operation import admin, cache, health, info, jobs, prometheus
 
@@ -23,11 +23,13 @@ _ROUTERS = (
     cache,
     prometheus,
     candles,
+    ticks,
     metrics,
     correlations,
     best_pairs,
     alerts,
     price_levels,
+    calendar,
     jobs,
     admin,
 )
@@ -35,6 +37,7 @@ _ROUTERS = (
 _GROUPS = {
     "prices": "The newest price of a pair, or of all, from memory: the same figures as in `price_update`.",
     "candles": "Bars of a pair at eight granularities, from the database. The newest bar may still be open.",
+    "ticks": "Stored ticks and their spreads.",
     "metrics": "Volatility and moving averages of a pair, and the volatility of all pairs.",
     "correlation": "How pairs move together: the newest matrix, the correlation of two pairs, and pairs by use.",
     "alerts": "Past alerts, and the price levels that raise alerts.",

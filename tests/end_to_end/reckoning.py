@@ -111,6 +111,8 @@ def figures(hours: Sequence[ReckonedBar]) -> dict[str, float]:
         "parkinson": year * _parkinson(high[-20:], low[-20:]),
         "garman_klass": year * _garman_klass(open_[-20:], high[-20:], low[-20:], close[-20:]),
         "yang_zhang": year * _yang_zhang(open_[-21:], high[-21:], low[-21:], close[-21:]),
+        "rogers_satchell": year * _rogers_satchell(open_[-20:], high[-20:], low[-20:], close[-20:]),
+        "realized": year * math.sqrt(statistics.fmean(value**2 for value in returns[-20:])),
         "sma_15": float(talib.SMA(np.array(close), 15)[-1]),
         "sma_30": float(talib.SMA(np.array(close), 30)[-1]),
         "sma_50": float(talib.SMA(np.array(close), 50)[-1]),
@@ -139,6 +141,14 @@ def _garman_klass(open_: Sequence[float], high: Sequence[float], low: Sequence[f
         for first, top, bottom, last in zip(open_, high, low, close, strict=True)
     ]
     return math.sqrt(math.fsum(terms) / len(terms))
+
+
+def _rogers_satchell(open_: Sequence[float], high: Sequence[float], low: Sequence[float], close: Sequence[float]) -> float:
+    drifts = []
+    for first, top, bottom, last in zip(open_, high, low, close, strict=True):
+        up, down, body = math.log(top / first), math.log(bottom / first), math.log(last / first)
+        drifts.append(up * (up - body) + down * (down - body))
+    return math.sqrt(math.fsum(drifts) / len(drifts))
 
 
 def _yang_zhang(open_: Sequence[float], high: Sequence[float], low: Sequence[float], close: Sequence[float]) -> float:

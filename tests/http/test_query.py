@@ -10,10 +10,10 @@ def test_the_parameters_of_an_endpoint_are_those_of_its_description() -> None:
     app = FastAPI()
     catalogue.include(app, operator=False)
     endpoints = {
-        (route.path, method): route.endpoint  # type: ignore[attr-defined]
+        (route.path, method): route.endpoint
         for listed in catalogue._ROUTERS
         for route in listed.router.routes
-        for method in route.methods  # type: ignore[attr-defined]
+        for method in route.methods
     }
     described = app.openapi()["paths"]
     for (path, method), endpoint in endpoints.items():

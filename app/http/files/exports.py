@@ -123,6 +123,12 @@ async def exported(
     return StreamingResponse(parts, media_type=media_type, headers=headers)
 
 
+async def in_batches(rows: Sequence[Row]) -> AsyncGenerator[Sequence[Row]]:
+    """Yield rows that are in memory already, a batch at a time."""
+    for first in range(0, len(rows), BATCH):
+        yield rows[first : first + BATCH]
+
+
 async def _parts(encoder: Encoder, first: Sequence[Row], rest: AsyncGenerator[Sequence[Row]]) -> AsyncGenerator[bytes]:
     async with aclosing(rest):
         yield encoder.begin() + await asyncio.to_thread(encoder.rows, first)

@@ -106,11 +106,16 @@ def _number(value: float | str) -> bytes:
     return value.encode() if isinstance(value, str) else orjson.dumps(value)
 
 
+def _one_line(value: bytes) -> bytes:
+    """Return JSON without line breaks, which may stand between its members but not inside of its texts."""
+    return value.replace(b"\r", b" ").replace(b"\n", b" ")
+
+
 _JSON_OF: dict[Kind, Callable[[Any], bytes]] = {
     Kind.TIME: orjson.dumps,
     Kind.NUMBER: _number,
     Kind.INTEGER: orjson.dumps,
     Kind.FLAG: lambda value: b"true" if value else b"false",
     Kind.TEXT: orjson.dumps,
-    Kind.JSON: bytes,
+    Kind.JSON: _one_line,
 }

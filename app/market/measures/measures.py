@@ -37,8 +37,9 @@ class Measures:
     decimals per year of ``annualization`` bars: 0.0724 is 7.24 %. Averages, bands and the true range are in price units. A figure
     that needs more bars is None. ``simulated`` is True if any of the bars is invented.
 
-    ``volatility_20`` and ``volatility_50`` are of the last 20 and 50 returns. ``parkinson``, ``garman_klass`` and ``yang_zhang``
-    are of the last 20 bars; the last one also uses the close before them. ``ewma``, which decays by ``ewma_decay``, and ``atr``,
+    ``volatility_20`` and ``volatility_50`` are of the last 20 and 50 returns. ``realized`` is of the last 20
+    returns. ``parkinson``, ``garman_klass``, ``rogers_satchell`` and ``yang_zhang`` are of the last 20 bars; the last one also
+    uses the close before them. ``ewma``, which decays by ``ewma_decay``, and ``atr``,
     Wilder's of 14 bars, are of all bars. The bands are of 20 bars, two standard deviations wide on either side.
     """
 
@@ -56,6 +57,8 @@ class Measures:
     parkinson: float | None
     garman_klass: float | None
     yang_zhang: float | None
+    rogers_satchell: float | None
+    realized: float | None
     sma_15: float | None
     sma_30: float | None
     sma_50: float | None
@@ -112,6 +115,12 @@ def measure(candles: Sequence[Candle], bars_per_year: float | None = None, sourc
             if bars > _RANGE_BARS
             else None
         ),
+        rogers_satchell=(
+            volatility.rogers_satchell(open_[last_20], high[last_20], low[last_20], close[last_20], year)
+            if bars >= _RANGE_BARS
+            else None
+        ),
+        realized=volatility.realized(close[last_21], year) if bars > _RANGE_BARS else None,
         sma_15=_mean(close, _SHORT_MEAN),
         sma_30=_mean(close, _MIDDLE_MEAN),
         sma_50=_mean(close, _LONG_MEAN),

@@ -111,6 +111,23 @@ def garman_klass(open_: FloatArray, high: FloatArray, low: FloatArray, close: Fl
     return float(np.sqrt(bars_per_year * np.mean(terms)))
 
 
+def rogers_satchell(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, bars_per_year: float) -> float:
+    """Return √(N/n · Σ [ln(H/C) ln(H/O) + ln(L/C) ln(L/O)]), for one bar or more; exact with any drift, when there is no gap.
+
+    Source: Rogers and Satchell, Estimating Variance from High, Low and Closing Prices, 1991.
+    """
+    _check_bars(1, open_, high, low, close)
+    return float(np.sqrt(bars_per_year * max(0.0, _rogers_satchell_variance(open_, high, low, close))))
+
+
+def realized(close: FloatArray, bars_per_year: float) -> float:
+    """Return the realized volatility √(N/n · Σ r²_t) of the n log returns, for two closes or more: their mean is taken as zero.
+
+    Source: Andersen, Bollerslev, Diebold and Labys, The Distribution of Realized Exchange Rate Volatility, 2001.
+    """
+    return float(np.sqrt(bars_per_year * np.mean(log_returns(close) ** 2)))
+
+
 def yang_zhang(open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, bars_per_year: float) -> float:
     """Return √(N · (s²_o + k·s²_c + (1 − k)·σ²_rs)), with k = 0.34 / (1.34 + (n + 1) / (n − 1)); with any drift and gaps.
 

@@ -27,6 +27,8 @@ class PairMetrics(Message):
     parkinson: Volatility = Field(description="From highs and lows of the last 20 bars (Parkinson)")
     garman_klass: Volatility = Field(description="From open, high, low and close of the last 20 bars (Garman and Klass)")
     yang_zhang: Volatility = Field(description="The same with gaps and drift (Yang and Zhang)")
+    rogers_satchell: Volatility = Field(None, description="From the last 20 bars, with drift (Rogers and Satchell)")
+    realized: Volatility = Field(None, description="Root of the mean square of the last 20 log returns, annualised")
     sma_15: PriceUnits = Field(description="Mean of the last 15 closes")
     sma_30: PriceUnits = Field(description="Mean of the last 30 closes")
     sma_50: PriceUnits = Field(description="Mean of the last 50 closes")
@@ -53,6 +55,8 @@ class PairMetrics(Message):
             parkinson=measures.parkinson,
             garman_klass=measures.garman_klass,
             yang_zhang=measures.yang_zhang,
+            rogers_satchell=measures.rogers_satchell,
+            realized=measures.realized,
             sma_15=measures.sma_15,
             sma_30=measures.sma_30,
             sma_50=measures.sma_50,

@@ -3,10 +3,12 @@
 from datetime import datetime, time
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 
-from app.http.refusals import RATE_LIMITED, refusals
+from app.errors import InvalidRequest
+from app.http.parameters import MomentText, moment
+from app.http.refusals import RATE_LIMITED, WRONG_TIME, refusals
 from app.market.clock import rfc3339, utc_now
 from app.market.hours.calendar import is_open
 from app.market.hours.session import SESSIONS, Overlap, Session, overlaps, session_hours
@@ -67,28 +69,42 @@ class Sessions(Message):
     )
 
 
-@router.get("", operation_id="get_sessions", summary="Sessions of the market", responses=refusals(RATE_LIMITED))
-async def get_sessions() -> Sessions:
+@router.get(
+    "",
+    operation_id="get_sessions",
+    summary="Sessions of the market",
+    responses=refusals(InvalidRequest(WRONG_TIME.args[0].replace("end_time", "time")), RATE_LIMITED),
+)
+async def get_sessions(
+    time: Annotated[
+        MomentText | None,
+        Query(
+            description="The time; now by default: RFC 3339 with an offset, a date, which is its midnight in UTC, "
+            "or seconds since 1970",
+            examples=["2026-01-30T12:00:00Z"],
+        ),
+    ] = None,
+) -> Sessions:
     """Return the local business hours of each centre, their current times in UTC, and their overlaps.
 
     Hours follow daylight saving in each zone, and do not extend past the close of the market.
     """
-    return sessions_at(utc_now())
+    return sessions_at(moment("time", time) or utc_now())
 
 
-def sessions_at(moment: datetime) -> Sessions:
+def sessions_at(at: datetime) -> Sessions:
     """The answer at an aware time."""
     return Sessions(
-        timestamp=rfc3339(moment),
+        timestamp=rfc3339(at),
         count=len(SESSIONS),
-        market_open=is_open(moment),
-        sessions=[_listed(session, moment) for session in SESSIONS],
-        overlaps=[_listed_overlap(overlap, moment) for overlap in overlaps(moment)],
+        market_open=is_open(at),
+        sessions=[_listed(session, at) for session in SESSIONS],
+        overlaps=[_listed_overlap(overlap, at) for overlap in overlaps(at)],
     )
 
 
-def _listed(session: Session, moment: datetime) -> ListedSession:
-    hours = session_hours(session, moment)
+def _listed(session: Session, at: datetime) -> ListedSession:
+    hours = session_hours(session, at)
     return ListedSession(
         name=session.name,
         timezone=session.zone.key,
@@ -96,17 +112,17 @@ def _listed(session: Session, moment: datetime) -> ListedSession:
         end_time=_hour_and_minute(session.closing),
         opens_at=rfc3339(hours.opens_at),
         closes_at=rfc3339(hours.closes_at),
-        is_open=moment in hours,
+        is_open=at in hours,
         description=session.description,
     )
 
 
-def _listed_overlap(overlap: Overlap, moment: datetime) -> SessionOverlap:
+def _listed_overlap(overlap: Overlap, at: datetime) -> SessionOverlap:
     return SessionOverlap(
         sessions=[session.name for session in overlap.sessions],
         starts_at=rfc3339(overlap.hours.opens_at),
         ends_at=rfc3339(overlap.hours.closes_at),
-        is_open=moment in overlap.hours,
+        is_open=at in overlap.hours,
     )
 
 

@@ -1,6 +1,6 @@
 """``/api/v1/events``: the event log in pages, and publishing to it."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Union
 
@@ -11,7 +11,9 @@ from starlette.responses import Response
 
 from app.errors import CursorExpired, Forbidden, InvalidRequest, PayloadTooLarge
 from app.http.bodies import InvalidBody, read_body
-from app.http.gateway import CurrentGateway
+from app.http.files.exports import ChosenFormat, Format, exported, with_files
+from app.http.files.tables import Column, Kind, Row
+from app.http.gateway import CurrentGateway, Gateway
 from app.http.parameters import CursorText, PairsOrAll, described, one_of, pairs_or_all, several
 from app.http.refusals import (
     LATE_BODY,
@@ -33,6 +35,9 @@ from app.routers.live.publishing import CLOSED, described_body, drafts_in, token
 
 router = APIRouter(prefix="/api/v1", tags=["events"])
 
+_MOST = 1000
+_BY_DEFAULT = 100
+_COLUMNS = (Column("id", Kind.TEXT), Column("type", Kind.TEXT), Column("data", Kind.JSON))
 _SCAN_LIMIT = 10_000
 _READ_SIZE = 256
 _LARGEST_BODY = 1024 * 1024
@@ -70,7 +75,7 @@ class PublishedIds(Message):
     operation_id="get_events",
     summary="Past events",
     response_model=EventPage,
-    responses=refusals(
+    responses=with_files(
         UNKNOWN_PAIR,
         UNKNOWN_CURSOR,
         WRONG_LIMIT,
@@ -80,7 +85,9 @@ class PublishedIds(Message):
     ),
 )
 async def get_events(
+    request: Request,
     gateway: CurrentGateway,
+    format: ChosenFormat,
     since: Annotated[
         CursorText | None,
         Query(description="Return events after this one; by default from the oldest retained", examples=["1764000000000-0"]),
@@ -90,7 +97,10 @@ async def get_events(
         Annotated[str, described(several(one_of(VISIBLE)))] | None,
         Query(description="Types, comma separated; all by default", examples=["volatility_alert,data_ready"]),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of events")] = 100,
+    limit: Annotated[
+        int | None,
+        Query(ge=1, le=_MOST, description=f"Maximum number of events; without it {_BY_DEFAULT} in JSON, and all in a file"),
+    ] = None,
 ) -> Response:
     """Return events with the ids and payloads of the streams, so that a client can continue on a stream from any of them.
 
@@ -98,7 +108,9 @@ async def get_events(
     A `gap` reports events lost by the server. It is returned whatever the filter, and `limit` does not count it.
     """
     wanted = _filter(gateway.hub, pairs, types)
-    events, next, more = await gateway.from_redis(_page(gateway.hub, since, wanted, limit))
+    if format is not Format.JSON:
+        return await exported(request, format, "events", _COLUMNS, _file_rows(gateway, since, wanted, limit))
+    events, next, more = await gateway.from_redis(_page(gateway.hub, since, wanted, limit or _BY_DEFAULT))
     rows = b",".join(map(_row, events))
     body = b'{"events":[%s],"next":"%s","more":%s}' % (rows, next.encode(), b"true" if more else b"false")
     return Response(body, media_type="application/json")
@@ -184,6 +196,18 @@ async def _page(hub: Hub, since: str | None, wanted: Callable[[Event], bool], li
                 found += fits
         scanned, size = scanned + size, _READ_SIZE
     return page, next, True
+
+
+async def _file_rows(
+    gateway: Gateway, since: str | None, wanted: Callable[[Event], bool], limit: int | None
+) -> AsyncGenerator[list[Row]]:
+    """Yield the rows of a file: without a limit all events up to the end of the log. A page without any ends nothing."""
+    left, more = limit, True
+    while more and (left is None or left > 0):
+        size = _MOST if left is None else left
+        events, since, more = await gateway.from_redis(_page(gateway.hub, since, wanted, size))
+        yield [(event.id if event.is_cursor else None, str(event.type), event.payload) for event in events]
+        left = None if left is None else left - sum(event.is_cursor for event in events)
 
 
 def _row(event: Event) -> bytes:

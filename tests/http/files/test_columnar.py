@@ -14,7 +14,7 @@ from app.http.files.columnar import arrow_encoder, parquet_encoder
 from tests.http.files.test_tables import COLUMNS, ROWS, encoded
 
 READ = [
-    [datetime(2026, 1, 5, tzinfo=UTC), 1.0945, 12, True, 'a "name", with\na line', '{"a":[1]}'],
+    [datetime(2026, 1, 5, tzinfo=UTC), 1.0945, 12, True, 'a "name", with\na line', '{"a":\r\n[1]}'],
     [datetime(2026, 1, 5, 1, tzinfo=UTC), 0.1, 0, False, "", "null"],
     [None] * 6,
 ]

@@ -8,7 +8,7 @@ from app.http.files.tables import Column, CsvEncoder, Encoder, Kind, NdjsonEncod
 
 COLUMNS = [Column(kind.value, kind) for kind in Kind]
 ROWS: list[Row] = [
-    ("2026-01-05T00:00:00.000000Z", "1.09450", 12, True, 'a "name", with\na line', b'{"a":[1]}'),
+    ("2026-01-05T00:00:00.000000Z", "1.09450", 12, True, 'a "name", with\na line', b'{"a":\r\n[1]}'),
     ("2026-01-05T01:00:00.000000Z", 0.1, 0, 0, "", b"null"),
     (None, None, None, None, None, None),
 ]
@@ -22,7 +22,7 @@ def test_csv_has_a_header_and_the_digits_of_prices() -> None:
     read = list(csv.reader(io.StringIO(encoded(CsvEncoder(COLUMNS)).decode(), newline="")))
     assert read == [
         ["time", "number", "integer", "flag", "text", "json"],
-        ["2026-01-05T00:00:00.000000Z", "1.09450", "12", "1", 'a "name", with\na line', '{"a":[1]}'],
+        ["2026-01-05T00:00:00.000000Z", "1.09450", "12", "1", 'a "name", with\na line', '{"a":\r\n[1]}'],
         ["2026-01-05T01:00:00.000000Z", "0.1", "0", "0", "", "null"],
         [""] * 6,
     ]

@@ -82,6 +82,8 @@ def test_measures_of_recorded_hours_are_those_of_plain_sums(fx_data: Path, pair:
     gaps = _variance([math.log(row[0] / before[3]) for before, row in zip(rows[-21:-1], last, strict=True)])
     moves = _variance([math.log(c / o) for o, _, _, c in last])
     ranges = math.fsum(math.log(h / c) * math.log(h / o) + math.log(low / c) * math.log(low / o) for o, h, low, c in last) / 20
+    assert measures.rogers_satchell == pytest.approx(math.sqrt(6240 * ranges), rel=1e-12)
+    assert measures.realized == pytest.approx(math.sqrt(6240 / 20 * math.fsum(r * r for r in returns[-20:])), rel=1e-12)
     k = 0.34 / (1.34 + 21 / 19)
     assert measures.yang_zhang == pytest.approx(math.sqrt(6240 * (gaps + k * moves + (1 - k) * ranges)), rel=1e-12)
 
@@ -121,7 +123,7 @@ def test_what_was_measured_is_said() -> None:
 def test_a_year_of_other_bars_scales_the_volatilities_alone() -> None:
     usual, other = measure(_bars(60)), measure(_bars(60), bars_per_year=4 * 6240)
     assert (usual.annualization, other.annualization) == (6240, 24_960)
-    doubled = {"volatility_20", "volatility_50", "ewma", "parkinson", "garman_klass", "yang_zhang"}
+    doubled = {"volatility_20", "volatility_50", "ewma", "parkinson", "garman_klass", "yang_zhang", "rogers_satchell", "realized"}
     for name in _FIGURES:
         if name in doubled:
             assert getattr(other, name) == pytest.approx(2 * getattr(usual, name), rel=1e-12)
@@ -140,6 +142,7 @@ def test_one_invented_bar_makes_the_measures_simulated(source: str) -> None:
 # How many bars each figure needs.
 _LEAST = {
     "volatility_20": 21, "volatility_50": 51, "ewma": 21, "parkinson": 20, "garman_klass": 20, "yang_zhang": 21,
+    "rogers_satchell": 20, "realized": 21,
     "sma_15": 15, "sma_30": 30, "sma_50": 50, "bb_upper": 20, "bb_middle": 20, "bb_lower": 20, "atr": 15,
 }  # fmt: skip
 

@@ -21,6 +21,8 @@ from app.market.measures.volatility import (
     garman_klass,
     log_returns,
     parkinson,
+    realized,
+    rogers_satchell,
     sma,
     yang_zhang,
 )
@@ -92,6 +94,18 @@ def test_volatilities_are_those_of_plain_loops(bars: _Bars) -> None:
     moves = _variance([math.log(c / o) for o, _, _, c in rows[1:]])
     daily = gaps + k * moves + (1 - k) * _plain_rogers_satchell(rows[1:])
     assert yang_zhang(*bars, 260) == pytest.approx(math.sqrt(260 * daily), rel=1e-12)
+    assert rogers_satchell(*bars, 260) == pytest.approx(math.sqrt(260 * _plain_rogers_satchell(rows)), rel=1e-12)
+    assert realized(bars.close, 260) == pytest.approx(
+        math.sqrt(260 / len(returns) * math.fsum(r * r for r in returns)), rel=1e-12
+    )
+
+
+def test_realized_and_rogers_satchell_of_bars_computed_by_hand() -> None:
+    # ln(H/C) ln(H/O) + ln(L/C) ln(L/O): 0.1 · 0.2 + 0.2 · 0.1 for the first bar, 0 for the second, which only rises.
+    prices = np.exp(np.array([[0.0, 0.2, -0.1, 0.1], [0.1, 0.4, 0.1, 0.4]]))
+    open_, high, low, close = prices.T
+    assert rogers_satchell(open_, high, low, close, 2) == pytest.approx(math.sqrt(2 * 0.04 / 2), rel=1e-12)
+    assert realized(np.exp(np.array([0.0, 0.3, -0.1])), 2) == pytest.approx(0.5, rel=1e-12)
 
 
 @settings(max_examples=30)

@@ -6,8 +6,10 @@ from decimal import Decimal
 
 import httpx
 import orjson
+import pytest
 
 from app.market.clock import rfc3339
+from app.routers.alerts import alerts as alerts_router
 from app.routers.alerts.alerts import PastAlerts
 from app.sources import SOURCES
 from app.storage.recording import Batch, Recording, StoredAlert
@@ -129,3 +131,15 @@ async def test_values_that_cannot_be_used(api: Rest) -> None:
 async def test_without_the_database(valkey_url: str) -> None:
     async with without_database() as stores, rest(valkey_url, stores=stores) as api:
         assert_problem(await api.get(PATH), 503, "Database unavailable")
+
+
+async def test_a_file_has_every_alert_newest_first(api: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts_router, "_MOST", 2)
+    await keep(api)
+    lines = (await api.get(PATH, format="csv")).text.splitlines()
+    assert lines[0] == "time,type,pair1,pair2,severity,value,threshold,message,id"
+    assert lines[1] == f"{at(4)},correlation_alert,USD_JPY,EUR_USD,info,0.12,0.1,café,{cursor(4)}"
+    assert [line.rpartition(",")[2] for line in lines[1:]] == [cursor(number) for number in (4, 3, 2, 1, 0)]
+    limited = (await api.get(PATH, format="ndjson", limit=1, severity="info", before=cursor(4))).text.splitlines()
+    [line] = map(orjson.loads, limited)
+    assert (line["id"], line["pair2"], line["value"]) == (cursor(2), None, 0.12)

@@ -1,6 +1,7 @@
 """The sessions of the market over REST."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from app.http import problems
 from app.market.clock import parse_time, utc_now
 from app.routers import catalogue
 from app.routers.history.sessions import Sessions, sessions_at
-from tests.routers.running import assert_problem, client
+from tests.routers.running import Rest, assert_problem, assert_refused, client
 
 _PATH = "/api/v1/sessions"
 
@@ -141,5 +142,13 @@ def test_the_operation_is_described(app: FastAPI) -> None:
     OpenAPIV31SpecValidator(document).validate()
     operation = document["paths"][_PATH]["get"]
     assert operation["operationId"] == "get_sessions"
-    assert "parameters" not in operation
-    assert operation["responses"].keys() == {"200", "429", "default"}
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["time"]
+    assert operation["responses"].keys() == {"200", "400", "429", "default"}
+
+
+async def test_the_sessions_of_another_time(api: Rest) -> None:
+    body = (await api.get("/api/v1/sessions", time="2026-01-07T13:00:00Z")).json()
+    assert body == sessions_at(datetime(2026, 1, 7, 13, tzinfo=UTC)).model_dump(mode="json")
+    assert [session["name"] for session in body["sessions"] if session["is_open"]] == ["London", "New York"]
+    assert (await api.get("/api/v1/sessions", time="2026-12-25")).json()["market_open"] is False
+    await assert_refused(api, "/api/v1/sessions", [({"time": "now"}, "time")])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import get_args
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from app.http.gateway import Limits
 from app.realtime.contract.catalogue import PAYLOADS
 from app.realtime.contract.event import ORIGIN, Draft, Event
 from app.realtime.contract.heartbeat import GatewayHeartbeat, heartbeat
+from app.routers.live import events as events_router
 from app.routers.live.events import EventPage, LoggedEvent
 from tests.private_valkey import PrivateValkey
 from tests.realtime.listening import alert, data_ready, tick
@@ -248,3 +250,15 @@ def test_no_bytes_in_a_query_are_an_internal_error(valkey_url: str) -> None:
                 assert run(status_of(app, path=path, query_string=query)) in (200, 400, 404, 410, 422)
 
         check()
+
+
+async def test_a_file_has_every_event_up_to_the_end_of_the_log(api: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_router, "_MOST", 3)
+    published = await api.on.publish(*(tick("EUR_USD") for _ in range(7)), alert("USD_JPY"))
+    text = (await api.get("/api/v1/events", format="ndjson", types="price_update")).text
+    lines = [orjson.loads(line) for line in text.splitlines()]
+    assert [line["id"] for line in lines] == published[:-1]
+    assert lines[0]["data"]["instrument"] == "EUR_USD"
+    csv = (await api.get("/api/v1/events", format="csv", since=published[4], limit=2)).text.splitlines()
+    assert [line.split(",")[0] for line in csv] == ["id", *published[5:7]]
+    assert_problem(await api.get("/api/v1/events", format="csv", since="1-1"), 410, "Cursor expired")
