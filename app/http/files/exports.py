@@ -45,20 +45,20 @@ _ENCODERS: Mapping[Format, Callable[[Sequence[Column]], Encoder]] = {
 }
 _SUFFIXES = {Format.ARROW: "arrows"}
 
-FILES: Mapping[str, Any] = {
-    _MEDIA_TYPES[Format.CSV]: {"schema": {"type": "string"}},
-    _MEDIA_TYPES[Format.NDJSON]: {"schema": {"type": "string"}},
-    _MEDIA_TYPES[Format.PARQUET]: {"schema": {"type": "string", "format": "binary"}},
-    _MEDIA_TYPES[Format.ARROW]: {"schema": {"type": "string", "format": "binary"}},
-}
-"""The content of a 200 in OpenAPI, beside the JSON."""
-
 _NOT_ACCEPTABLE = NotAcceptable("This form needs pyarrow, which this gateway does not have")
 
 
 def with_files(*examples: GatewayError) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of an operation that answers with a list or a file, and may answer with these errors."""
-    return {200: {"content": dict(FILES)}, **refusals(_NOT_ACCEPTABLE, *examples)}
+    """The ``responses`` of an operation that answers with a list or a file, and may answer with these errors.
+
+    The files are described in words. Were they contents beside the JSON, every generated client would take the answer for a text
+    or a list, and its users would have to find out which.
+    """
+    types = ", ".join(f"`{media_type}`" for format, media_type in _MEDIA_TYPES.items() if format is not Format.JSON)
+    return {
+        200: {"description": f"The list as JSON or, if asked for, as a file: {types}"},
+        **refusals(_NOT_ACCEPTABLE, *examples),
+    }
 
 
 async def chosen_format(

@@ -20,8 +20,28 @@ refused(await client.GET("/api/v1/prices/current", { params: { query: { instrume
 const eur = { path: { instrument: "EUR_USD" } };
 const bars = told(await client.GET("/api/v1/candles/{instrument}", { params: { ...eur, query: { granularity: "H1", limit: 3 } } }));
 assert.equal(bars.candles.length, 3);
-assert.match(bars.candles[0]?.mid?.c ?? "", /^\d+\.\d{5}$/);
+assert.match(bars.candles[0]?.mid?.c ?? "", /^\d+\.\d{5,6}$/);
 refused(await client.GET("/api/v1/candles/{instrument}", { params: { ...eur, query: { limit: 0 } } }), 400, "invalid-request");
+
+const several = told(await client.GET("/api/v1/candles", { params: { query: { pairs: "EUR_USD,GBP_USD", limit: 2 } } }));
+assert.deepEqual(
+  several.pairs.map(({ count }) => count),
+  [2, 2],
+);
+const ticks = told(await client.GET("/api/v1/ticks", { params: { query: { pairs: "*", limit: 2 } } }));
+assert.ok(ticks.ticks.every(({ spread }) => Number(spread) === 0.1));
+assert.ok(told(await client.GET("/api/v1/calendar")).trading_days.length > 0);
+const history = told(await client.GET("/api/v1/metrics/history/{instrument}", { params: { ...eur, query: { limit: 2 } } }));
+assert.equal(history.count, 2);
+
+refused(await client.GET("/api/v1/candles", { params: { query: { pairs: "XXX_YYY" } } }), 400, "invalid-pair");
+refused(await client.GET("/api/v1/ticks", { params: { query: { pairs: "*", since: "soon" } } }), 400, "invalid-cursor");
+refused(await client.GET("/api/v1/calendar", { params: { query: { start_time: "x" } } }), 400, "invalid-request");
+refused(
+  await client.GET("/api/v1/metrics/history/{instrument}", { params: { ...eur, query: { limit: 0 } } }),
+  400,
+  "invalid-request",
+);
 
 const measured = told(await client.GET("/api/v1/metrics/volatility/{instrument}", { params: eur }));
 assert.equal(measured.instrument, "EUR_USD");
@@ -39,6 +59,9 @@ const two = { pair1: "EUR_USD", pair2: "GBP_USD" };
 const pair = told(await client.GET("/api/v1/correlation/pairs", { params: { query: two } }));
 assert.equal(pair.pair2, "GBP_USD");
 refused(await client.GET("/api/v1/correlation/pairs", { params: { query: { ...two, pair2: "XXX_YYY" } } }), 400, "invalid-pair");
+const rolling = told(await client.GET("/api/v1/correlation/rolling", { params: { query: { ...two, limit: 2 } } }));
+assert.equal(rolling.correlations.length, 2);
+refused(await client.GET("/api/v1/correlation/rolling", { params: { query: { ...two, window: 1 } } }), 400, "invalid-request");
 const best = told(await client.GET("/api/v1/best-pairs"));
 assert.ok(best.pairs.every(({ rank }) => rank >= 1));
 

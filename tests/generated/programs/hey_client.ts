@@ -18,7 +18,7 @@ refused(await gateway.getCurrentPrice({ query: { instrument: "XXX_YYY" } }), 400
 const eur = { instrument: "EUR_USD" };
 const bars = told(await gateway.getCandles({ path: eur, query: { granularity: "H1", limit: 3 } }));
 assert.equal(bars.candles.length, 3);
-assert.match(bars.candles[0]?.mid?.c ?? "", /^\d+\.\d{5}$/);
+assert.match(bars.candles[0]?.mid?.c ?? "", /^\d+\.\d{5,6}$/);
 refused(await gateway.getCandles({ path: eur, query: { limit: 0 } }), 400, "invalid-request");
 
 assert.equal(told(await gateway.getVolatility({ path: eur })).instrument, "EUR_USD");
@@ -30,6 +30,22 @@ assert.equal(matrix.matrix["EUR_USD"]?.["EUR_USD"], 1);
 refused(await gateway.getCorrelationMatrix({ query: { window: 0 } }), 400, "invalid-request");
 assert.equal(told(await gateway.getPairCorrelation({ query: { pair1: "EUR_USD", pair2: "GBP_USD" } })).pair2, "GBP_USD");
 refused(await gateway.getPairCorrelation({ query: { pair1: "EUR_USD", pair2: "XXX_YYY" } }), 400, "invalid-pair");
+const several = told(await gateway.getCandlesOfPairs({ query: { pairs: "EUR_USD,GBP_USD", limit: 2 } }));
+assert.equal(several.count, 4);
+assert.ok(told(await gateway.getTicks({ query: { pairs: "*", limit: 2 } })).ticks.every(({ spread }) => Number(spread) === 0.1));
+assert.ok(told(await gateway.getCalendar()).trading_days.length > 0);
+assert.equal(told(await gateway.getMetricsHistory({ path: { instrument: "EUR_USD" }, query: { limit: 2 } })).count, 2);
+const over = told(await gateway.getRollingCorrelation({ query: { pair1: "EUR_USD", pair2: "GBP_USD", limit: 2 } }));
+assert.equal(over.count, 2);
+refused(await gateway.getCandlesOfPairs({ query: { pairs: "XXX_YYY" } }), 400, "invalid-pair");
+refused(await gateway.getTicks({ query: { pairs: "*", since: "soon" } }), 400, "invalid-cursor");
+refused(await gateway.getCalendar({ query: { start_time: "x" } }), 400, "invalid-request");
+refused(await gateway.getMetricsHistory({ path: { instrument: "EUR_USD" }, query: { limit: 0 } }), 400, "invalid-request");
+refused(
+  await gateway.getRollingCorrelation({ query: { pair1: "EUR_USD", pair2: "GBP_USD", window: 1 } }),
+  400,
+  "invalid-request",
+);
 assert.ok(told(await gateway.getBestPairs()).pairs.every(({ rank }) => rank >= 1));
 
 const alerts = told(await gateway.getAlerts({ query: { severity: ["warning"], limit: 5 } }));

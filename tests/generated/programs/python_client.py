@@ -15,15 +15,21 @@ from fx_gateway_client.api.alerts import (
     get_price_levels,
     set_price_level,
 )
-from fx_gateway_client.api.candles import get_candles
-from fx_gateway_client.api.correlation import get_best_pairs, get_correlation_matrix, get_pair_correlation
+from fx_gateway_client.api.candles import get_candles, get_candles_of_pairs
+from fx_gateway_client.api.correlation import (
+    get_best_pairs,
+    get_correlation_matrix,
+    get_pair_correlation,
+    get_rolling_correlation,
+)
 from fx_gateway_client.api.events import get_events, publish_events
 from fx_gateway_client.api.health import get_health, get_liveness, get_readiness
 from fx_gateway_client.api.jobs import get_jobs
-from fx_gateway_client.api.metrics import get_all_volatility, get_volatility
+from fx_gateway_client.api.metrics import get_all_volatility, get_metrics_history, get_volatility
 from fx_gateway_client.api.prices import get_all_prices, get_current_price
-from fx_gateway_client.api.sessions import get_sessions
+from fx_gateway_client.api.sessions import get_calendar, get_sessions
 from fx_gateway_client.api.streams import stream_pair, stream_pairs
+from fx_gateway_client.api.ticks import get_ticks
 from fx_gateway_client.types import Response
 
 T = TypeVar("T")
@@ -67,6 +73,14 @@ def _ask_for_the_market(client: AuthenticatedClient) -> None:
     assert bars.count == len(bars.candles) == 3
     assert isinstance(bars.candles[0].mid, models.BarPrices)
     _refused(get_candles.sync_detailed("EUR_USD", client=client, limit=0), 400, "invalid-request")
+    several = _told(models.BarsOfPairs, get_candles_of_pairs.sync_detailed(client=client, pairs="EUR_USD,GBP_USD", limit=2))
+    assert [each.count for each in several.pairs] == [2, 2]
+    _refused(get_candles_of_pairs.sync_detailed(client=client, pairs="XXX_YYY"), 400, "invalid-pair")
+    ticks = _told(models.StoredTicks, get_ticks.sync_detailed(client=client, pairs="*", limit=2))
+    assert all(float(tick.spread) == 0.1 for tick in ticks.ticks)
+    _refused(get_ticks.sync_detailed(client=client, pairs="*", since="soon"), 400, "invalid-cursor")
+    assert _told(models.TradingCalendar, get_calendar.sync_detailed(client=client)).trading_days
+    _refused(get_calendar.sync_detailed(client=client, start_time="x"), 400, "invalid-request")
     assert _told(models.Sessions, get_sessions.sync_detailed(client=client)).sessions
 
 
@@ -80,6 +94,11 @@ def _ask_for_figures(client: AuthenticatedClient) -> None:
     pair = _told(models.PairCorrelation, get_pair_correlation.sync_detailed(client=client, pair1="EUR_USD", pair2="GBP_USD"))
     assert pair.pair2 == "GBP_USD"
     _refused(get_pair_correlation.sync_detailed(client=client, pair1="EUR_USD", pair2="XXX_YYY"), 400, "invalid-pair")
+    over_time = get_rolling_correlation.sync_detailed(client=client, pair1="EUR_USD", pair2="GBP_USD", limit=2)
+    assert _told(models.RollingCorrelation, over_time).count == 2
+    _refused(get_rolling_correlation.sync_detailed(client=client, pair1="EUR_USD", pair2="XXX_YYY"), 400, "invalid-pair")
+    assert _told(models.MetricsHistory, get_metrics_history.sync_detailed("EUR_USD", client=client, limit=2)).count == 2
+    _refused(get_metrics_history.sync_detailed("EUR_USD", client=client, measure=["x"]), 400, "invalid-request")
     assert all(each.rank >= 1 for each in _told(models.BestPairs, get_best_pairs.sync_detailed(client=client)).pairs)
 
 
