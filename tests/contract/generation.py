@@ -80,7 +80,7 @@ def _before_now(text: str) -> str:
 
 
 def _of_64_bits(text: str) -> str:
-    return "-".join(str(int(number) % 2**64) for number in text.split("-"))
+    return "-".join(str(int(number) % 2**63) for number in text.split("-"))
 
 
 def _at_three_decimals(level: float | str) -> float | str:
