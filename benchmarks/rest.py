@@ -1,10 +1,13 @@
-"""``python -m benchmarks.rest``: requests per second of ``/api/v1/prices/all``, beside a route of constant bytes of that size."""
+"""``python -m benchmarks.rest``: the cost of reading prices, bars and measures, beside constant bytes of the same sizes."""
 
 import asyncio
 import statistics
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -15,12 +18,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app.market.bars.candle import Candle, Granularity, Ohlc
+from app.market.measures.measures import MEASURE_BARS
+from app.market.pair import CurrencyPair
 from app.run.embedded import private_valkey
+from app.sources import SOURCES
+from app.storage.database.database import open_database
+from app.storage.market.candles import Candles
 from benchmarks.machine import this_machine
 from benchmarks.processes import Cores, companion, server
 
 _COMMAND = (sys.executable, "-m", "fx_gateway.cli")
-_LARGEST_ANSWER = 65_536
+_LARGEST_ANSWER = 4_194_304
+_BARS = 5000
+_ALL_PRICES = "/api/v1/prices/all"
+_HISTORY = {
+    f"{_BARS} bars": f"/api/v1/candles/EUR_USD?limit={_BARS}",
+    f"measures of {MEASURE_BARS} bars": f"/api/v1/metrics/volatility/EUR_USD?bars={MEASURE_BARS}",
+}
 
 
 def main(
@@ -31,7 +46,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, alternating between the servers; medians are shown.")] = 5,
     rate: Annotated[float, typer.Option(min=1, help="Simulated prices per second meanwhile.")] = 20,
 ) -> None:
-    """Measure the cost of a response with all prices, in requests per second and in CPU time."""
+    """Measure the cost of responses in requests per second and in CPU time, and the time that reading history takes."""
     asyncio.run(_measure(connections, seconds, rounds, rate))
 
 
@@ -39,7 +54,7 @@ async def _measure(connections: int, seconds: float, rounds: int, rate: float) -
     cores = Cores.apart()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="fx-bench-rest-")))
-        (folder / "constant").mkdir()
+        await _store_bars(folder)
         redis_url = await stack.enter_async_context(private_valkey(folder / "valkey"))
         settings = {
             "REDIS_URL": redis_url, "DATA_DIR": str(folder), "RATE_LIMIT_REQUESTS": "0", "SIMULATED_RATE": str(rate),
@@ -48,28 +63,68 @@ async def _measure(connections: int, seconds: float, rounds: int, rate: float) -
             server([*_COMMAND, "gateway", "--port", "0"], settings, folder=folder, cores=cores.server)
         )
         await stack.enter_async_context(companion("jobs.feed", folder=folder, cores=cores.others, variables=settings))
-        size = await _until_priced(f"{gateway.url}/api/v1/prices/all")
-        command = [sys.executable, "-m", "benchmarks.constant", str(size)]
-        constant = await stack.enter_async_context(server(command, {}, folder=folder / "constant", cores=cores.server))
-        routes = {
-            "all prices": (f"{gateway.url}/api/v1/prices/all", gateway.pid),
-            "constant": (f"{constant.url}/constant", constant.pid),
-        }
-        figures: dict[str, list[tuple[float, float]]] = {name: [] for name in routes}
-        for _ in range(rounds):
-            for name, (url, pid) in routes.items():
-                figures[name].append(await _ask(url, pid, connections, seconds))
-    table = Table(title=f"{connections} connections, {rounds} × {seconds:g} s, medians")
-    for column in ("route", "requests/s", "CPU µs per request"):
+        size = await _until_priced(f"{gateway.url}{_ALL_PRICES}")
+        cells: list[tuple[str, ...]] = []
+        for name, path, at_once in [
+            ("all prices", _ALL_PRICES, connections),
+            *((name, path, 1) for name, path in _HISTORY.items()),
+        ]:
+            if path != _ALL_PRICES:
+                size = await _size(f"{gateway.url}{path}")
+            folder_of = folder / f"constant-{size}"
+            folder_of.mkdir()
+            command = [sys.executable, "-m", "benchmarks.constant", str(size)]
+            async with server(command, {}, folder=folder_of, cores=cores.server) as constant:
+                routes = {name: (f"{gateway.url}{path}", gateway.pid), "constant": (f"{constant.url}/constant", constant.pid)}
+                figures: dict[str, list[tuple[float, float]]] = {route: [] for route in routes}
+                for _ in range(rounds):
+                    for route, (url, pid) in routes.items():
+                        figures[route].append(await _ask(url, pid, at_once, seconds))
+            cells += _rows(name, size, at_once, figures)
+    table = Table(title=f"{rounds} × {seconds:g} s, medians")
+    for column in ("route", "bytes", "connections", "requests/s", "ms per request", "CPU µs per request", "ratio to constant"):
         table.add_column(column, justify="right" if column != "route" else "left")
-    medians = {name: tuple(map(statistics.median, zip(*measured, strict=True))) for name, measured in figures.items()}
-    for name, (requests, cost) in medians.items():
-        table.add_row(name, f"{requests:,.0f}", f"{cost * 1e6:.0f}")
+    for cell in cells:
+        table.add_row(*cell)
     console = Console()
     console.print(this_machine().processor)
     console.print(table)
-    ratios = [ours / theirs for (ours, _), (theirs, _) in zip(figures["all prices"], figures["constant"], strict=True)]
-    console.print(f"Ratio to the constant route: {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def _rows(name: str, size: int, connections: int, figures: Mapping[str, list[tuple[float, float]]]) -> list[tuple[str, ...]]:
+    """The rows of a route and of the constant one of its size."""
+    ratios = [ours / theirs for (ours, _), (theirs, _) in zip(figures[name], figures["constant"], strict=True)]
+    told = f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+    rows: list[tuple[str, ...]] = []
+    for route, measured in figures.items():
+        requests, cost = map(statistics.median, zip(*measured, strict=True))
+        took = f"{1000 * connections / requests:.1f}"
+        rows.append(
+            (route, f"{size:,}", str(connections), f"{requests:,.0f}", took, f"{cost * 1e6:,.0f}", told if route == name else "")
+        )
+    return rows
+
+
+async def _store_bars(folder: Path) -> None:
+    """Store hours of EUR_USD that end now, where the gateway looks for them."""
+    pair, hour, price = CurrencyPair.parse("EUR_USD"), timedelta(hours=1), Decimal("1.10000")
+    first = Granularity.H1.start(datetime.now(UTC)) - (_BARS + 100) * hour
+    bars = []
+    for number in range(_BARS + 100):
+        mid = price + Decimal(number * 7919 % 1000) / 100_000
+        ohlc = Ohlc(mid, mid + Decimal("0.00030"), mid - Decimal("0.00030"), mid + Decimal("0.00010"))
+        bars.append(Candle(pair, Granularity.H1, first + number * hour, ohlc, ohlc, ohlc, 1, True, "simulated"))
+    async with open_database(f"sqlite:///{folder}/gateway.db") as database:
+        await database.migrate()
+        await Candles(database, SOURCES).write(bars)
+
+
+async def _size(url: str) -> int:
+    """Return the size of a response."""
+    reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
+    answer = await _answer(reader, writer, _request(url))
+    writer.close()
+    return len(answer)
 
 
 async def _until_priced(url: str) -> int:
@@ -103,7 +158,7 @@ async def _ask(url: str, pid: int, connections: int, seconds: float) -> tuple[fl
 
 def _request(url: str) -> bytes:
     parts = urlsplit(url)
-    return f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
+    return f"GET {parts.path}{'?' if parts.query else ''}{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> bytes:
