@@ -12,7 +12,7 @@ from tests.contract.generation import agree
 from tests.project import PROJECT
 
 _DESCRIPTION = PROJECT / "openapi" / "openapi.json"
-_FILES = frozenset({"csv", "ndjson", "parquet", "arrow"})
+_FILES = ("csv", "ndjson", "parquet", "arrow")
 _CONFIG = SchemathesisConfig.from_dict(
     {
         "seed": 1,
