@@ -98,6 +98,12 @@ class Recording:
         async with self._database.read() as connection:
             return candles_of(await connection.execute(query))
 
+    async def begin_with(self, candles: Sequence[Candle]) -> None:
+        """Let the recorder continue these unfinished bars, where it has none of its own. Raises DatabaseUnavailable."""
+        rows = [row | {"recorder": self._name} for row in rows_of(candles, self._sources)]
+        async with self._database.begin() as connection:
+            await insert_new(connection, _BARS, rows)
+
     async def write(self, batch: Batch) -> int:
         """Store a whole batch with its position, or nothing; return how many of its rows were put aside as refused.
 

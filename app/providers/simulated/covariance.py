@@ -29,16 +29,17 @@ class DailyMoves:
 
 
 def daily_moves(codes: Sequence[str], days: int = 0) -> DailyMoves:
-    """Return the moves of the last 260 days, or more when ``days`` are needed.
+    """Return the last ``days`` reference rates, at least 260, or as many as there are, and the moves of the last 260 days.
 
-    Raises SourceError when the ECB lists too few rates of the currencies.
+    Raises SourceError when the ECB lists too few recent rates of the currencies.
     """
-    rows = reference_rates(codes, max(_DAYS, days), at_least=0).rows
-    if len(rows) < max(_FEWEST_DAYS, days):
+    recent = reference_rates(codes, _DAYS, at_least=0).rows
+    if len(recent) < _FEWEST_DAYS:
         names = ", ".join(unlisted(codes) or codes)
         raise SourceError(f"Prices of {names} cannot be simulated: the ECB lists too few recent rates")
+    rows = reference_rates(codes, days).rows if days > _DAYS else recent
     logarithms: Floats = np.log(np.array(rows, dtype=np.float64))
-    moves = np.diff(logarithms, axis=0)
+    moves = np.diff(logarithms[-len(recent) :], axis=0)
     # R of a QR decomposition is a Cholesky factor of the covariance even when that is singular, as here: the euro does not
     # move against itself.
     factor: Floats = np.linalg.qr(moves - moves.mean(axis=0), mode="r") / np.sqrt(len(moves) - 1)

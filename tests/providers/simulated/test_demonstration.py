@@ -2,32 +2,46 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 
 import numpy as np
 import pytest
 
 from app.errors import SourceError
-from app.market.bars.candle import Candle, Granularity
-from app.market.clock import parse_time, rfc3339
+from app.market.bars.candle import Candle, Granularity, aggregate
+from app.market.clock import rfc3339
 from app.market.hours.calendar import is_open
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
 from app.providers.reference_rates import reference_rates
-from app.providers.simulated.demonstration import demonstration_candles
+from app.providers.simulated.demonstration import History, histories
 from app.providers.simulated.walk import Walk
 
-_NOW = datetime(2026, 11, 20, 15, 42, 7, tzinfo=UTC)
+_NOW = datetime(2026, 11, 20, 15, 0, 7, tzinfo=UTC)
 _PAIRS = TrackedPairs(DEFAULT_PAIRS)
 
 
 @pytest.fixture(scope="module")
-def candles() -> dict[str, list[Candle]]:
-    """The bars of the usual pairs, by the pairs' names."""
-    return {pair.name: bars for pair, bars in demonstration_candles(_PAIRS, _NOW).items()}
+def all_histories() -> list[History]:
+    return list(histories(_PAIRS, _NOW))
 
 
-def _of(names: Sequence[str], now: datetime = _NOW, days: int = 30, seed: int = 1) -> dict[CurrencyPair, list[Candle]]:
-    return demonstration_candles(TrackedPairs(names), now, days, seed)
+@pytest.fixture(scope="module")
+def candles(all_histories: Sequence[History]) -> dict[str, list[Candle]]:
+    """The hours of the usual pairs, by the pairs' names."""
+    return {history.pair.name: _complete(history, Granularity.H1) for history in all_histories}
+
+
+def _complete(history: History, granularity: Granularity) -> list[Candle]:
+    [block] = (block for block in history.complete if block.granularity is granularity)
+    return list(block.candles())
+
+
+def _of(
+    names: Sequence[str], now: datetime = _NOW, seed: int = 1, quotes_an_hour: float = 3600
+) -> dict[CurrencyPair, list[Candle]]:
+    """The minutes of some pairs."""
+    made = histories(TrackedPairs(names), now, seed, quotes_an_hour)
+    return {history.pair: _complete(history, Granularity.M1) for history in made}
 
 
 def _returns(bars: Sequence[Candle]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -38,46 +52,103 @@ def _half_point(bar: Candle) -> Decimal:
     return bar.pair.pip / 20
 
 
-def test_there_is_a_bar_for_every_open_hour_that_is_over(candles: dict[str, list[Candle]]) -> None:
-    hours = [_NOW.replace(minute=0, second=0) - count * timedelta(hours=1) for count in range(720, 0, -1)]
-    expected = [hour for hour in hours if is_open(hour)]
-    assert 490 < len(expected) < 530
-    assert candles.keys() == set(DEFAULT_PAIRS)
-    for name, bars in candles.items():
-        assert [bar.time for bar in bars] == expected
-        assert {(bar.pair.name, bar.granularity, bar.complete, bar.source) for bar in bars} == {
-            (name, Granularity.H1, True, "simulated")
+@pytest.mark.parametrize(
+    ("length", "count"),
+    [
+        ("M1", 2 * 1440 + 17 * 60),
+        ("M5", 5 * 288 + 17 * 12),
+        ("M15", 10 * 96 + 17 * 4),
+        ("H1", 22 * 24 + 17),
+        ("H4", 130 * 6 + 4),
+        ("D", 2609),
+        ("W", 523),
+        ("M", 120),
+    ],
+)
+def test_every_length_is_filled_without_holes(all_histories: Sequence[History], length: str, count: int) -> None:
+    granularity = Granularity(length)
+    assert [history.pair.name for history in all_histories] == list(DEFAULT_PAIRS)
+    for history in all_histories:
+        bars = _complete(history, granularity)
+        assert len(bars) == count
+        assert {(bar.pair, bar.granularity, bar.complete, bar.source) for bar in bars} == {
+            (history.pair, granularity, True, "simulated")
         }
+        assert all(bar.time == granularity.start(bar.time) for bar in bars)
+        for bar, following in pairwise(bars):
+            assert bar.end == following.time or not any(
+                is_open(bar.end + hours * timedelta(hours=1)) for hours in range((following.time - bar.end) // timedelta(hours=1))
+            )
+        assert bars[-1].end <= _NOW
+
+
+def test_longer_bars_are_exactly_the_sum_of_shorter_ones(all_histories: Sequence[History]) -> None:
+    for history in all_histories[:3]:
+        unfinished = {bar.granularity: [bar] for bar in history.unfinished}
+        bars = {length: [*_complete(history, length), *unfinished.get(length, [])] for length in Granularity}
+        assert all(not bar.complete for bar in history.unfinished)
+        for shorter in Granularity:
+            for longer in Granularity:
+                if shorter.divides(longer):
+                    begins = longer.end(bars[shorter][0].time - timedelta(microseconds=1))
+                    parts = [bar for bar in bars[shorter] if bar.time >= begins]
+                    assert aggregate(parts, longer) == [bar for bar in bars[longer] if bar.time >= begins]
+
+
+def test_bars_that_are_not_over_reach_the_last_full_minute() -> None:
+    now = datetime(2026, 11, 18, 15, 42, 7, tzinfo=UTC)
+    [history] = histories(TrackedPairs(["EUR_USD"]), now)
+    last = _complete(history, Granularity.M1)[-1]
+    assert last.time == datetime(2026, 11, 18, 15, 41, tzinfo=UTC)
+    assert [(bar.granularity, rfc3339(bar.time)[:16]) for bar in history.unfinished] == [
+        (Granularity.M5, "2026-11-18T15:40"),
+        (Granularity.M15, "2026-11-18T15:30"),
+        (Granularity.H1, "2026-11-18T15:00"),
+        (Granularity.H4, "2026-11-18T14:00"),
+        (Granularity.D, "2026-11-17T22:00"),
+        (Granularity.W, "2026-11-13T22:00"),
+        (Granularity.M, "2026-10-31T21:00"),
+    ]
+    assert {bar.mid.close for bar in history.unfinished} == {last.mid.close}
+
+
+def test_currencies_with_short_records_have_as_many_months_as_there_are() -> None:
+    # The bank began again in 2018.
+    rates = len(reference_rates(["ISK", "USD"], 2700).rows)
+    [history] = histories(TrackedPairs(["USD_ISK"]), _NOW)
+    days, months = _complete(history, Granularity.D), _complete(history, Granularity.M)
+    assert rates - 30 < len(days) < rates < 2600
+    assert months[0].time == Granularity.M.start(days[0].time)
+    assert _complete(history, Granularity.W)[0].time >= months[0].time
 
 
 def test_bars_have_about_as_many_quotes_as_the_simulated_source_makes() -> None:
-    [bars] = demonstration_candles(TrackedPairs(["EUR_USD"]), _NOW, quotes_an_hour=3600).values()
+    [bars] = _of(["EUR_USD"], quotes_an_hour=3600).values()
     volumes = [bar.volume for bar in bars]
-    assert len(set(volumes)) > 100
-    assert 3590 < sum(volumes) / len(volumes) < 3610
-    assert 3300 < min(volumes) < 3600 < max(volumes) < 3900
-    [few] = demonstration_candles(TrackedPairs(["EUR_USD"]), _NOW, quotes_an_hour=0.1).values()
-    assert min(bar.volume for bar in few) == 1
+    assert len(set(volumes)) > 30
+    assert 59 < sum(volumes) / len(volumes) < 61
+    [few] = _of(["EUR_USD"], quotes_an_hour=0.1).values()
+    assert {bar.volume for bar in few} <= {1, 2}
     assert [bar.mid for bar in few] == [bar.mid for bar in bars]
 
 
 @pytest.mark.parametrize(
     ("now", "first", "last"),
     [
-        ("2026-11-22T10:00Z", "2026-11-19T10:00", "2026-11-20T21:00"),  # a Sunday
-        ("2026-12-26T12:30Z", "2026-12-23T12:00", "2026-12-24T21:00"),  # after Christmas, on a Saturday
-        ("2026-11-18T09:00Z", "2026-11-15T22:00", "2026-11-18T08:00"),
-        ("2026-11-18T09:00+05:30", "2026-11-15T22:00", "2026-11-18T02:00"),
+        ("2026-11-22T10:00Z", "2026-11-17T22:00", "2026-11-20T21:59"),  # a Sunday
+        ("2026-12-26T12:30Z", "2026-12-21T22:00", "2026-12-24T21:59"),  # after Christmas, on a Saturday
+        ("2026-11-18T09:00Z", "2026-11-15T22:00", "2026-11-18T08:59"),
+        ("2026-11-18T09:00+05:30", "2026-11-15T22:00", "2026-11-18T03:29"),
+        ("2026-11-17T22:00:30Z", "2026-11-15T22:00", "2026-11-17T21:59"),  # as a trading day begins
     ],
 )
 def test_the_closed_market_has_no_bars(now: str, first: str, last: str) -> None:
-    [bars] = _of(["EUR_USD"], datetime.fromisoformat(now), days=3).values()
+    [bars] = _of(["EUR_USD"], datetime.fromisoformat(now)).values()
     assert [rfc3339(bar.time)[:16] for bar in (bars[0], bars[-1])] == [first, last]
 
 
-def test_where_no_hour_was_open_there_is_no_bar() -> None:
-    assert _of(["EUR_USD"], parse_time("2026-11-22T20:00Z"), days=1) == {CurrencyPair("EUR", "USD"): []}
-    assert demonstration_candles([], _NOW) == {}
+def test_without_pairs_there_is_no_history() -> None:
+    assert list(histories([], _NOW)) == []
 
 
 def test_the_same_arguments_give_the_same_bars() -> None:
@@ -145,7 +216,7 @@ def test_hours_move_as_much_as_days_did(candles: dict[str, list[Candle]]) -> Non
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_pairs_move_together_as_they_did_by_the_reference_rates(seed: int) -> None:
-    bars = {pair.name: rows for pair, rows in demonstration_candles(_PAIRS, _NOW, seed=seed).items()}
+    bars = {made.pair.name: _complete(made, Granularity.H1) for made in histories(_PAIRS, _NOW, seed)}
     codes = ["EUR", "USD", "GBP", "CHF", "JPY", "AUD", "NZD", "CAD"]
     moves = np.diff(np.log(np.array(reference_rates(codes, 260).rows, dtype=np.float64)), axis=0)
     names = ["EUR_USD", "GBP_USD", "USD_CHF", "EUR_CHF", "USD_JPY", "AUD_USD", "NZD_USD", "USD_CAD"]
@@ -155,14 +226,6 @@ def test_pairs_move_together_as_they_did_by_the_reference_rates(seed: int) -> No
     strong = np.abs(expected) > 0.4
     assert strong.sum() > 20
     assert (np.sign(simulated) == np.sign(expected))[strong].all()
-
-
-@pytest.mark.usefixtures("untraced_test")
-def test_many_days_may_be_asked_for() -> None:
-    [bars] = _of(["EUR_USD"], days=600).values()
-    assert len(bars) > 10_000
-    with pytest.raises(SourceError, match="Prices of EUR, USD cannot be simulated: the ECB lists too few recent rates"):
-        _of(["EUR_USD"], days=15_000)
 
 
 def test_a_currency_without_reference_rates_cannot_be_simulated() -> None:
