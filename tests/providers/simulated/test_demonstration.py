@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import chain, islice, pairwise
@@ -9,12 +10,15 @@ import pytest
 
 from app.errors import SourceError
 from app.market.bars.candle import Candle, Granularity, aggregate
+from app.market.bars.live_bars import LiveBars
 from app.market.clock import rfc3339
 from app.market.hours.calendar import is_open
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair, TrackedPairs
+from app.market.quote import Quote
 from app.providers.reference_rates import reference_rates
 from app.providers.simulated.demonstration import History, histories
 from app.providers.simulated.walk import Walk
+from app.sources import SOURCES
 
 _NOW = datetime(2026, 11, 20, 15, 0, 7, tzinfo=UTC)
 _PAIRS = TrackedPairs(DEFAULT_PAIRS)
@@ -110,6 +114,23 @@ def test_bars_that_are_not_over_reach_the_last_full_minute() -> None:
         (Granularity.M, "2026-10-31T21:00"),
     ]
     assert {bar.mid.close for bar in history.unfinished} == {last.mid.close}
+
+
+def test_live_bars_continue_those_that_are_not_over() -> None:
+    pair = CurrencyPair("EUR", "USD")
+    [history] = histories([pair], datetime(2026, 11, 18, 15, 42, 7, tzinfo=UTC))
+    bars = LiveBars(pair, SOURCES)
+    bars.resume(history.unfinished)
+    bars.listen(datetime(2026, 11, 18, 15, 42, 9, tzinfo=UTC))
+    last = _complete(history, Granularity.M1)[-1].mid.close
+    bars.add([Quote(pair, last, last + 1, datetime(2026, 11, 18, 15, 42, 10, tzinfo=UTC), "simulated")])
+    bars.changes()
+    bars.advance(datetime(2026, 11, 18, 16, 0, 5, tzinfo=UTC))
+    [hour] = [bar for bar in bars.changes() if bar.granularity is Granularity.H1]
+    [simulated] = [bar for bar in history.unfinished if bar.granularity is Granularity.H1]
+    assert (hour.time, hour.complete, hour.made.whole) == (simulated.time, True, True)
+    assert hour.mid == replace(simulated.mid, high=last + Decimal("0.5"), close=last + Decimal("0.5"))
+    assert hour.volume == simulated.volume + 1
 
 
 def test_currencies_with_short_records_have_as_many_months_as_there_are() -> None:
