@@ -1,6 +1,7 @@
 """Twelve years of OANDA's hours, imported by the command: REST gives the figures of an independent reckoning."""
 
 import random
+from bisect import bisect_left
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from app.market.bars.candle import Granularity
+from app.market.hours.calendar import open_time
 from tests.end_to_end.reckoning import ReckonedBar, correlation, days, ended_by, figures, read_hours, weeks
 from tests.gateways import command, gateway
 from tests.untraced import UNTRACED
@@ -94,19 +97,31 @@ async def _check_days_and_weeks(client: httpx.AsyncClient, pair: str, hours: Seq
     """All the days and weeks there are."""
     expected = days(hours)
     answer = await _get(client, f"/api/v1/candles/{pair}", granularity="D", limit=5000)
-    _check_bars(answer["candles"], [bar for _, bar in expected])
+    _check_bars(answer["candles"], [bar for _, bar in expected], _whole(Granularity.D, [bar for _, bar in expected], hours))
     assert [bar["trading_day"] for bar in answer["candles"]] == [day.isoformat() for day, _ in expected]
     answer = await _get(client, f"/api/v1/candles/{pair}", granularity="W", limit=5000)
-    _check_bars(answer["candles"], weeks(hours))
+    _check_bars(answer["candles"], weeks(hours), _whole(Granularity.W, weeks(hours), hours))
 
 
-def _check_bars(shown: Sequence[Mapping[str, Any]], expected: Sequence[ReckonedBar]) -> None:
+def _whole(length: Granularity, bars: Sequence[ReckonedBar], hours: Sequence[ReckonedBar]) -> list[bool]:
+    """Of each of the bars, whether the file has all of its hours: no more than one hour of open market is missing in a row."""
+    hour, times = timedelta(hours=1), [of_file.time for of_file in hours]
+
+    def is_whole(start: datetime, end: datetime) -> bool:
+        inside = times[bisect_left(times, start) : bisect_left(times, end)]
+        edges = [start, *(edge for time in inside for edge in (time, time + hour)), end]
+        return all(open_time(until, since) <= hour for until, since in zip(edges[::2], edges[1::2], strict=True))
+
+    return [is_whole(bar.time, length.end(bar.time)) for bar in bars]
+
+
+def _check_bars(shown: Sequence[Mapping[str, Any]], expected: Sequence[ReckonedBar], whole: Sequence[bool] | None = None) -> None:
     assert [datetime.fromisoformat(bar["time"]) for bar in shown] == [bar.time for bar in expected]
-    for bar, reckoned in zip(shown, expected, strict=True):
+    for bar, reckoned, complete in zip(shown, expected, whole or [True] * len(expected), strict=True):
         assert {side: bar[side] for side in ("bid", "mid", "ask")} == {
             side: reckoned.texts(side) for side in ("bid", "mid", "ask")
         }, f"at {bar['time']}"
-        assert (bar["complete"], bar["source"]) == (True, "oanda")
+        assert (bar["complete"], bar["source"]) == (complete, "oanda"), f"at {bar['time']}"
 
 
 async def _get(client: httpx.AsyncClient, path: str, **parameters: str | int) -> dict[str, Any]:

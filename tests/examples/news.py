@@ -24,8 +24,8 @@ def price(pair: str, number: int = 0, source: str = "replay") -> Draft:
 
 def mid(pair: str, number: int = 0) -> str:
     """Its mid, as it is published."""
-    parsed = CurrencyPair.parse(pair)
-    return str(parsed.round_mid(quote(pair, number).mid))
+    published = quote(pair, number)
+    return str(published.pair.round_mid((published.pair.round(published.bid) + published.pair.round(published.ask)) / 2))
 
 
 def volatility(pair: str, severity: str = "warning", message: str | None = None) -> Draft:

@@ -254,7 +254,7 @@ async def test_the_description_is_whole(api: Rest) -> None:
         assert operation["tags"]
         assert operation["summary"]
         assert operation["description"]
-    assert set(operations["get_events"]["responses"]) == {"200", "400", "410", "429", "503", "default"}
+    assert set(operations["get_events"]["responses"]) == {"200", "400", "406", "410", "429", "503", "default"}
     assert set(operations["publish_events"]["responses"]) == {
         "202", "401", "403", "408", "413", "422", "429", "503", "default",
     }  # fmt: skip

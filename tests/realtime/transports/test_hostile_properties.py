@@ -163,6 +163,7 @@ def test_every_query_of_a_stream_is_served_or_refused_in_words(valkey_url: str, 
                 (200, "text/event-stream; charset=utf-8"),
                 (400, "application/problem+json"),
                 (404, "application/problem+json"),
+                (422, "application/problem+json"),  # an unknown parameter
                 (307, None),  # a slash at the end, in whatever spelling
             )
 

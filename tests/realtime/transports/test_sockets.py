@@ -98,7 +98,7 @@ async def test_what_the_answers_say_is_what_the_document_shows(on: On) -> None:
 
     price = await ask("request_price", "price_response", {"instrument": "usd/jpy"})
     assert price["instrument"] == "USD_JPY"
-    assert price["price"].items() >= {"bid": "150.100", "ask": "150.101", "mid": "150.100"}.items()
+    assert price["price"].items() >= {"bid": "150.100", "ask": "150.101", "mid": "150.1005"}.items()
     assert (price["source"], price["stale"], price["id"]) == ("replay", False, on.running.hub.cursor)
     assert price["age_ms"] >= 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.market.bars.candle import Candle, Granularity, aggregate
-from app.market.bars.making import Made
+from app.market.bars.making import IMPORTED, Made
 from app.market.bars.trading_day import UNKNOWN, TradingDay
 from app.market.pair import CurrencyPair
 from app.sources import SOURCES
@@ -65,14 +65,15 @@ _INVENTED_UNFINISHED = bar("2026-01-05 10:00", "1.20002", source="replay", compl
 
 async def test_whichever_comes_first_the_bar_that_knows_more_stays(candles: Candles) -> None:
     def made(close: str, of: str, *, whole: bool = True, minutes: int = 0) -> Candle:
-        return replace(bar("2026-01-05 10:00", close), made=Made(of, 60, timedelta(minutes=minutes), whole))
+        parts = 1 if of == IMPORTED else 60
+        return replace(bar("2026-01-05 10:00", close), made=Made(of, parts, timedelta(minutes=minutes), whole))
 
     from_worst_to_best = [
         made("1.10001", "M1", whole=False, minutes=10),
         made("1.10002", "live", whole=False, minutes=40),
         made("1.10003", "live"),
         made("1.10004", "M1"),
-        made("1.10005", "imported"),
+        made("1.10005", IMPORTED),
     ]
     for worse, better in pairwise(from_worst_to_best):
         assert await candles.write([worse]) in (0, 1)
