@@ -43,7 +43,7 @@ class Process:
     async def shows(self, shown: tuple[str, ...], what: str) -> None:
         """Wait until it has printed these lines."""
         with suppress(AssertionError):
-            await wait_until(lambda: lacking(shown, self.lines) is None or self._reading.done(), what, 20)
+            await wait_until(lambda: lacking(shown, self.lines) is None or self._reading.done(), what, 90)
         line = lacking(shown, self.lines)
         assert line is None, "\n".join([f"{what} does not print", f"  {line}", "but", *(line[:400] for line in self.lines[:30])])
 
