@@ -71,6 +71,7 @@ def test_whatever_cannot_be_run_is_named_once_and_used() -> None:
     assert [start for start in starts if not any(text.startswith(start) for text in written)] == []
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", _WITH_PROGRAMS, ids=_name)
 async def test_the_commands_and_programs_of_a_page_do_what_it_shows(
     page: Path, tmp_path: Path, valkey: PrivateValkey, spoken_to: Beside | None
