@@ -1,5 +1,6 @@
 """What the pages for contributors name exists: files, make targets, packages; every source is in the README."""
 
+import json
 import re
 from typing import get_args
 
@@ -47,3 +48,15 @@ def test_the_table_of_packages_lists_them_in_the_order_of_their_imports() -> Non
     levels = [[level[name] for name in row if name in level] for row in listed]
     flat = [number for row in levels for number in row]
     assert flat == sorted(flat)
+
+
+def test_what_the_page_about_clients_installs_is_what_the_tests_use() -> None:
+    page = (PROJECT / "docs" / "clients.md").read_text(encoding="utf-8")
+    used = json.loads((PROJECT / "tests" / "generated" / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    commands = re.findall(r"^\$ npm install (.*)$", page, re.MULTILINE)
+    installed = [package.rpartition("@")[::2] for command in commands for package in command.split()]
+    assert len(installed) > 4
+    assert [(name, version) for name, version in installed if used[name] != version] == []
+    [generator] = re.findall(r"openapi-python-client==\S+", page)
+    lock = (PROJECT / "requirements-test.lock").read_text(encoding="utf-8")
+    assert f"\n{generator} " in lock

@@ -13,6 +13,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from app.http import problems
 from app.routers.documentation import pages
+from tests.contract.furnished import TOKEN
 from tests.generated.tools import ASYNCAPI, OPENAPI, PROJECT
 
 _PAGES = ("/docs", "/redoc", "/docs/events")
@@ -132,6 +133,25 @@ async def test_an_operation_is_tried_out_from_the_page(browser: Browser, furnish
     await operation.locator("input").first.fill("EUR_USD")
     await operation.get_by_role("button", name="Execute").click()
     await expect(operation.locator(".live-responses-table .response .highlight-code").first).to_contain_text('"ask": "1.20000"')
+    assert faults == []
+
+
+async def test_a_stream_is_shown_as_it_comes(browser: Browser, furnished_url: str) -> None:
+    page = await browser.new_page()
+    faults = _faults(page, furnished_url)
+    await page.goto(f"{furnished_url}/docs#/streams/stream_pair")
+    operation = page.locator("#operations-streams-stream_pair")
+    await operation.locator("input").first.fill("EUR_USD")
+    await operation.get_by_role("button", name="Execute").click()
+    shown = operation.locator(".live-responses-table .response .highlight-code").first
+    await expect(shown).to_contain_text("event: stream_opened")
+    news = {"type": "data_ready", "data": {"data_type": "candles", "count": 3}}
+    async with httpx.AsyncClient(base_url=furnished_url, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        (await client.post("/api/v1/events", json=news)).raise_for_status()
+    await expect(shown).to_contain_text("event: data_ready")
+    await page.screenshot(path=_SCREENSHOTS / "docs-stream.png")
+    await operation.get_by_role("button", name="Clear").click()
+    await expect(shown).to_have_count(0)
     assert faults == []
 
 
