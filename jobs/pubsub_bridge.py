@@ -9,6 +9,7 @@ import orjson
 from app.config import Settings
 from app.errors import InvalidRequest
 from app.market.pair import TrackedPairs
+from app.quiet_log import by_client
 from app.realtime.contract.catalogue import EventType
 from app.realtime.contract.publication import publication
 from app.realtime.log.channels import Channels, open_channels
@@ -52,7 +53,7 @@ class Bridge:
             draft = publication(TYPE_OF_CHANNEL[channel], orjson.loads(body), self._pairs)
         except (InvalidRequest, orjson.JSONDecodeError) as error:
             self.refused[channel] += 1
-            _logger.warning("a message on channel %s is invalid and skipped: %s", channel, error)
+            _logger.warning("a message on channel %s is invalid and skipped: %s", channel, error, extra=by_client(None, channel))
             return
         await self._publisher.publish([draft])
         self.carried[channel] += 1

@@ -22,7 +22,7 @@ LAYERS = {
         fx_gateway
     """,
     "app": """
-        errors backoff background validation
+        errors backoff background validation quiet_log
         market
         alerts providers storage realtime
         config migration

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import errno
 import gc
 import logging
 import os
@@ -14,9 +15,13 @@ from typing import Any
 
 from app.config import Settings, load_settings
 from app.errors import ConfigurationError, SourceError
+from app.quiet_log import OnceAMinute, by_client
+
+_logger = logging.getLogger(__name__)
 
 _M_MMAP_THRESHOLD = -3  # of mallopt(3)
 _LARGE = 32_768
+_NO_MORE_CONNECTIONS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # see accept(2)
 
 WRONG_SETTING = 2
 """The exit code for settings that cannot work."""
@@ -58,8 +63,12 @@ def _give_back_large_pieces() -> None:
 
 
 def configure_logging(settings: Settings) -> None:
-    """One line a record on standard error."""
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    """One line a record on standard error, and one a minute for each kind of warning that clients cause."""
+    handler = logging.StreamHandler()
+    handler.addFilter(OnceAMinute())
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[handler]
+    )
     # Errors of clients are answered to them; they are no news for the operator.
     logging.getLogger("app.realtime.protocol").setLevel(logging.CRITICAL)
     for chatty in ("uvicorn", "httpx", "httpcore", "asyncio", "aiosqlite", "sse_starlette", "alembic", "apscheduler"):
@@ -75,12 +84,22 @@ def named_redis(settings: Settings) -> str:
 
 async def _until_signal(work: Awaitable[None], ends_with_output: bool) -> None:
     task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+    loop.set_exception_handler(_report)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup(1)
         loop.add_signal_handler(signal.SIGHUP, task.cancel)
     with _cancelled_by_closed_output(task) if ends_with_output else nullcontext(), suppress(asyncio.CancelledError):
         await task
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error outside of any task: with its traceback, unless so many clients connect that descriptors run out."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in _NO_MORE_CONNECTIONS:
+        _logger.warning("cannot accept connections: %s", os.strerror(error.errno), extra=by_client(None))
+    else:
+        loop.default_exception_handler(context)
 
 
 @contextmanager

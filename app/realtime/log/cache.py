@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from app.errors import LogUnavailable
 from app.market.pair import TrackedPairs
+from app.quiet_log import by_client
 from app.realtime.contract.fields import Message
 from app.realtime.contract.figures import BestPairs, CorrelationMatrix, PairMetrics
 from app.realtime.log.log import ask
@@ -115,5 +116,5 @@ def _read(model: type[_M], text: bytes | None) -> _M | None:
     try:
         return model.model_validate_json(text)
     except ValidationError:
-        _logger.warning("ignoring a key of the cache: not a valid %s", model.__name__)
+        _logger.warning("ignoring a key of the cache: not a valid %s", model.__name__, extra=by_client(None, model.__name__))
         return None

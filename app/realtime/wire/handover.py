@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from app.quiet_log import by_client
 from app.realtime.wire.protocols import LARGEST_READ, WireHttpProtocol
 
 _logger = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class Handover:
         if not waiting and self._is_out(worker, connection.fileno(), data):
             return
         if len(waiting) >= MOST_WAITING:
-            _logger.warning("worker %d accepts no connections; closing one", worker)
+            _logger.warning("worker %d accepts no connections; closing one", worker, extra=by_client(None))
             return
         loop = asyncio.get_running_loop()
         waiting.append(_Move(loop.time() + MOVES_WITHIN, connection.dup(), data))
@@ -145,7 +146,7 @@ class Handover:
                 if not self._is_out(worker, connection.fileno(), data):
                     if loop.time() < until:
                         break
-                    _logger.warning("worker %d accepts no connections; closing one", worker)
+                    _logger.warning("worker %d accepts no connections; closing one", worker, extra=by_client(None))
                 waiting.popleft()
                 connection.close()
         if any(self._waiting.values()):
@@ -158,7 +159,7 @@ class Handover:
         except OSError as error:
             if error.errno in _NO_ROOM:
                 return False
-            _logger.warning("failed to pass a connection to worker %d: %s", worker, error.strerror)
+            _logger.warning("failed to pass a connection to worker %d: %s", worker, error.strerror, extra=by_client(None))
         return True
 
     def _arrived(self) -> list[tuple[socket.socket, bytes]]:
@@ -169,7 +170,7 @@ class Handover:
                 if descriptors:
                     moved.append((socket.socket(fileno=descriptors[0]), data))
                 else:
-                    _logger.warning("lost a connection: this process has too many open files")
+                    _logger.warning("lost a connection: this process has too many open files", extra=by_client(None))
         return moved
 
     async def _adopt(

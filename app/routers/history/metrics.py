@@ -35,6 +35,7 @@ from app.market.clock import rfc3339, utc_now
 from app.market.measures.measures import MEASURE_BARS
 from app.market.measures.measures import measure as measure_of
 from app.market.measures.rolling import ROLLING, rolling
+from app.quiet_log import by_client
 from app.realtime.contract.fields import Message, PairName, TimeText
 from app.realtime.contract.figures import PairMetrics, PriceUnits, Volatility
 from app.storage.market.metrics import StoredMetrics
@@ -229,5 +230,5 @@ def _read(row: StoredMetrics) -> PairMetrics | None:
     try:
         return PairMetrics.model_validate_json(row.data)
     except ValidationError:
-        _logger.warning("ignoring the stored measures of %s, which are not valid", row.pair)
+        _logger.warning("ignoring the stored measures of %s, which are not valid", row.pair, extra=by_client(None, row.pair))
         return None

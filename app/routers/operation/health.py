@@ -15,6 +15,7 @@ from app.http.fields import DroppedQuotes, FeedState, SilentPairs, Simulated, So
 from app.http.gateway import CurrentGateway, Gateway
 from app.http.refusals import refusals
 from app.market.clock import rfc3339, utc_now
+from app.quiet_log import by_client
 from app.realtime.contract.answers import RecorderLag
 from app.realtime.contract.fields import Message, TimeText
 from app.realtime.monitoring.view import recorder_lag
@@ -145,9 +146,10 @@ async def _answers(name: str, ping: Callable[[], Coroutine[Any, Any, None]]) -> 
     try:
         await within(_TIMEOUT, ping())
     except GatewayError as error:  # its message names the service
-        _logger.warning("health check failed: %s", error)
+        _logger.warning("health check failed: %s", error, extra=by_client(None, name))
     except Exception as error:  # whatever it is, the service cannot be used
-        _logger.warning("health check failed: %s does not answer: %s", name, error or type(error).__name__)
+        reason = error or type(error).__name__
+        _logger.warning("health check failed: %s does not answer: %s", name, reason, extra=by_client(None, name))
     else:
         return True
     return False
