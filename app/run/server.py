@@ -13,8 +13,9 @@ import uvicorn
 from app.errors import ConfigurationError
 from app.main import GatewayApp
 from app.realtime.transports.engine.packet import LARGEST_MESSAGE
-from app.realtime.wire.handover import Handover, MovableHttpProtocol
-from app.realtime.wire.protocols import HttpFactory, LifeCycle, WireHttpProtocol, served, websocket_factory
+from app.realtime.wire.connection import HttpConnection, MakesConnection, Service
+from app.realtime.wire.handover import Handover, MovableHttpConnection
+from app.realtime.wire.protocols import LifeCycle, served
 
 _BACKLOG = 4096
 
@@ -80,6 +81,7 @@ class GatewayServer(LifeCycle):
         app: GatewayApp,
         listener: socket.socket,
         *,
+        keep_alive: float = 75,
         shutdown_timeout: float,
         ready: Callable[[str], None],
         forwarded_allow_ips: Sequence[str] = (),
@@ -87,19 +89,24 @@ class GatewayServer(LifeCycle):
     ) -> None:
         """``ready`` is called with the server's URL once requests are answered.
 
+        A connection without a request is closed after ``keep_alive`` seconds.
+
         Client addresses in the headers of the proxies at ``forwarded_allow_ips`` are trusted, no others. With a ``handover``
         this server is one of several workers on one port, and connections move to the worker that holds their session.
         """
-        http: HttpFactory = WireHttpProtocol if handover is None else partial(MovableHttpProtocol, handover)
-        application = served(app, forwarded_allow_ips)
+        service = Service(served(app, forwarded_allow_ips), keep_alive, LARGEST_MESSAGE)
+        http: MakesConnection = (
+            partial(HttpConnection, service) if handover is None else partial(MovableHttpConnection, handover, service)
+        )
         super().__init__(
             uvicorn.Config(
-                cast(Any, application),
-                http=cast(type[WireHttpProtocol], http),
-                ws=cast(type[asyncio.Protocol], websocket_factory(application, max_size=LARGEST_MESSAGE)),
+                cast(Any, service.app),
+                http=cast(type[asyncio.Protocol], http),
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                date_header=False,
                 proxy_headers=False,  # the application reads them itself, for both protocols
                 backlog=_ACCEPTED_AT_ONCE,
                 timeout_graceful_shutdown=max(1, round(shutdown_timeout)),
@@ -114,7 +121,7 @@ class GatewayServer(LifeCycle):
     async def run_until_stopped(self) -> None:
         """Serve until cancelled. Clients are asked to leave before the cancellation is passed on."""
         try:
-            await self.run_on(self._listener)
+            await self.run_on([self._listener])
         finally:
             if self._handover is not None:
                 self._handover.close()

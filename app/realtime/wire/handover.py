@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from app.quiet_log import by_client
-from app.realtime.wire.protocols import LARGEST_READ, WireHttpProtocol
+from app.realtime.wire.connection import LARGEST_READ, HttpConnection
 
 _logger = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ class Handover:
             connection.close()
 
 
-class MovableHttpProtocol(WireHttpProtocol):
+class MovableHttpConnection(HttpConnection):
     """An HTTP connection that moves to the worker whose session is requested."""
 
     _is_in_message = False
@@ -196,7 +196,7 @@ class MovableHttpProtocol(WireHttpProtocol):
         self._handover = handover
         self._read = read
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self._read:
             # In this call: asyncio starts to read, and so to deliver what follows, only after it.
@@ -220,13 +220,13 @@ class MovableHttpProtocol(WireHttpProtocol):
         else:
             self._move(worker, data)
 
-    def on_message_begin(self) -> None:
+    def request_begins(self) -> None:
         self._is_in_message = True
-        super().on_message_begin()
+        super().request_begins()
 
-    def on_message_complete(self) -> None:
+    def request_arrived(self) -> None:
         self._is_in_message = False
-        super().on_message_complete()
+        super().request_arrived()
 
     def _hold(self, data: bytes) -> None:
         """Keep back the beginning of a request line. Its deadline runs, and the idle connection's timeout does not."""

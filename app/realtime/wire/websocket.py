@@ -19,6 +19,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from app.realtime.wire.address import address_of
 from app.realtime.wire.wire import SCOPE_KEY, Wire
 
 Message = MutableMapping[str, Any]
@@ -33,6 +34,8 @@ CLOSE_WITHIN = 10.0
 
 _logger = logging.getLogger(__name__)
 _protocol_logger = logging.getLogger("app.realtime.protocol")
+
+_OF_REFUSALS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
@@ -198,6 +201,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _begin(self, request: Request) -> None:
         response = self._conn.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            response.headers.update(_OF_REFUSALS)
             self._conn.send_response(response)
             self._send_rest()
             self._wire.transport.close()
@@ -215,8 +219,8 @@ class WebSocketConnection(asyncio.Protocol):
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
             "scheme": "wss" if encrypted else "ws",
-            "server": _address(transport.get_extra_info("sockname")),
-            "client": _address(transport.get_extra_info("peername")),
+            "server": address_of(transport, "sockname"),
+            "client": address_of(transport, "peername"),
             "root_path": self._root_path,
             "path": self._root_path + unquote(target),
             "raw_path": f"{self._root_path}{target}".encode("ascii"),
@@ -334,7 +338,9 @@ class WebSocketConnection(asyncio.Protocol):
         """Answer the handshake with an HTTP status instead of a websocket."""
         if self._call is not None:
             self._call.answer = (status, Headers(), b"")
-        self._conn.send_response(self._conn.reject(status, status.phrase if text is None else text))
+        response = self._conn.reject(status, status.phrase if text is None else text)
+        response.headers.update(_OF_REFUSALS)
+        self._conn.send_response(response)
         self._send_rest()
         self._wire.transport.close()
 
@@ -353,11 +359,6 @@ class WebSocketConnection(asyncio.Protocol):
         self._conn.send_response(response)
         self._send_rest()
         self._wire.transport.close()
-
-
-def _address(address: object) -> tuple[str, int] | None:
-    """The host and port of a TCP address, None for any other kind of socket."""
-    return (str(address[0]), int(address[1])) if isinstance(address, tuple) else None
 
 
 def _text_headers(message: Message) -> list[tuple[str, str]]:

@@ -77,6 +77,11 @@ class Wire:
         """Report to no user any more."""
         self._user = _UNUSED
 
+    @property
+    def is_used(self) -> bool:
+        """True while the connection's end is reported to a user."""
+        return self._user is not _UNUSED
+
     def detach(self) -> None:
         """Keep the connection when the ASGI call returns, so that neither a task nor a request is kept for it."""
         self.detached = True

@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from app.realtime.transports.engine import session
-from app.realtime.wire import protocols
+from app.realtime.wire import connection as wire_connection
 from tests.realtime.listening import data_ready
 from tests.realtime.socket_clients import (
     CLOSE,
@@ -72,7 +73,7 @@ HALF = {
 async def test_a_request_that_does_not_arrive_whole_is_cut_off(sent: bytes, on: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     async with raw_polling(on.url, joined=True) as polling:
         with monkeypatch.context() as hurried:
-            hurried.setattr(protocols, "REQUEST_WITHIN", 0.3)
+            hurried.setattr(wire_connection, "REQUEST_WITHIN", 0.3)
             reader, writer = await tcp(on.url)
             writer.write(sent.replace(b"%s", polling.sid.encode()))
             await read_to_end(reader)
@@ -81,7 +82,7 @@ async def test_a_request_that_does_not_arrive_whole_is_cut_off(sent: bytes, on: 
 
 
 async def test_a_request_that_arrives_byte_by_byte_is_cut_off(on: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocols, "REQUEST_WITHIN", 0.4)
+    monkeypatch.setattr(wire_connection, "REQUEST_WITHIN", 0.4)
     reader, writer = await tcp(on.url)
     head = iter(b"GET /health HTTP/1.1\r\nHost: " + b"x" * 100_000)
     while not reader.at_eof():
@@ -97,7 +98,7 @@ async def test_a_request_that_arrives_byte_by_byte_is_cut_off(on: Watched, monke
 
 
 async def test_blank_lines_after_a_request_do_not_keep_a_connection(on: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocols, "REQUEST_WITHIN", 2)
+    monkeypatch.setattr(wire_connection, "REQUEST_WITHIN", 2)
     reader, writer = await tcp(on.url)
     writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await reader.readline()).endswith(b" 200 OK\r\n")
@@ -119,7 +120,7 @@ async def test_a_session_that_never_connects_ends(on: Watched, monkeypatch: pyte
 # ---------------------------------------------------------------- requests that are too large or no requests
 
 
-TOO_LARGE = {
+REFUSED = {
     "target": b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 40_000),
     "query": b"GET /stream?pairs=%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 40_000),
     "header": b"GET /health HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n" % (b"x" * 40_000),
@@ -132,14 +133,27 @@ TOO_LARGE = {
     "length that is none": b"POST /api/v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
     "two lengths": b"POST /api/v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     "bytes in the target": b"GET /stream/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a later version": b"GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+    "no version": b"GET /\r\n\r\n",
+    "a tunnel": b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n",
 }
 
+STATUSES = {
+    "target": 414, "query": 414, "header": 431, "headers": 431, "name": 431, "head that does not end": 431,
+    "a later version": 505, "no version": 505, "a tunnel": 501,
+}  # fmt: skip
 
-@pytest.mark.parametrize("sent", TOO_LARGE.values(), ids=TOO_LARGE.keys())
-async def test_requests_that_are_none_are_refused_and_closed(sent: bytes, on: Watched) -> None:
+
+@pytest.mark.parametrize(("sent", "status"), [(sent, STATUSES.get(name, 400)) for name, sent in REFUSED.items()], ids=REFUSED)
+async def test_requests_that_are_none_are_refused_and_closed(sent: bytes, status: int, on: Watched) -> None:
     reader, writer = await tcp(on.url)
     writer.write(sent)
-    assert (await read_to_end(reader)).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    answer = await read_to_end(reader)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert head.count(b"\r\nconnection: close") == 1
+    assert b"\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n" in head
+    assert body.endswith(b".")
     writer.close()
 
 
@@ -189,13 +203,13 @@ async def test_nothing_of_a_stream_goes_before_its_head(on: Watched) -> None:
     """The head of a stream waits where answers before it have not been read. So has what happens meanwhile."""
     reader, writer = await tcp(on.url, Reading(4096, None))
     answers = 0
-    connection: protocols.WireHttpProtocol | None = None
-    while connection is None or not connection.flow.write_paused:
+    connection: wire_connection.HttpConnection | None = None
+    while connection is None or not connection.is_full:
         writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
         answers += 1
         await wait_until(lambda: on.running.server.server_state.total_requests >= answers, "it is answered")  # noqa: B023
-        connections = on.running.server.server_state.connections
-        [connection] = [one for one in connections if isinstance(one, protocols.WireHttpProtocol)]
+        connections: set[Any] = set(on.running.server.server_state.connections)
+        [connection] = [one for one in connections if isinstance(one, wire_connection.HttpConnection)]
     writer.write(b"GET /stream/EUR_USD?snapshot=false HTTP/1.1\r\nHost: x\r\n\r\n")
     await wait_until(lambda: on.running.hub.client_count == 2, "the stream has its place")
     await on.traffic.publish(*(data_ready(n) for n in range(10)))

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from app.realtime.log.log import EventLog, open_redis
 from app.realtime.transports.engine.packet import LARGEST_MESSAGE
-from app.realtime.wire import protocols
+from app.realtime.wire import requests
 from tests.gateways import gateway
 from tests.realtime.listening import data_ready, tick
 from tests.realtime.socket_clients import event_of, raw_socket
@@ -68,7 +68,7 @@ async def test_who_goes_on_sending_to_a_stream_is_cut_off(valkey_url: str, tmp_p
         async with open_redis(valkey_url) as redis:
             [id] = await EventLog(redis).publisher().publish([tick("EUR_USD")])
             await stream.read_until(id)  # one request too many is not answered, and does no harm
-        stream.writer.write(b"x" * (protocols.LARGEST_HEAD + 1))
+        stream.writer.write(b"x" * (requests.LARGEST_HEAD + 1))
         await wait_until(lambda: running.hub.client_count == 0, "the client is cut off")
 
 

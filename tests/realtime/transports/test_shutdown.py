@@ -5,13 +5,14 @@ import signal
 import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from app.realtime.log.log import EventLog, open_redis
-from app.realtime.wire.protocols import WireHttpProtocol
+from app.realtime.wire.connection import HttpConnection
 from tests.gateways import RunningGateway, command, gateway
 from tests.realtime.listening import tick
 from tests.realtime.socket_clients import POLLING, UPGRADE, WEBSOCKET, StockClient, raw_polling, raw_socket, stock_client
@@ -85,7 +86,7 @@ async def test_a_stream_whose_head_waits_ends_with_the_rest(valkey_url: str, tmp
     async with gateway(valkey_url, tmp_path, shutdown_timeout=1) as running:
         reader, writer = await tcp(running.url, Reading(4096, None))
         answers = 0
-        while not any(connection.flow.write_paused for connection in http_connections(running)):
+        while not any(connection.is_full for connection in http_connections(running)):
             writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
             answers += 1
             await wait_until(lambda: running.server.server_state.total_requests == answers, "it is answered")  # noqa: B023
@@ -101,6 +102,7 @@ async def test_a_stream_whose_head_waits_ends_with_the_rest(valkey_url: str, tmp
         writer.close()
 
 
-def http_connections(running: RunningGateway) -> list[WireHttpProtocol]:
+def http_connections(running: RunningGateway) -> list[HttpConnection]:
     """The connections that are no websockets."""
-    return [one for one in running.server.server_state.connections if isinstance(one, WireHttpProtocol)]
+    connections: set[Any] = set(running.server.server_state.connections)
+    return [one for one in connections if isinstance(one, HttpConnection)]

@@ -14,7 +14,8 @@ import pytest_asyncio
 
 from app.config import Settings
 from app.main import create_app
-from app.realtime.wire import handover, protocols
+from app.realtime.wire import connection as wire_connection
+from app.realtime.wire import handover
 from app.realtime.wire.handover import Doors, Handover, doors, may_name_worker, worker_named
 from app.run.server import GatewayServer, listen, url_of
 from tests.databases import put_sqlite
@@ -181,7 +182,7 @@ async def test_a_request_line_may_come_in_pieces(workers: tuple[Worker, Worker])
 async def test_half_a_request_line_is_not_waited_for(
     sent: bytes, workers: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocols, "REQUEST_WITHIN", 0.3)
+    monkeypatch.setattr(wire_connection, "REQUEST_WITHIN", 0.3)
     async with connection(workers[0].url) as stream:
         stream.writer.write(sent)
         with suppress(ConnectionResetError):
