@@ -12,11 +12,13 @@ from time import monotonic
 from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from app.background import watched
 from app.config import Settings
 from app.http import problems
+from app.http.edge.default_headers import DefaultHeadersMiddleware
+from app.http.edge.head import HeadMiddleware
 from app.http.gateway import Gateway, Limits, Stores, Tokens
 from app.http.origins import Origins
 from app.http.rate_limit import RateLimitMiddleware
@@ -108,6 +110,9 @@ def create_app(
             "X-RateLimit-Reset",
         ],
     )
+    # The last is the outermost.
+    app.add_middleware(DefaultHeadersMiddleware)
+    app.add_middleware(HeadMiddleware)
     return app
 
 
@@ -160,7 +165,11 @@ async def _lifespan(
         )
         stack.push_async_callback(sockets.shutdown)
         # First, because routes are tried one after the other and thousands of clients may connect at once.
-        app.router.routes.insert(0, Mount("/socket.io", sockets.asgi))
+        app.router.routes[:0] = [
+            Mount("/socket.io", sockets.asgi),
+            Route("/socket.io", sockets.asgi),  # some clients leave the slash out, and not all follow a redirect
+            WebSocketRoute("/socket.io", sockets.asgi),
+        ]
 
         app.state.gateway = Gateway(
             hub=hub,

@@ -255,7 +255,8 @@ def _methods(request: Request) -> list[str]:
         scope = {**request.scope, "method": method}
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
-    return [method for method in methods if is_answered(method)]
+    allowed = [method for method in methods if is_answered(method)]
+    return [method for method in methods if method in allowed or (method == "HEAD" and "GET" in allowed)]
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> Response:

@@ -99,15 +99,15 @@ async def test_a_path_that_is_not_there(api: Rest) -> None:
 async def test_a_method_that_is_not_there(api: Rest) -> None:
     response = await api.client.delete("/api/v1/prices/current")
     assert_problem(response, 405, "Method Not Allowed", detail="DELETE is not answered here")
-    assert response.headers["allow"] == "GET"
+    assert response.headers["allow"] == "GET, HEAD"
 
 
 async def test_all_methods_of_a_path_are_told_where_another_is_tried(api: Rest) -> None:
     paths = {
         "/health": "GET, HEAD",
-        "/api/v1/events": "GET, POST",
-        "/api/v1/alerts/levels": "GET, POST",
-        f"/api/v1/alerts/levels/{'0' * 32}": "GET, DELETE",
+        "/api/v1/events": "GET, HEAD, POST",
+        "/api/v1/alerts/levels": "GET, HEAD, POST",
+        f"/api/v1/alerts/levels/{'0' * 32}": "GET, HEAD, DELETE",
     }
     for path, allowed in paths.items():
         response = await api.client.put(path)

@@ -19,6 +19,7 @@ from app.realtime.hub.hub import Hub
 from app.realtime.hub.ring import Held
 from app.realtime.hub.statistics import CutReason, Transport
 from app.realtime.hub.subscription import Interest, Subscription
+from app.realtime.wire.exchange import HEAD_KEY
 from app.realtime.wire.wire import Wire, WireUser, wire_of
 
 RETRY_MS = 2000
@@ -66,6 +67,10 @@ class EventStreamResponse(EventSourceResponse):
         self._client: Subscription | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get(HEAD_KEY):
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
         wire = wire_of(scope)
         if wire is not None and scope["http_version"] == "1.1":
             while (message := await receive()).get("more_body"):

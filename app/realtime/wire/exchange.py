@@ -17,6 +17,9 @@ from app.realtime.wire.websocket import Application, Message
 LARGEST_UNREAD = 65_536
 """Bytes of a request's body that are kept for the application before the connection is no longer read."""
 
+HEAD_KEY = "fx.head"
+"""In the ASGI scope of a GET that is answered without its body, because the client sent HEAD."""
+
 _logger = logging.getLogger(__name__)
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}

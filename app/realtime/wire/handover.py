@@ -39,8 +39,8 @@ _MOST_AT_ONCE = 64
 _TRY_AGAIN = 0.02
 _NO_ROOM = (errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS)
 
-_STARTS = (b"GET /socket.io/?", b"POST /socket.io/?")
-_NAMES_WORKER = re.compile(rb"[\r\n]*(?:GET|POST) /socket\.io/\?(?:(?!sid=)[^& \r\n]*&)*sid=w([1-9][0-9]?)\.")
+_STARTS = (b"GET /socket.io/?", b"POST /socket.io/?", b"GET /socket.io?", b"POST /socket.io?")
+_NAMES_WORKER = re.compile(rb"[\r\n]*(?:GET|POST) /socket\.io/?\?(?:(?!sid=)[^& \r\n]*&)*sid=w([1-9][0-9]?)\.")
 _END_OF_TARGET = re.compile(rb"[ \r\n]")
 
 

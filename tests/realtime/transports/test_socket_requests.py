@@ -131,7 +131,7 @@ async def test_a_request_of_unknown_length_is_read_up_to_the_limit(valkey_url: s
         writer.write(head.encode() + b"10000\r\n" + b"4" * 65_536 + b"\r\n")
         for _ in range(16):
             writer.write(b"10000\r\n" + b"4" * 65_536 + b"\r\n")
-        assert re.match(rb"HTTP/1.1 400 ", await reader.readline())
+        assert re.match(rb"HTTP/1.1 413 ", await reader.readline())
         writer.close()
         assert polling.sid not in sessions_of(running)
 

@@ -76,7 +76,7 @@ async def post(session: Session, request: Request) -> None:
         packets = packet.split(await request.body(packet.LARGEST_MESSAGE))
     except TooLarge:
         session.end(Reason.TRANSPORT_ERROR)
-        await request.refuse(f"More than {packet.LARGEST_MESSAGE} bytes")
+        await request.refuse(f"The body has more than {packet.LARGEST_MESSAGE} bytes", 413)
         return
     except Disconnected:
         return

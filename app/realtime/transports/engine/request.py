@@ -6,6 +6,10 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from app.realtime.wire.exchange import HEAD_KEY
+
+_PACKETS = b"text/plain; charset=UTF-8"
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -38,7 +42,9 @@ class Request:
     @property
     def method(self) -> str:
         """The HTTP method; a websocket's handshake is a GET."""
-        return "GET" if self.is_websocket else str(self.scope["method"])
+        if self.is_websocket:
+            return "GET"
+        return "HEAD" if self.scope.get(HEAD_KEY) else str(self.scope["method"])
 
     def parameter(self, name: str) -> str | None:
         """Return the first value of a query parameter, None if there is none."""
@@ -71,15 +77,20 @@ class Request:
 
     async def answer(self, body: bytes) -> None:
         """Answer with packets."""
-        await self._respond(200, body, b"text/plain; charset=UTF-8")
+        await self._respond(200, body, _PACKETS)
 
-    async def refuse(self, reason: str) -> None:
-        """Answer 400 with the reason, or refuse to open the websocket."""
+    async def answer_head(self) -> None:
+        """Answer a HEAD as packets would be, whose length is not known."""
+        await self.send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", _PACKETS)]})
+        await self.send({"type": "http.response.body"})
+
+    async def refuse(self, reason: str, status: int = 400) -> None:
+        """Answer a status with the reason, or refuse to open the websocket."""
         if self.is_websocket:
             await self.send({"type": "websocket.close"})
         else:
             # Plain text: a browser must not render what a client has put into a reason.
-            await self._respond(400, orjson.dumps(reason), b"text/plain")
+            await self._respond(status, orjson.dumps(reason), b"text/plain")
 
     async def _respond(self, status: int, body: bytes, kind: bytes) -> None:
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]

@@ -135,12 +135,14 @@ class Engine:
             await request.refuse("Invalid transport")
         elif request.method == "POST":
             await request.refuse("Invalid session None")
-        elif request.method != "GET":
+        elif request.method not in ("GET", "HEAD"):
             await request.refuse("Invalid method")
         elif request.is_websocket != (transport == "websocket"):
             await request.refuse("Invalid websocket upgrade")
         elif len(self.sessions) >= 2 * self.hub.max_clients + 100:
             await request.refuse("Max clients reached")
+        elif request.method == "HEAD":
+            await request.answer_head()
         else:
             await self._open(transport, request)
 
@@ -178,6 +180,8 @@ class Engine:
             await request.refuse("Invalid transport")
         elif request.method == "GET":
             await polling.poll(session, request)
+        elif request.method == "HEAD":
+            await request.answer_head()
         elif request.method == "POST":
             await polling.post(session, request)
         else:

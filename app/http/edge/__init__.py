@@ -1,0 +1,1 @@
+"""What holds for every answer, whichever endpoint gives it."""
