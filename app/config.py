@@ -26,7 +26,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
 
-    websocket_host: str = Field("127.0.0.1", description="Address to listen on")
+    websocket_host: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1",),
+        min_length=1,
+        description="Addresses to listen on, comma separated; `::` is every address of IPv6 and IPv4",
+    )
     websocket_port: int = Field(5001, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
     workers: int = Field(1, ge=1, le=64, description="Worker processes that serve the port")
     websocket_max_clients: int = Field(
@@ -34,6 +38,9 @@ class Settings(BaseSettings):
     )
     websocket_ping_interval: float = Field(25, gt=0, description="Seconds between Socket.IO pings")
     websocket_ping_timeout: float = Field(5, gt=0, description="Seconds a client has to answer a ping")
+    keepalive_timeout: float = Field(
+        75, gt=0, description="Seconds for which an idle HTTP connection is kept; longer than a proxy in front keeps its own"
+    )
     forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1", "::1"),
         description="Proxies whose `X-Forwarded-For` is trusted: addresses or networks, comma separated; `*` trusts every peer",
@@ -144,6 +151,7 @@ class Settings(BaseSettings):
     @field_validator(
         "cors_allowed_origins",
         "forwarded_allow_ips",
+        "websocket_host",
         "tracked_pairs",
         "source",
         "replay_files",
@@ -172,6 +180,11 @@ class Settings(BaseSettings):
     def _thresholds(cls, text: str, field: ValidationInfo) -> str:
         (volatility_rules if field.field_name == "volatility_thresholds" else correlation_rules)(text)
         return text
+
+    @field_validator("websocket_host")
+    @classmethod
+    def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(hosts))
 
     @field_validator("tracked_pairs")
     @classmethod

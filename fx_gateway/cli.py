@@ -1,7 +1,7 @@
 """The command ``fx-gateway``."""
 
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -52,7 +52,12 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
+Host = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Address to listen on; repeat for several. :: is every address of IPv6 and IPv4.", show_default="127.0.0.1"
+    ),
+]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.", show_default="5001")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes that share the port.", show_default="1")]
 DataDir = Annotated[Path | None, typer.Option(help="Directory of the private Valkey and the SQLite file.", show_default="data")]
@@ -97,7 +102,7 @@ def run(
 ) -> None:
     """Run everything: feed, recorder, alerts, jobs, and the server of REST, Socket.IO and event streams."""
     settings = load_settings(
-        websocket_host=host,
+        websocket_host=",".join(host) if host else None,
         websocket_port=port,
         workers=workers,
         data_dir=data_dir,
@@ -109,7 +114,7 @@ def run(
 @cli.command()
 def gateway(host: Host = None, port: Port = None, workers: Workers = None) -> None:
     """Run only the server, on the Redis at REDIS_URL."""
-    settings = load_settings(websocket_host=host, websocket_port=port, workers=workers)
+    settings = load_settings(websocket_host=",".join(host) if host else None, websocket_port=port, workers=workers)
     run_process(_serve(settings, named_redis(settings)), settings, ends_with_output=True)
 
 
@@ -255,11 +260,11 @@ def _run_alone(job: Callable[[Settings, str], Coroutine[Any, Any, None]], settin
 
 
 async def _serve(settings: Settings, redis_url: str) -> None:
-    server = server_on(listeners_of(settings), settings, redis_url, lambda url: _announce(settings, url, redis_url, None))
+    server = server_on(listeners_of(settings), settings, redis_url, lambda urls: _announce(settings, urls, redis_url, None))
     await server.run_until_stopped()
 
 
-def _announce(settings: Settings, url: str, redis_url: str, simulated: bool | None) -> None:
+def _announce(settings: Settings, urls: Sequence[str], redis_url: str, simulated: bool | None) -> None:
     """Print what is served, where, and from which source."""
     source = {
         True: "SIMULATED prices, invented and not a market",
@@ -268,6 +273,7 @@ def _announce(settings: Settings, url: str, redis_url: str, simulated: bool | No
     }
     kept = "your Redis" if settings.redis_address else f"Valkey at {redis_url.removeprefix('unix://')}"
     database = "SQLite" if settings.database_address.startswith("sqlite") else "PostgreSQL"
+    url = urls[0]
     out = Console(highlight=False, soft_wrap=True)
     with suppress(SystemExit):  # with which rich answers a closed pipe; run_process stops the gateway in good order
         out.print(f"[bold]FX Gateway[/bold] serves {len(settings.tracked_pairs)} pairs from {source[simulated]}")
@@ -276,7 +282,7 @@ def _announce(settings: Settings, url: str, redis_url: str, simulated: bool | No
         out.print(f"  event stream  curl -N {url}/stream/{settings.tracked_pairs[0]}")
         out.print(f"  Socket.IO     {url}")
         out.print(f"  kept in       {kept}, {database}")
-        out.print(f"Ready on {url}, stop with Ctrl+C")
+        out.print(f"Ready on {', '.join(urls)}, stop with Ctrl+C")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -18,10 +18,10 @@ from jobs.running.sources import open_source
 _logger = logging.getLogger(__name__)
 
 
-async def run_everything(settings: Settings, ready: Callable[[str, str, bool], None]) -> None:
+async def run_everything(settings: Settings, ready: Callable[[Sequence[str], str, bool], None]) -> None:
     """Serve until cancelled, on a private Valkey if the settings name no Redis.
 
-    ``ready`` is called with the URL of the server, the URL of Redis, and whether prices are simulated. Raises
+    ``ready`` is called with the URLs of the server, the URL of Redis, and whether prices are simulated. Raises
     ConfigurationError and SourceError for settings that cannot work, and WorkersLost, also in an ExceptionGroup.
     """
     listeners = listeners_of(settings)
@@ -33,8 +33,8 @@ async def run_everything(settings: Settings, ready: Callable[[str, str, bool], N
         await _prepare_database(settings)
         started = asyncio.Event()
 
-        def announce(url: str, redis_url: str = redis_url) -> None:
-            ready(url, redis_url, simulated)
+        def announce(urls: Sequence[str], redis_url: str = redis_url) -> None:
+            ready(urls, redis_url, simulated)
             started.set()
 
         server = server_on(listeners, settings, redis_url, announce)

@@ -13,7 +13,8 @@ from typing import Any
 from app.config import Settings
 from app.main import GatewayApp, create_app
 from app.realtime.hub.hub import Hub
-from app.run.server import GatewayServer, listen
+from app.run.listeners import listen
+from app.run.server import GatewayServer
 from tests.databases import on_postgres, postgres_of, put_sqlite
 from tests.forked import ForkedProcess, fork_command
 from tests.project import PROJECT
@@ -44,11 +45,12 @@ async def gateway(redis_url: str, folder: Path, **settings: Any) -> AsyncGenerat
             await put_sqlite(folder / "gateway.db")
     configured = Settings(**{**QUIET, "data_dir": folder, **settings})
     app = create_app(configured, redis_url)
-    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    listener = listen(configured.websocket_host, configured.websocket_port)
+    ready: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
+    [listeners] = listen(configured.websocket_host, configured.websocket_port)
     server = GatewayServer(
         app,
-        listener,
+        listeners,
+        keepalive_timeout=configured.keepalive_timeout,
         shutdown_timeout=configured.shutdown_timeout,
         forwarded_allow_ips=configured.forwarded_allow_ips,
         ready=ready.set_result,
@@ -57,7 +59,7 @@ async def gateway(redis_url: str, folder: Path, **settings: Any) -> AsyncGenerat
     try:
         await wait_until(lambda: serving.done() or ready.done(), "the gateway is ready", 60)
         assert app.hub is not None, serving
-        yield RunningGateway(await ready, app, app.hub, server)
+        yield RunningGateway((await ready)[0], app, app.hub, server)
     finally:
         serving.cancel()
         with suppress(asyncio.CancelledError):

@@ -11,7 +11,7 @@ from app.errors import ConfigurationError
 from app.market.pair import DEFAULT_PAIRS
 
 _DOCUMENTED = {
-    "WEBSOCKET_HOST": "127.0.0.1",
+    "WEBSOCKET_HOST": ("127.0.0.1",),
     "WEBSOCKET_PORT": 5001,
     "WEBSOCKET_MAX_CLIENTS": 1000,
     "WEBSOCKET_PING_INTERVAL": 25,

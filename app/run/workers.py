@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, MutableSequence, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -26,8 +27,9 @@ from app.realtime.hub.statistics import StatisticsTable
 from app.realtime.monitoring.board import Board, Memory
 from app.realtime.monitoring.report import Report
 from app.realtime.wire.handover import Doors, Handover, doors
+from app.run.listeners import listen, urls_of
 from app.run.process import WRONG_SETTING, run_process
-from app.run.server import GatewayServer, listen, listen_together, url_of
+from app.run.server import GatewayServer
 
 _logger = logging.getLogger(__name__)
 
@@ -39,25 +41,27 @@ _STOPS_WITHIN = 10.0
 _READY = True
 
 
-def listeners_of(settings: Settings) -> list[socket.socket]:
-    """Open a listening socket for each worker. Raises ConfigurationError if the address cannot be used."""
-    if settings.workers == 1:
-        return [listen(settings.websocket_host, settings.websocket_port)]
-    return listen_together(settings.websocket_host, settings.websocket_port, settings.workers)
+def listeners_of(settings: Settings) -> list[list[socket.socket]]:
+    """Open the listening sockets of each worker. Raises ConfigurationError if an address cannot be used."""
+    return listen(settings.websocket_host, settings.websocket_port, settings.workers)
 
 
 def server_on(
-    listeners: Sequence[socket.socket], settings: Settings, redis_url: str, ready: Callable[[str], None]
+    listeners: Sequence[Sequence[socket.socket]],
+    settings: Settings,
+    redis_url: str,
+    ready: Callable[[Sequence[str]], None],
 ) -> "GatewayServer | Workers":
-    """Return the server of these listeners: one in this process for one listener, else workers.
+    """Return the server of these listeners: one in this process for those of one worker, else workers.
 
-    ``ready`` is called with the URL once requests are answered.
+    ``ready`` is called with the URLs once requests are answered.
     """
     if len(listeners) > 1:
         return Workers(settings, redis_url, listeners, ready)
     return GatewayServer(
         create_app(settings, redis_url),
         listeners[0],
+        keepalive_timeout=settings.keepalive_timeout,
         shutdown_timeout=settings.shutdown_timeout,
         forwarded_allow_ips=settings.forwarded_allow_ips,
         ready=ready,
@@ -70,7 +74,7 @@ class Assignment:
 
     settings: Settings
     redis_url: str = field(repr=False)
-    listener: socket.socket
+    listeners: Sequence[socket.socket]
     doors: Doors
     numbers: MutableSequence[float]
     """The shared memory of the statistics of all workers."""
@@ -81,19 +85,23 @@ class Assignment:
 
 
 class Workers:
-    """The supervisor of worker processes that serve one address."""
+    """The supervisor of worker processes that serve the same addresses."""
 
     def __init__(
-        self, settings: Settings, redis_url: str, listeners: Sequence[socket.socket], ready: Callable[[str], None]
+        self,
+        settings: Settings,
+        redis_url: str,
+        listeners: Sequence[Sequence[socket.socket]],
+        ready: Callable[[Sequence[str]], None],
     ) -> None:
-        """One worker per listener. ``ready`` is called with the URL once all of them answer requests."""
+        """``listeners`` are those of each worker. ``ready`` is called with the URLs once all of them answer requests."""
         context = multiprocessing.get_context("spawn")
         self._context = context
         self._settings = settings
         self._redis_url = redis_url
         self._listeners = listeners
-        self._announce: Callable[[str], None] | None = ready
-        self._url = url_of(listeners[0])
+        self._announce: Callable[[Sequence[str]], None] | None = ready
+        self._urls = urls_of(listeners[0])
         self._numbers: MutableSequence[float] = context.RawArray("d", StatisticsTable.size(len(listeners)))
         capacity = Report.capacity(len(settings.tracked_pairs))
         self._board: Memory = context.RawArray("B", Board.size(len(listeners), capacity))
@@ -116,7 +124,7 @@ class Workers:
                     await asyncio.Event().wait()
                 finally:
                     # A stopping worker closes its copy of the listener; with this one open, connections would still queue up.
-                    for listener in self._listeners:
+                    for listener in chain.from_iterable(self._listeners):
                         listener.close()
         finally:
             for one in self._doors:
@@ -150,8 +158,8 @@ class Workers:
     def _start(self, number: int) -> tuple[SpawnProcess, Connection]:
         here, there = self._context.Pipe()
         with there:
-            listener, ways = self._listeners[number - 1], self._doors[number - 1]
-            assignment = Assignment(self._settings, self._redis_url, listener, ways, self._numbers, self._board, there)
+            listeners, ways = self._listeners[number - 1], self._doors[number - 1]
+            assignment = Assignment(self._settings, self._redis_url, listeners, ways, self._numbers, self._board, there)
             process = self._context.Process(target=serve, args=(assignment,), name=f"worker {number}", daemon=True)
             # Ctrl+C in a terminal, and closing it, signal the workers too, but this process is to stop them. They inherit both
             # signals blocked. The resource tracker, which multiprocessing starts with the first process, would unblock them:
@@ -174,7 +182,7 @@ class Workers:
             self._served.add(number)
             if len(self._served) == len(self._listeners) and self._announce is not None:
                 announce, self._announce = self._announce, None
-                announce(self._url)
+                announce(self._urls)
         await _readable(process.sentinel)
         return reason if isinstance(reason, str) else None
 
@@ -241,7 +249,8 @@ async def _serve(assignment: Assignment) -> None:
     place = Board(assignment.board, workers).place(worker - 1)
     server = GatewayServer(
         create_app(settings, assignment.redis_url, statistics=row, worker=str(worker), place=place),
-        assignment.listener,
+        assignment.listeners,
+        keepalive_timeout=settings.keepalive_timeout,
         shutdown_timeout=settings.shutdown_timeout,
         forwarded_allow_ips=settings.forwarded_allow_ips,
         ready=lambda _: _tell(assignment.link, _READY),

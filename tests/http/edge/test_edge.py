@@ -8,8 +8,9 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from app.config import Settings
 from app.realtime.transports.engine.packet import LARGEST_MESSAGE
-from tests.gateways import RunningGateway, gateway
+from tests.gateways import QUIET, RunningGateway, gateway
 from tests.realtime.socket_clients import UPGRADE_HEADERS, raw_polling
 from tests.realtime.stream_clients import raw_stream, tcp
 from tests.realtime.watching import sessions_of
@@ -258,3 +259,28 @@ async def test_socket_io_is_served_without_a_trailing_slash(on: RunningGateway) 
     async with raw_stream(on.url, f"{path}websocket", **UPGRADE_HEADERS) as websocket:
         assert websocket.status == 101
         assert b'"sid":' in await websocket.reader.readuntil(b"}")
+
+
+# ---------------------------------------------------------------- idle connections
+
+
+async def test_an_idle_connection_is_kept_for_as_long_as_the_setting_says(valkey_url: str, tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with gateway(valkey_url, tmp_path, keepalive_timeout=1.2) as running:
+        reader, writer = await tcp(running.url)
+        for pause in (0.6, 0.6, None):  # each request begins the time anew
+            writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
+            await reader.readexactly(int(value(head, "content-length") or 0))
+            answered = loop.time()
+            if pause is not None:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(reader.read(1), pause)
+        assert await reader.read(1) == b""
+        assert 1.0 < loop.time() - answered < 6
+        writer.close()
+
+
+def test_by_default_it_is_kept_longer_than_nginx_keeps_its_own() -> None:
+    """nginx closes a connection to its upstream after ``keepalive_timeout``, 60 s by default, and AWS's balancers after 60 s."""
+    assert Settings(**QUIET).keepalive_timeout == 75

@@ -3,10 +3,11 @@
 import asyncio
 import socket
 from array import array
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +18,8 @@ from app.main import create_app
 from app.realtime.wire import connection as wire_connection
 from app.realtime.wire import handover
 from app.realtime.wire.handover import Doors, Handover, doors, may_name_worker, worker_named
-from app.run.server import GatewayServer, listen, url_of
+from app.run.listeners import listen, urls_of
+from app.run.server import GatewayServer
 from tests.databases import put_sqlite
 from tests.gateways import QUIET
 from tests.realtime.socket_clients import RawPolling, raw_polling, raw_socket
@@ -41,11 +43,12 @@ class Worker:
 
 @asynccontextmanager
 async def _working(valkey_url: str, settings: Settings, ways: Doors) -> AsyncGenerator[Worker]:
-    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    listener = listen("127.0.0.1", 0)
+    ready: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
+    [listeners] = listen(["127.0.0.1"], 0)
     server = GatewayServer(
         create_app(settings, valkey_url, worker=str(ways.worker)),
-        listener,
+        listeners,
+        keepalive_timeout=settings.keepalive_timeout,
         shutdown_timeout=1,
         ready=ready.set_result,
         handover=Handover(ways),
@@ -53,18 +56,18 @@ async def _working(valkey_url: str, settings: Settings, ways: Doors) -> AsyncGen
     serving = asyncio.create_task(server.run_until_stopped())
     try:
         await wait_until(lambda: serving.done() or bool(ready.done() and ways.adopts[ways.worker - 1]), "it is ready", 30)
-        yield Worker(url_of(listener), server, ways)
+        yield Worker(urls_of(listeners)[0], server, ways)
     finally:
         serving.cancel()
         with suppress(asyncio.CancelledError):
             await serving
 
 
-@pytest_asyncio.fixture
-async def workers(valkey_url: str, tmp_path: Path) -> AsyncIterator[tuple[Worker, Worker]]:
+@asynccontextmanager
+async def working(valkey_url: str, folder: Path, **options: Any) -> AsyncGenerator[tuple[Worker, Worker]]:
     """Worker 1 and worker 2, which have no connection left in the end."""
-    await put_sqlite(tmp_path / "gateway.db")
-    settings = Settings(**{**QUIET, "data_dir": tmp_path})
+    await put_sqlite(folder / "gateway.db")
+    settings = Settings(**{**QUIET, "data_dir": folder, **options})
     both = doors(2, array("b", [0, 0]))
     try:
         async with _working(valkey_url, settings, both[0]) as first, _working(valkey_url, settings, both[1]) as second:
@@ -75,6 +78,13 @@ async def workers(valkey_url: str, tmp_path: Path) -> AsyncIterator[tuple[Worker
             ways.inbox.close()
         for outlet in both[0].outlets:
             outlet.close()
+
+
+@pytest_asyncio.fixture
+async def workers(valkey_url: str, tmp_path: Path) -> AsyncIterator[tuple[Worker, Worker]]:
+    """The workers of a test that needs nothing special."""
+    async with working(valkey_url, tmp_path) as both:
+        yield both
 
 
 def request(sid: str, *, method: str = "GET", body: bytes = b"") -> bytes:
@@ -282,6 +292,14 @@ async def _next_move(inbox: socket.socket) -> list[tuple[socket.socket, bytes]]:
     return moved
 
 
+async def test_a_session_without_the_trailing_slash_is_found_as_well(workers: tuple[Worker, Worker]) -> None:
+    first, second = workers
+    async with raw_polling(second.url, joined=True) as session, connection(first.url) as stream:
+        stream.writer.write(request(session.sid, method="POST", body=b'42["ping"]').replace(b"/socket.io/?", b"/socket.io?"))
+        assert await answer(stream) == (200, b"ok")
+        assert (first.connections, second.connections > 0) == (0, True)
+
+
 async def test_a_connection_moves_only_when_the_last_answer_is_out(workers: tuple[Worker, Worker]) -> None:
     first, second = workers
     async with raw_polling(second.url, joined=True) as session, connection(first.url, Reading(4096, 4096)) as stream:
@@ -352,3 +370,17 @@ async def test_a_connection_that_comes_with_the_end_is_adopted_or_closed(turns: 
 )
 def test_the_request_line_names_the_worker(data: bytes, worker: int | None, may_still: bool) -> None:
     assert (worker_named(data), may_name_worker(data)) == (worker, may_still)
+
+
+async def test_a_connection_that_has_moved_is_kept_as_long_as_any(valkey_url: str, tmp_path: Path) -> None:
+    async with (
+        working(valkey_url, tmp_path, keepalive_timeout=1) as (first, second),
+        raw_polling(second.url, joined=True) as session,
+        connection(first.url) as stream,
+    ):
+        stream.writer.write(request(session.sid, method="POST", body=b'42["ping"]'))
+        assert await answer(stream) == (200, b"ok")
+        assert first.connections == 0
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stream.reader.read(1), 0.6)
+        assert await asyncio.wait_for(stream.reader.read(1), 10) == b""
