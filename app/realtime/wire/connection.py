@@ -313,7 +313,11 @@ class HttpConnection(asyncio.Protocol):
             return
         transport.write(response)
         if transport.can_write_eof():
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # the client has reset the connection
+                transport.abort()
+                return
         self._ahead = None
         self.read_on()
         self._set_deadline(LINGERS)
