@@ -17,10 +17,13 @@ from app.realtime.monitoring.view import recorder_lag
 _By = Mapping[str, Number]
 
 
-def exposition(hub: Hub, accept: str) -> tuple[bytes, str]:
-    """Return the metrics of all workers and their content type, in the format that the ``Accept`` header prefers."""
+def exposition(hub: Hub, accept: str, silent_pairs: int = 0) -> tuple[bytes, str]:
+    """Return the metrics of all workers and their content type, in the format that the ``Accept`` header prefers.
+
+    ``silent_pairs`` is the number of pairs that have stopped while their market is open.
+    """
     registry = CollectorRegistry()
-    registry.register(_HubCollector(hub))
+    registry.register(_HubCollector(hub, silent_pairs))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
@@ -28,8 +31,9 @@ def exposition(hub: Hub, accept: str) -> tuple[bytes, str]:
 class _HubCollector(Collector):
     """Collects the statistics of all workers, and the last heartbeats of the feed and of the recorder, at each scrape."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, silent_pairs: int) -> None:
         self._hub = hub
+        self._silent_pairs = silent_pairs
         self._rows = hub.statistics.table.rows
 
     def collect(self) -> Iterable[Metric]:
@@ -141,6 +145,11 @@ class _HubCollector(Collector):
                 dropped.add_metric([reason], count)
         yield active
         yield dropped
+        yield GaugeMetricFamily(
+            "fx_silent_pairs",
+            "Number of pairs whose newest price is stale while their market is open.",
+            value=self._silent_pairs,
+        )
 
     def _recorder(self) -> Iterator[Metric]:
         events = GaugeMetricFamily(

@@ -16,5 +16,6 @@ router = APIRouter(include_in_schema=False)
 @router.get("/metrics")
 async def get_exposition(request: Request, gateway: CurrentGateway) -> Response:
     """The metrics in the format that the client prefers, Prometheus text by default."""
-    body, content_type = exposition(gateway.hub, request.headers.get("accept", ""))
+    silent = len(gateway.prices.silent_pairs())
+    body, content_type = exposition(gateway.hub, request.headers.get("accept", ""), silent)
     return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})

@@ -61,6 +61,7 @@ async def test_pairs_that_have_stopped_while_others_go_on_are_named(api: Rest) -
     await api.on.publish(price("EUR_USD", 0), price("USD_JPY", 61))
     body = (await api.get("/health")).json()
     assert (body["silent_pairs"], body["services"]["feed"]) == (["USD_JPY"], "live")
+    assert "\nfx_silent_pairs 1.0\n" in (await api.get("/metrics")).text
     await api.on.publish(price("USD_JPY", 0))
     assert (await api.get("/health")).json()["silent_pairs"] == []
 
