@@ -138,6 +138,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_deadline()
         self.wire.gone()
+        self.wire.release()
         self._lose()
 
     def shutdown(self) -> None:
@@ -269,6 +270,7 @@ class HttpConnection(asyncio.Protocol):
     def _go_on_as_websocket(self, head: Head) -> None:
         state = dict(self._state)
         self._end_deadline()
+        self.wire.release()
         self._lose()
         service = self._service
         websocket = WebSocketConnection(

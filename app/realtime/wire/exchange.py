@@ -83,7 +83,7 @@ class Exchange:
         self.started = False
         self.is_complete = False
         self.is_lost = False
-        self._channel = channel
+        self._channel: Channel | None = channel  # until the application has returned
         self._awaits_continue = expects_continue
         self._arrived = asyncio.Event()
         self._body = bytearray()
@@ -96,20 +96,32 @@ class Exchange:
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
-            self._channel.transport.abort()
+            self._open.transport.abort()
             raise
         except Exception:
             _logger.exception("the application failed to answer a request")
-        if self.is_complete or self.is_lost:
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Answer for an application that did not, and let go of the connection, to which the application may still refer."""
+        channel, self._channel = self._open, None
+        if self.is_complete or self.is_lost or channel.transport.is_closing():
             return
         if self.started and not self._head:
-            self._channel.transport.abort()  # the client must not take what it has for the whole
+            channel.transport.abort()  # the client must not take what it has for the whole
         else:
-            self.started = True
-            self.is_complete = True
+            self.started = self.is_complete = True
             self.keep_alive = False
-            self._channel.transport.write(plain_response(*FAILED))
-            self._channel.answered(self)
+            channel.transport.write(plain_response(*FAILED))
+            channel.answered(self)
+
+    @property
+    def _open(self) -> Channel:
+        """The connection. Raises RuntimeError once the application has returned."""
+        if self._channel is None:
+            raise RuntimeError("the application has returned")
+        return self._channel
 
     @property
     def is_stream(self) -> bool:
@@ -140,11 +152,11 @@ class Exchange:
 
     async def receive(self) -> Message:
         """Return the next ASGI message."""
-        if self._awaits_continue and not self._channel.transport.is_closing():
+        if self._awaits_continue and not self._open.transport.is_closing():
             self._awaits_continue = False
-            self._channel.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._open.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not self.is_lost and not self.is_complete:
-            self._channel.read_on()
+            self._open.read_on()
             await self._arrived.wait()
             self._arrived.clear()
         if self.is_lost or self.is_complete:
@@ -154,7 +166,7 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """Send an ASGI message. After the client has left it is dropped."""
-        await self._channel.writable()
+        await self._open.writable()
         if self.is_lost:
             return
         kind = message["type"]
@@ -195,7 +207,7 @@ class Exchange:
             lines.append(b"connection: keep-alive\r\n")
         lines.append(b"\r\n")
         if length is None:
-            self._channel.transport.write(b"".join(lines))
+            self._open.transport.write(b"".join(lines))
         else:
             self._head = b"".join(lines)  # goes with the body, which follows at once
 
@@ -224,8 +236,8 @@ class Exchange:
                 body = b"%x\r\n%b\r\n%b" % (len(body), body, last) if body else last
         head, self._head = self._head, b""
         if head or body:
-            self._channel.transport.write(head + body)
+            self._open.transport.write(head + body)
         if not more_body:
             self.is_complete = True
             self._arrived.set()
-            self._channel.answered(self)
+            self._open.answered(self)

@@ -92,6 +92,10 @@ class Wire:
         if let_go is not None:
             let_go()
 
+    def release(self) -> None:
+        """Forget the server's connection, which has ended or has another wire, and refers to this one."""
+        self._let_go = None
+
     def full(self) -> None:
         """Pass on that the transport asks for a pause."""
         self._user.wire_full()
