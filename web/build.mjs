@@ -2,7 +2,8 @@
 //
 //   node web/build.mjs [FOLDER]
 //
-// Assets have a hash in their name, so that browsers may cache them forever.
+// Assets have a hash in their name, so that browsers may cache them forever. URLs are relative to the page, so that a proxy may
+// serve everything under a prefix of its own.
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -40,9 +41,9 @@ for (const name of ["index.html", "admin.html"]) {
   const page = await readFile(join(here, name), "utf8");
   await put(
     name,
-    page.replace(/"\/assets\/([^"]+)"/g, (_, asset) => {
+    page.replace(/"assets\/([^"]+)"/g, (_, asset) => {
       if (!names.has(asset)) throw new Error(`${name} names ${asset}, which is not built`);
-      return `"/assets/${names.get(asset)}"`;
+      return `"assets/${names.get(asset)}"`;
     }),
   );
 }

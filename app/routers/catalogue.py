@@ -42,7 +42,7 @@ _GROUPS = {
     "correlation": "How pairs move together: the newest matrix, the correlation of two pairs, and pairs by use.",
     "alerts": "Past alerts, and the price levels that raise alerts.",
     "events": "The event log in pages by cursor, and publishing to it from other programs.",
-    "streams": "Server-Sent Events. Their messages are described at [/docs/events](/docs/events).",
+    "streams": "Server-Sent Events. Their messages are described at [/docs/events](docs/events).",
     "sessions": "The trading sessions of the day, and which are open now.",
     "jobs": "The runs of the background jobs and their outcome.",
     "cache": "The state of Redis.",

@@ -44,8 +44,8 @@ ${groups.map(([title, , entries]) => `<h2>${title}</h2><ul>${entries.map(([name]
 </nav>
 <main class="text">
 <section id="about"><h1>Events of the ${escaped(info.title)}</h1>
-<p class="quiet">Version ${escaped(info.version)}. This page is made from the <a href="/docs/asyncapi.yaml">AsyncAPI document</a>;
-the same payloads as <a href="/docs/events.d.ts">TypeScript types</a>. The REST interface is at <a href="/docs">/docs</a>.</p>
+<p class="quiet">Version ${escaped(info.version)}. This page is made from the <a href="asyncapi.yaml">AsyncAPI document</a>;
+the same payloads as <a href="events.d.ts">TypeScript types</a>. The REST interface is at <a href="../docs">/docs</a>.</p>
 ${marked.parse(info.description)}</section>
 ${Object.keys(CHANNELS)
   .map((name) => channel(name, channels[name], document))

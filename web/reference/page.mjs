@@ -11,10 +11,13 @@ const FILES = [
   ["/docs/events.d.ts", "TypeScript"],
 ];
 
-/** A page as HTML. The body is HTML, styles and scripts are names of assets. */
+/** A page as HTML with URLs relative to its own. The body is HTML, styles and scripts are names of assets. */
 export function page({ title, current, styles, scripts, body }) {
-  const links = PAGES.map(([path, name]) => `<a href="${path}"${path === current ? ' aria-current="page"' : ""}>${name}</a>`);
-  const files = FILES.map(([path, name]) => `<a href="${path}">${name}</a>`);
+  const root = "../".repeat(current.split("/").length - 2) || "./";
+  const links = PAGES.map(
+    ([path, name]) => `<a href="${root}${path.slice(1)}"${path === current ? ' aria-current="page"' : ""}>${name}</a>`,
+  );
+  const files = FILES.map(([path, name]) => `<a href="${root}${path.slice(1)}">${name}</a>`);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -23,12 +26,12 @@ export function page({ title, current, styles, scripts, body }) {
 <meta name="color-scheme" content="light dark">
 <title>${escaped(title)} – FX Gateway</title>
 <link rel="icon" href="data:,">
-${styles.map((name) => `<link rel="stylesheet" href="/assets/${name}">`).join("\n")}
-${scripts.map((name) => `<script defer src="/assets/${name}"></script>`).join("\n")}
+${styles.map((name) => `<link rel="stylesheet" href="${root}assets/${name}">`).join("\n")}
+${scripts.map((name) => `<script defer src="${root}assets/${name}"></script>`).join("\n")}
 </head>
 <body>
 <header class="site">
-<a class="name" href="/">FX Gateway</a>
+<a class="name" href="${root}">FX Gateway</a>
 <nav aria-label="Reference">${links.join(" ")}</nav>
 <nav class="files" aria-label="Specifications">${files.join(" ")}</nav>
 </header>

@@ -13,7 +13,7 @@ const colors = dark
 const shared = { fontFamily: "system-ui, sans-serif", headings: { fontFamily: "system-ui, sans-serif" } };
 
 Redoc.init(
-  "/openapi.json",
+  "openapi.json",
   {
     disableSearch: true, // it needs workers from blob URLs, which the content security policy forbids
     hideDownloadButton: true,

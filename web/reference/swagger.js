@@ -72,7 +72,7 @@ async function followed(built, show, cleared) {
 }
 
 SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#rest",
   deepLinking: true,
   docExpansion: "list",

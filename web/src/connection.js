@@ -145,7 +145,7 @@ export class Connection {
   /** True where the gateway answers at all, so that it is the way to it which is barred. */
   async _lives() {
     try {
-      return (await fetch("/health/live", { cache: "no-store", signal: AbortSignal.timeout(LIVES_WITHIN) })).ok;
+      return (await fetch("health/live", { cache: "no-store", signal: AbortSignal.timeout(LIVES_WITHIN) })).ok;
     } catch {
       return false;
     }

@@ -12,7 +12,8 @@ export class SocketChannel {
     this.transport = transport;
     this._hooks = hooks;
     this._over = false;
-    this._socket = io({ transports: [transport], reconnection: false, forceNew: true, timeout: OPEN_WITHIN });
+    const path = new URL("socket.io/", document.baseURI).pathname;
+    this._socket = io({ path, transports: [transport], reconnection: false, forceNew: true, timeout: OPEN_WITHIN });
     this._timer = setTimeout(() => this._lose("no answer in time"), OPEN_WITHIN);
     this._socket.on("connect", () => this._subscribe(since));
     this._socket.on("subscription_confirmed", ({ recovered }) => this._open(recovered));

@@ -107,16 +107,16 @@ export class Store {
   }
 
   async _askPrices() {
-    this._takeAll(await this._api.get("/api/v1/prices/all"));
+    this._takeAll(await this._api.get("api/v1/prices/all"));
   }
 
   async _askSource() {
-    const { source, simulated } = await this._api.get("/api/v1/info");
+    const { source, simulated } = await this._api.get("api/v1/info");
     this._takeSource(source, simulated);
   }
 
   async _introduce() {
-    const { tracked_pairs, source, simulated } = await this._answer("/api/v1/info");
+    const { tracked_pairs, source, simulated } = await this._answer("api/v1/info");
     this._takeSource(source, simulated);
     this._takePairs(tracked_pairs);
   }

@@ -15,7 +15,7 @@ export class StreamChannel {
     this._hooks = hooks;
     this._over = false;
     this._told = 0;
-    this._source = new EventSource(`/stream?${new URLSearchParams({ pairs: "*", ...(since && { last_event_id: since }) })}`);
+    this._source = new EventSource(`stream?${new URLSearchParams({ pairs: "*", ...(since && { last_event_id: since }) })}`);
     this._timer = setTimeout(() => this._lose("no answer in time"), OPEN_WITHIN);
     this._source.onerror = () => this._lose("the stream broke off");
     this._listen("stream_opened", ({ recovered }) => {

@@ -17,7 +17,7 @@ export async function ask(token, leaving) {
   try {
     const headers = { Authorization: `Bearer ${token}` };
     const signal = AbortSignal.any([leaving, AbortSignal.timeout(TIMEOUT)]);
-    answer = await fetch("/admin/state", { headers, signal, cache: "no-store" });
+    answer = await fetch("./admin/state", { headers, signal, cache: "no-store" });
     body = await answer.json();
   } catch (error) {
     if (answer) return { kind: "away", reason: `The gateway's answer cannot be read (status ${answer.status}).` };

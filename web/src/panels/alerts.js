@@ -84,7 +84,7 @@ class AlertsPanel {
     const params = { limit: 50, ...place };
     for (const name of ["severity", "type", "pair"]) if (this[name].value) params[name] = this[name].value;
     try {
-      const { alerts, next } = await this.api.get("/api/v1/alerts", params);
+      const { alerts, next } = await this.api.get("api/v1/alerts", params);
       if (turn !== this.turn) return;
       this.past.push(...alerts);
       this.next = next;

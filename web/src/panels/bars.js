@@ -105,7 +105,7 @@ export class Bars {
   async _page(params) {
     let answer;
     try {
-      answer = await this.api.get(`/api/v1/candles/${this.pair}`, { granularity: this.granularity, price: "M", ...params });
+      answer = await this.api.get(`api/v1/candles/${this.pair}`, { granularity: this.granularity, price: "M", ...params });
     } catch (error) {
       if (error?.status === 404) return [];
       throw error;

@@ -287,7 +287,7 @@ class ChartPanel {
     const pair = this.bars.pair;
     let levels;
     try {
-      ({ levels } = await this.api.get("/api/v1/alerts/levels", { pair }));
+      ({ levels } = await this.api.get("api/v1/alerts/levels", { pair }));
     } catch {
       return; // the panel of the levels shows the error
     }

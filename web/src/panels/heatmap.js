@@ -45,7 +45,7 @@ export function mount(element, { store, api }) {
     span.disabled = !length.value;
     const params = length.value ? { granularity: length.value, window: span.value } : {};
     try {
-      const found = await api.get("/api/v1/correlation/matrix", params);
+      const found = await api.get("api/v1/correlation/matrix", params);
       if (mine !== turn) return;
       again.stop();
       show(found);

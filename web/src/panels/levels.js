@@ -3,7 +3,7 @@ import "./levels.css";
 import { Again } from "../again.js";
 import { choice, make, spoken } from "./elements.js";
 
-const PATH = "/api/v1/alerts/levels";
+const PATH = "api/v1/alerts/levels";
 const KEPT = "alert-token";
 const AT_ONCE = 300;
 

@@ -37,7 +37,7 @@ export function mount(element, { api }) {
     asking = true;
     fetched = Date.now();
     try {
-      const found = await api.get("/api/v1/sessions");
+      const found = await api.get("api/v1/sessions");
       if (!alive) return;
       ahead = Date.parse(found.timestamp) - Date.now();
       answer = found;
