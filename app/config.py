@@ -15,6 +15,8 @@ from app.alerts.volatility import DEFAULT_VOLATILITY_THRESHOLDS, volatility_rule
 from app.errors import ConfigurationError, InvalidPair
 from app.market.pair import DEFAULT_PAIRS, CurrencyPair
 from app.market.spike import DEFAULT_MULTIPLE
+from app.origin import canonical_entry
+from app.realtime.wire.forwarded import canonical_prefix
 from app.validation import fault_message, plain_lines
 
 SourceName = Literal["simulated", "replay", "oanda", "kraken", "ecb"]
@@ -43,11 +45,17 @@ class Settings(BaseSettings):
     )
     forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1", "::1"),
-        description="Proxies whose `X-Forwarded-For` is trusted: addresses or networks, comma separated; `*` trusts every peer",
+        description="Proxies whose `X-Forwarded-` headers and `Forwarded` are trusted: addresses or networks, comma separated; "
+        "`*` trusts every peer",
     )
+    root_path: str | None = Field(None, description="Path prefix under which a proxy serves the gateway, such as `/fx`")
     cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         ("http://localhost:*", "http://127.0.0.1:*"),
-        description="Web origins whose pages may connect, comma separated; `:*` is any port, `*` any origin",
+        description="Web origins whose pages may connect, comma separated; `:*` is any port, `https://*.example.com` any host "
+        "below it, `null` a page without an origin, `*` any origin",
+    )
+    cors_allow_credentials: bool = Field(
+        False, description="Whether pages of `CORS_ALLOWED_ORIGINS` may send cookies and HTTP authentication; not with `*`"
     )
 
     data_dir: Path = Field(Path("data"), description="Folder of the private Valkey and the SQLite file")
@@ -181,6 +189,21 @@ class Settings(BaseSettings):
         (volatility_rules if field.field_name == "volatility_thresholds" else correlation_rules)(text)
         return text
 
+    @field_validator("cors_allowed_origins")
+    @classmethod
+    def _origins(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(canonical_entry, entries))
+
+    @field_validator("root_path")
+    @classmethod
+    def _prefix(cls, path: str | None) -> str | None:
+        if path in (None, "", "/"):
+            return None
+        prefix = canonical_prefix(path)
+        if prefix is None:
+            raise ValueError("a path such as /fx is needed, of letters, digits and . _ ~ -")
+        return prefix
+
     @field_validator("websocket_host")
     @classmethod
     def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
@@ -224,6 +247,12 @@ class Settings(BaseSettings):
         if len(set(names)) < len(names):
             raise ValueError("a source is named twice")
         return names
+
+    @model_validator(mode="after")
+    def _credentials_need_named_origins(self) -> Self:
+        if self.cors_allow_credentials and "*" in self.cors_allowed_origins:
+            raise ValueError("CORS_ALLOW_CREDENTIALS: CORS_ALLOWED_ORIGINS must name the origins, not *")
+        return self
 
     @model_validator(mode="after")
     def _sources_have_what_they_need(self) -> Self:

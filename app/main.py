@@ -11,14 +11,15 @@ from time import monotonic
 
 from fastapi import FastAPI
 from pydantic import SecretStr
-from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from app.background import watched
 from app.config import Settings
 from app.http import problems
+from app.http.edge.cors import CorsMiddleware
 from app.http.edge.default_headers import DefaultHeadersMiddleware
 from app.http.edge.head import HeadMiddleware
+from app.http.edge.prefix import PrefixMiddleware, checked_prefix
 from app.http.gateway import Gateway, Limits, Stores, Tokens
 from app.http.origins import Origins
 from app.http.rate_limit import RateLimitMiddleware
@@ -96,20 +97,8 @@ def create_app(
     catalogue.include(app, operator=bool(settings.admin_tokens))
     problems.register(app)
     app.add_middleware(RateLimitMiddleware, requests=settings.rate_limit_requests, window=settings.rate_limit_window)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origin_regex=origins.pattern,
-        allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
-        expose_headers=[
-            "Retry-After",
-            "RateLimit",
-            "RateLimit-Policy",
-            "X-RateLimit-Limit",
-            "X-RateLimit-Remaining",
-            "X-RateLimit-Reset",
-        ],
-    )
+    app.add_middleware(CorsMiddleware, origins=origins, credentials=settings.cors_allow_credentials)
+    app.add_middleware(PrefixMiddleware, root_path=checked_prefix(settings.root_path))
     # The last is the outermost.
     app.add_middleware(DefaultHeadersMiddleware)
     app.add_middleware(HeadMiddleware)

@@ -60,6 +60,9 @@ Host = Annotated[
 ]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.", show_default="5001")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes that share the port.", show_default="1")]
+RootPath = Annotated[
+    str | None, typer.Option(help="Path prefix under which a proxy serves the gateway, such as /fx.", show_default="none")
+]
 DataDir = Annotated[Path | None, typer.Option(help="Directory of the private Valkey and the SQLite file.", show_default="data")]
 Source = Annotated[
     str | None,
@@ -95,6 +98,7 @@ def run(
     host: Host = None,
     port: Port = None,
     workers: Workers = None,
+    root_path: RootPath = None,
     data_dir: DataDir = None,
     source: Source = None,
     replay: Replay = None,
@@ -105,6 +109,7 @@ def run(
         websocket_host=",".join(host) if host else None,
         websocket_port=port,
         workers=workers,
+        root_path=root_path,
         data_dir=data_dir,
         **_source_settings(source, replay, speed),
     )
@@ -112,9 +117,11 @@ def run(
 
 
 @cli.command()
-def gateway(host: Host = None, port: Port = None, workers: Workers = None) -> None:
+def gateway(host: Host = None, port: Port = None, workers: Workers = None, root_path: RootPath = None) -> None:
     """Run only the server, on the Redis at REDIS_URL."""
-    settings = load_settings(websocket_host=",".join(host) if host else None, websocket_port=port, workers=workers)
+    settings = load_settings(
+        websocket_host=",".join(host) if host else None, websocket_port=port, workers=workers, root_path=root_path
+    )
     run_process(_serve(settings, named_redis(settings)), settings, ends_with_output=True)
 
 

@@ -22,7 +22,7 @@ LAYERS = {
         fx_gateway
     """,
     "app": """
-        errors backoff background validation quiet_log
+        errors backoff background validation quiet_log origin
         market
         alerts providers storage realtime
         config migration
@@ -88,7 +88,7 @@ LAYERS = {
         hub
     """,
     "app.realtime.wire": """
-        wire address
+        wire address forwarded
         stream websocket
         exchange requests
         connection
@@ -100,9 +100,10 @@ LAYERS = {
         documents
     """,
     "app.realtime.transports": """
-        limit engine
+        limit opening receiving tasks
+        engine
         connection
-        sockets sse
+        sockets sse plain
     """,
     "app.realtime.transports.engine": """
         packet request

@@ -112,11 +112,11 @@ class StockClient:
 
 
 @asynccontextmanager
-async def stock_client(url: str, transports: Sequence[str] = WEBSOCKET) -> AsyncGenerator[StockClient]:
+async def stock_client(url: str, transports: Sequence[str] = WEBSOCKET, **options: Any) -> AsyncGenerator[StockClient]:
     """A stock client that is connected."""
     client = StockClient(transports)
     try:
-        await client.connect(url)
+        await client.connect(url, **options)
         await client.next("connection_established")
         yield client
     finally:

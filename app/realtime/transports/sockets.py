@@ -74,7 +74,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         prices: PriceView,
         cache: Cache,
         *,
-        allows_origin: Callable[[str, Mapping[str, Any]], bool],
+        allows_origin: Callable[[Mapping[str, Any]], bool],
         new_limit: Callable[[], RequestLimit],
         ping_interval: float,
         ping_timeout: float,

@@ -40,7 +40,10 @@ _TRY_AGAIN = 0.02
 _NO_ROOM = (errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS)
 
 _STARTS = (b"GET /socket.io/?", b"POST /socket.io/?", b"GET /socket.io?", b"POST /socket.io?")
-_NAMES_WORKER = re.compile(rb"[\r\n]*(?:GET|POST) /socket\.io/?\?(?:(?!sid=)[^& \r\n]*&)*sid=w([1-9][0-9]?)\.")
+_UNDER_PREFIX = re.compile(rb"(?:GET|POST) (?:/[A-Za-z0-9._~-]+){1,20}?/socket\.io/?\?")
+_NAMES_WORKER = re.compile(
+    rb"[\r\n]*(?:GET|POST) (?:/[A-Za-z0-9._~-]+){0,20}?/socket\.io/?\?(?:(?!sid=)[^& \r\n]*&)*sid=w([1-9][0-9]?)\."
+)
 _END_OF_TARGET = re.compile(rb"[ \r\n]")
 
 
@@ -263,4 +266,6 @@ def may_name_worker(data: bytes) -> bool:
             return _END_OF_TARGET.search(line, len(start)) is None
         if start.startswith(line):
             return True
-    return False
+    # A prefix is looked for only in what has arrived: a segment of TCP has more room than it takes.
+    under = _UNDER_PREFIX.match(line)
+    return under is not None and _END_OF_TARGET.search(line, under.end()) is None

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import uvicorn
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.realtime.wire.connection import MakesConnection
+from app.realtime.wire.forwarded import ForwardedMiddleware
 from app.realtime.wire.websocket import Application
 from app.realtime.wire.wire import wire_of
 
@@ -32,11 +32,8 @@ class LettingGo:
 
 
 def served(app: Application, trusted_proxies: Sequence[str]) -> Application:
-    """Return the application as both protocols call it; client addresses are taken from the headers of trusted proxies."""
-    letting_go = LettingGo(app)
-    return (
-        cast(Application, ProxyHeadersMiddleware(cast(Any, letting_go), list(trusted_proxies))) if trusted_proxies else letting_go
-    )
+    """Return the application as both protocols call it, with the headers of trusted proxies read."""
+    return ForwardedMiddleware(LettingGo(app), trusted_proxies)
 
 
 class LifeCycle(uvicorn.Server):

@@ -15,14 +15,16 @@ BUILT = Path(__file__).parents[2] / "pages"
 """The folder of the built pages."""
 
 _OPERATOR_PAGE = "admin.html"
-_PAGES = {
+PAGES = {
     "/": "index.html",
     "/docs": "docs.html",
     "/docs/events": "events.html",
     "/redoc": "redoc.html",
     "/admin": _OPERATOR_PAGE,
 }
-_DOCUMENTS = {"/docs/asyncapi.yaml": "asyncapi.yaml", "/docs/events.d.ts": "events.d.ts"}
+"""The file of each page, by its path."""
+
+DOCUMENTS = {"/docs/asyncapi.yaml": "asyncapi.yaml", "/docs/events.d.ts": "events.d.ts"}
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -56,12 +58,12 @@ FX Gateway
 
 Open this page in a browser for the dashboard. For programs:
 
-  /api/v1/prices/all        newest prices
-  /stream?pairs=*           live prices and alerts (Server-Sent Events)
-  /socket.io/               the same over Socket.IO
-  /api/v1/info              version, pairs, limits and all endpoints
-  /openapi.json             description of the REST interface
-  /health                   state of the gateway
+  {prefix}/api/v1/prices/all        newest prices
+  {prefix}/stream?pairs=*           live prices and alerts (Server-Sent Events)
+  {prefix}/socket.io/               the same over Socket.IO
+  {prefix}/api/v1/info              version, pairs, limits and all endpoints
+  {prefix}/openapi.json             description of the REST interface
+  {prefix}/health                   state of the gateway
 """
 
 
@@ -98,11 +100,11 @@ def router(folder: Path = BUILT, *, operator: bool = False) -> APIRouter:
     """
     routes = APIRouter(include_in_schema=False)
     parts = read_parts(folder)
-    assets = parts.keys() - {*_PAGES.values(), *_DOCUMENTS.values()}
-    for path, name in _PAGES.items():
+    assets = parts.keys() - {*PAGES.values(), *DOCUMENTS.values()}
+    for path, name in PAGES.items():
         page = _closed if name == _OPERATOR_PAGE and not operator else _page(name, parts.get(name))
         routes.add_api_route(path, page, methods=["GET", "HEAD"])
-    for path, name in _DOCUMENTS.items():
+    for path, name in DOCUMENTS.items():
         routes.add_api_route(path, _document(parts.get(name)), methods=["GET", "HEAD"])
 
     @routes.api_route("/assets/{name}", methods=["GET", "HEAD"])
@@ -125,8 +127,11 @@ def _page(name: str, part: Part | None) -> Callable[[Request], Awaitable[Respons
 
     async def page(request: Request) -> Response:
         """The page; at ``/``, a plain list of addresses for clients other than browsers."""
-        if name == _PAGES["/"] and "text/html" not in request.headers.get("accept", ""):
-            return PlainTextResponse(_GREETING, headers={**_SECURITY, "Vary": "Accept, Accept-Encoding"})
+        if name == PAGES["/"] and "text/html" not in request.headers.get("accept", ""):
+            return PlainTextResponse(
+                _GREETING.format(prefix=request.scope.get("root_path", "")),
+                headers={**_SECURITY, "Vary": "Accept, Accept-Encoding"},
+            )
         return _unbuilt() if part is None else part.response(request, security)
 
     return page

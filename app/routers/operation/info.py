@@ -50,6 +50,7 @@ async def get_info(gateway: CurrentGateway, request: Request) -> Info:
     """Return tracked pairs, lifetimes, limits and endpoints."""
     pairs = gateway.hub.pairs
     source, simulated = gateway.current_source
+    prefix: str = request.scope.get("root_path", "")
     return Info(
         api_version=request.app.version,
         service="FX Gateway",
@@ -66,7 +67,7 @@ async def get_info(gateway: CurrentGateway, request: Request) -> Info:
         simulated=simulated,
         rate_limit=RateLimit(requests=gateway.limits.requests, window_seconds=gateway.limits.window),
         endpoints={
-            operation["operationId"]: path
+            operation["operationId"]: f"{prefix}{path}"
             for path, operations in request.app.openapi()["paths"].items()
             for operation in operations.values()
         },

@@ -31,12 +31,12 @@ class Engine:
         self,
         hub: Hub,
         *,
-        allows_origin: Callable[[str, Mapping[str, Any]], bool],
+        allows_origin: Callable[[Mapping[str, Any]], bool],
         ping_interval: float,
         ping_timeout: float,
         worker: str = "",
     ) -> None:
-        """``allows_origin`` judges a web page's origin, given the request's ``HTTP_HOST``.
+        """``allows_origin`` judges the web page that sends a request, by the request's scope.
 
         ``worker`` is the number of this process if several serve one port; it stands in the ids of its sessions.
         """
@@ -114,9 +114,8 @@ class Engine:
         request = Request(scope, receive, send)
         if request.is_websocket and (await receive())["type"] != "websocket.connect":
             return
-        origin = request.header(b"origin")
-        if origin is not None and not self._allows_origin(origin, {"HTTP_HOST": request.header(b"host")}):
-            await request.refuse(f"{origin} is not an accepted origin.")
+        if not self._allows_origin(scope):
+            await request.refuse(f"{request.header(b'origin')} is not an accepted origin.")
         elif request.method == "OPTIONS":
             await request.answer(b"ok")
         elif request.parameter("j") is not None:
