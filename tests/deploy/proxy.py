@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import re
 import socket
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +58,31 @@ async def check(folder: Path, configuration: str) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def proxy(folder: Path, *gateways: str) -> AsyncGenerator[Proxy]:
-    """nginx in front of two gateways by their URLs, of one twice, or of none."""
+async def proxy(folder: Path, *gateways: str, under: str = "") -> AsyncGenerator[Proxy]:
+    """nginx in front of two gateways by their URLs, of one twice, or of none; with ``under``, below that path prefix."""
     addresses = [urlsplit(url).netloc for url in gateways] or [_NOBODY]
+
+    def text(home: Path, address: str) -> str:
+        configuration = adapted(home, address, [addresses[0], addresses[-1]])
+        if not under:
+            return configuration
+        configuration, number = re.subn(r"# (absolute_redirect|rewrite) ", r"\1 ", configuration)
+        assert number == 3
+        return configuration.replace("^/fx", f"^{under}").replace(" /fx/ ", f" {under}/ ")
+
+    async with nginx(folder, text) as running:
+        yield running
+
+
+@asynccontextmanager
+async def nginx(folder: Path, text: Callable[[Path, str], str]) -> AsyncGenerator[Proxy]:
+    """nginx with a configuration, made for a folder of its own and an address to listen on."""
     home = folder / "nginx"
     home.mkdir()
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         file, log = home / "nginx.conf", home / "log"
-        file.write_text(adapted(home, address, [addresses[0], addresses[-1]]))
+        file.write_text(text(home, address))
         # Started as root it would serve as an account that may not enter the folder.
         options = "daemon off;" + (" user root root;" if os.geteuid() == 0 else "")
         with log.open("wb") as output:

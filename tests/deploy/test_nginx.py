@@ -45,7 +45,7 @@ async def test_the_file_as_it_is_deployed_is_a_configuration(tmp_path: Path) -> 
 async def test_the_blocks_that_are_commented_out_are_a_configuration_too(tmp_path: Path) -> None:
     text = adapted(tmp_path, "127.0.0.1:8080", ["127.0.0.1:5001", "127.0.0.1:5002"])
     text, number = re.subn(r"^ +# ((?!ssl_cert|listen)[a-z_0-9]+ .+;)$", r"\1", text, flags=re.MULTILINE)
-    assert number == 8, text
+    assert number == 11, text
     code, said = await check(tmp_path, text)
     assert code == 0, said
 

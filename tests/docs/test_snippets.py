@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +21,7 @@ from tests.examples.browser import open_page, served
 from tests.private_valkey import PrivateValkey
 
 PROGRAMS = {"python": "py", "js": "mjs"}
-FILES = {"ini", "nginx", "yaml"}
+FILES = {"caddyfile", "ini", "nginx", "yaml"}
 KINDS = {"console", "html", "sql", "text", *PROGRAMS, *FILES}
 
 _ADDRESS = "localhost:5001"
@@ -116,6 +117,9 @@ def test_a_file_can_be_used(block: Block, tmp_path: Path, monkeypatch: pytest.Mo
             _succeeds(
                 sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", tmp_path / "compose.yaml"
             )
+        case "caddyfile":
+            depths = list(accumulate(line.endswith("{") - (line.strip() == "}") for line in block.text.splitlines()))
+            assert min(depths) == depths[-1] == 0
         case "nginx":
             _is_nginx(block.text, tmp_path)
 
