@@ -8,7 +8,7 @@ fails when one of them changes.
 import asyncio
 import socket
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import uvicorn
 
