@@ -21,6 +21,7 @@ from app.validation import fault_message, plain_lines
 
 SourceName = Literal["simulated", "replay", "oanda", "kraken", "ecb"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+ReplayClock = Literal["now", "original"]
 
 
 class Settings(BaseSettings):
@@ -105,6 +106,11 @@ class Settings(BaseSettings):
     simulated_rate: float = Field(20, gt=0, le=20_000, description="Simulated ticks per second, over all pairs")
     replay_files: Annotated[tuple[Path, ...], NoDecode] = Field((), description="Files to replay, comma separated")
     replay_speed: float = Field(1, gt=0, description="Speed of a replay as a multiple of real time")
+    replay_clock: ReplayClock = Field(
+        "now",
+        description="Times of a replay: `now` shifts it to the present, `original` keeps the times that were recorded, "
+        "for tests and backtests",
+    )
 
     event_log_length: int = Field(100_000, ge=1000, description="Approximate number of events that the log retains")
     stale_after: float = Field(60, gt=0, description="Seconds of open market without an update after which a price is stale")
@@ -258,9 +264,16 @@ class Settings(BaseSettings):
     def _sources_have_what_they_need(self) -> Self:
         if "replay" in self.source and not self.replay_files:
             raise ValueError("source replay needs files: REPLAY_FILES, or --replay FILE")
+        if self.keeps_recorded_times and len(self.source) > 1:
+            raise ValueError("a replay on its original clock cannot be one of several sources")
         if "oanda" in self.source and self.oanda_token is None and self.oanda_token_file is None:
             raise ValueError("source oanda needs a token: OANDA_TOKEN, or OANDA_TOKEN_FILE")
         return self
+
+    @property
+    def keeps_recorded_times(self) -> bool:
+        """True for a replay that keeps the times that were recorded, which the jobs then take for the present."""
+        return self.replay_clock == "original" and "replay" in self.source
 
     @property
     def oanda_secret(self) -> str:

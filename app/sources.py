@@ -58,7 +58,7 @@ def _ecb(settings: Settings, _: OnHole | None) -> EcbSource:
 
 
 def _replay(settings: Settings, _: OnHole | None) -> ReplaySource:
-    return ReplaySource(settings.replay_files, settings.replay_speed)
+    return ReplaySource(settings.replay_files, settings.replay_speed, keeps_times=settings.keeps_recorded_times)
 
 
 def _simulated(settings: Settings, _: OnHole | None) -> SimulatedSource:

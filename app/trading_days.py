@@ -15,11 +15,14 @@ _logger = logging.getLogger(__name__)
 
 
 async def keep_trading_days(prices: PriceView, candles: Candles, pairs: TrackedPairs) -> None:
-    """Read the days from the database every few seconds, until cancelled. While it does not answer, keep the last ones."""
+    """Read the days from the database every few seconds, until cancelled. While it does not answer, keep the last ones.
+
+    They are the days of the newest prices, which a replay may give their original times.
+    """
     answered = True
     while True:
         try:
-            days = await candles.days(list(pairs), utc_now())
+            days = await candles.days(list(pairs), prices.newest_time or utc_now())
         except DatabaseUnavailable as error:
             if answered:
                 _logger.warning("the change of the day may be out of date: %s", error)

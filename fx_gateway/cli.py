@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from app.config import Settings, load_settings
+from app.config import ReplayClock, Settings, load_settings
 from app.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -71,6 +71,11 @@ Source = Annotated[
 Replay = Annotated[list[Path] | None, typer.Option(help="File to replay; repeat for several. Implies --source replay.")]
 Speed = Annotated[float | None, typer.Option(help="Speed of the replay, as a multiple of real time.", show_default="1")]
 
+Clock = Annotated[
+    ReplayClock | None,
+    typer.Option(help="Times of the replay: shifted to now, or the original ones.", show_default="now"),
+]
+
 
 def main() -> None:
     """Run the command. Errors are one line on standard error: with exit code 2 for a wrong setting, and with 1 for a database
@@ -103,6 +108,7 @@ def run(
     source: Source = None,
     replay: Replay = None,
     speed: Speed = None,
+    clock: Clock = None,
 ) -> None:
     """Run everything: feed, recorder, alerts, jobs, and the server of REST, Socket.IO and event streams."""
     settings = load_settings(
@@ -111,7 +117,7 @@ def run(
         workers=workers,
         root_path=root_path,
         data_dir=data_dir,
-        **_source_settings(source, replay, speed),
+        **_source_settings(source, replay, speed, clock),
     )
     run_process(run_everything(settings, partial(_announce, settings)), settings, ends_with_output=True)
 
@@ -126,9 +132,9 @@ def gateway(host: Host = None, port: Port = None, workers: Workers = None, root_
 
 
 @cli.command()
-def feed(source: Source = None, replay: Replay = None, speed: Speed = None) -> None:
+def feed(source: Source = None, replay: Replay = None, speed: Speed = None, clock: Clock = None) -> None:
     """Run only the feed, into the Redis at REDIS_URL."""
-    _run_alone(feed_job.run, load_settings(**_source_settings(source, replay, speed)))
+    _run_alone(feed_job.run, load_settings(**_source_settings(source, replay, speed, clock)))
 
 
 @cli.command()
@@ -252,12 +258,15 @@ def openapi(out: Annotated[Path, typer.Option(help="Directory to write to.")] = 
     write_specs(out)
 
 
-def _source_settings(source: str | None, replay: list[Path] | None, speed: float | None) -> dict[str, Any]:
+def _source_settings(
+    source: str | None, replay: list[Path] | None, speed: float | None, clock: ReplayClock | None
+) -> dict[str, Any]:
     """The settings of the options that name a source: a file to replay makes the replay the source."""
     return {
         "source": source or ("replay" if replay else None),
         "replay_files": tuple(replay) if replay else None,
         "replay_speed": speed,
+        "replay_clock": clock,
     }
 
 

@@ -49,7 +49,7 @@ async def run_daily_correlation(context: JobContext, now: datetime) -> JobReport
     The matrix is stored under the end of its newest bar, so a second run changes nothing, and publishes nothing but
     ``data_ready``. Raises DatabaseUnavailable, LogUnavailable and, for invalid thresholds, ConfigurationError.
     """
-    return await recorded(context.database, DAILY_CORRELATION, now, lambda: _run(context, now))
+    return await recorded(context.database, DAILY_CORRELATION, context.on_the_wall(now), lambda: _run(context, now))
 
 
 async def _run(context: JobContext, now: datetime) -> JobReport:
@@ -66,6 +66,7 @@ async def _run(context: JobContext, now: datetime) -> JobReport:
     closes = {pair: series.closes for pair, series in found.items()}
     cells = await asyncio.to_thread(matrix, closes, window=CORRELATION_WINDOW)
     ranked = rank(cells)
+    computed = context.on_the_wall(now)
 
     correlations = Correlations(context.database)
     before = {
@@ -80,7 +81,7 @@ async def _run(context: JobContext, now: datetime) -> JobReport:
             CORRELATION_WINDOW,
             cells[first][second].value,
             cells[first][second].observations,
-            now,
+            computed,
         )
         for first, second in combinations(cells, 2)
     ]
@@ -94,7 +95,7 @@ async def _run(context: JobContext, now: datetime) -> JobReport:
             entry.observations,
             entry.reason,
             entry.rank,
-            now,
+            computed,
         )
         for entry in ranked
     ]

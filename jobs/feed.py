@@ -6,8 +6,9 @@ import math
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from datetime import datetime
 
 from app.backoff import Backoff
 from app.config import Settings
@@ -16,6 +17,7 @@ from app.market.bars.candle import Granularity
 from app.market.check import QuoteCheck
 from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
+from app.market.quote import Quote
 from app.market.source import PriceSource, WatchedSource
 from app.market.spike import SpikeFilter
 from app.providers.preference import PreferredSources, Switch
@@ -25,6 +27,7 @@ from app.realtime.log.log import EventLog, open_redis
 from app.run.process import run_job
 from app.storage.database.database import open_database
 from jobs.backfill import HoleFiller
+from jobs.running.feed_time import Beat, RecordedTime
 from jobs.running.persistence import publish_now
 from jobs.running.sources import open_history, open_source
 
@@ -67,9 +70,11 @@ class Feed:
         switches: Switches | None = None,
         heartbeat_interval: float = 10.0,
         spikes: SpikeFilter | None = None,
+        recorded_time: RecordedTime | None = None,
     ) -> None:
         """``switches`` is filled by the source. ``heartbeat_interval`` is in seconds; a heartbeat is also published at the start
-        and whenever another source becomes active. ``spikes`` holds back quotes that are far from the others.
+        and whenever another source becomes active. ``spikes`` holds back quotes that are far from the others. With
+        ``recorded_time``, prices and heartbeats are dated by the quotes, and the first heartbeat waits for the first quote.
         """
         self._source = source
         self._switches = switches or Switches()
@@ -79,6 +84,8 @@ class Feed:
         self._changed = asyncio.Event()
         self._check = QuoteCheck(pairs)
         self._spikes = spikes or SpikeFilter()
+        self._recorded_time = recorded_time
+        self._dated: datetime | None = None
         self.published = 0
 
     @property
@@ -94,8 +101,11 @@ class Feed:
         waiting: asyncio.Queue[Draft] = asyncio.Queue(_MOST_WAITING)
         try:
             async with asyncio.TaskGroup() as tasks:
-                endless = [tasks.create_task(work) for work in (self._publish(waiting), self._beat(), self._listen_for_silence())]
+                works = (self._publish(waiting), self._beat(waiting), self._listen_for_silence())
+                endless = [tasks.create_task(work) for work in works]
                 refusal = await self._read(waiting)
+                if self._recorded_time is not None:
+                    await self._put_beats(self._recorded_time.end(), waiting)
                 await waiting.join()
                 for task in endless:
                     task.cancel()
@@ -119,7 +129,7 @@ class Feed:
                     admitted = self._check.admit(quote)
                     if admitted is not None:
                         for passed in self._spikes.take(admitted):
-                            await waiting.put(price_update(passed, utc_now()))
+                            await self._put(passed, waiting)
                 return None
             except SourceRefused as refusal:
                 return refusal
@@ -130,6 +140,21 @@ class Feed:
             pause = backoff.pause_after(clock() - started)
             _logger.info("source %s will be restarted in %.1f s", self._source.name, pause)
             await asyncio.sleep(pause)
+
+    async def _put(self, quote: Quote, waiting: asyncio.Queue[Draft]) -> None:
+        if self._recorded_time is None:
+            await waiting.put(price_update(quote, utc_now()))
+            return
+        await self._put_beats(self._recorded_time.advance(quote.time), waiting)
+        await waiting.put(price_update(quote, quote.time))
+        self._dated = quote.time
+
+    async def _put_beats(self, beats: Sequence[Beat], waiting: asyncio.Queue[Draft]) -> None:
+        """Put heartbeats of recorded times between the quotes. Each stretch of a recording is as if a feed of its own."""
+        for beat in beats:
+            if beat.begins:
+                self._node = secrets.token_hex(4)
+            await waiting.put(heartbeat(self._sign(), beat.time))
 
     async def _publish(self, waiting: asyncio.Queue[Draft]) -> None:
         publisher = self._log.publisher()
@@ -142,27 +167,33 @@ class Feed:
             for _ in batch:
                 waiting.task_done()
 
-    async def _beat(self) -> None:
+    async def _beat(self, waiting: asyncio.Queue[Draft]) -> None:
         # Use a separate publisher, or heartbeats would queue behind a blocked batch.
         publisher = self._log.publisher()
         dropped = 0
         while True:
             self._changed.clear()
-            source = self._source
-            sign = FeedHeartbeat(
-                node=self._node,
-                source=source.name,
-                simulated=source.simulated,
-                sources=self._states(),
-                dropped=dict(self.dropped),
-            )
-            await publish_now(publisher, heartbeat(sign), _NAME)
+            if self._recorded_time is None:
+                await publish_now(publisher, heartbeat(self._sign()), _NAME)
+            elif self._dated is not None:
+                # Among the quotes, so that it is not ahead of those that wait.
+                await waiting.put(heartbeat(self._sign(), self._dated))
             if self.dropped.total() > dropped:
                 dropped = self.dropped.total()
                 _logger.warning("source %s: %s", self._source.name, self._drops())
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._heartbeat_interval):
                     await self._changed.wait()
+
+    def _sign(self) -> FeedHeartbeat:
+        source = self._source
+        return FeedHeartbeat(
+            node=self._node,
+            source=source.name,
+            simulated=source.simulated,
+            sources=self._states(),
+            dropped=dict(self.dropped),
+        )
 
     async def _listen_for_silence(self) -> None:
         """Publish when the source falls silent, so that clients know that prices are stale, and when it quotes again."""
@@ -206,7 +237,9 @@ async def run(settings: Settings, redis_url: str) -> None:
         switches = Switches()
         source = open_source(settings, on_switch=switches.note, on_hole=None if filler is None else filler.note)
         log = EventLog(redis, settings.event_log_length)
-        feed = Feed(source, log, pairs, switches, settings.heartbeat_interval, SpikeFilter(settings.spike_multiple))
+        recorded_time = RecordedTime() if settings.keeps_recorded_times else None
+        spikes = SpikeFilter(settings.spike_multiple)
+        feed = Feed(source, log, pairs, switches, settings.heartbeat_interval, spikes, recorded_time)
         refusal: SourceRefused | None = None
         async with asyncio.TaskGroup() as tasks:
             filling = tasks.create_task(filler.run(), name="hole filler") if filler is not None else None

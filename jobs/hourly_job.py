@@ -75,7 +75,7 @@ async def run_hourly(context: JobContext, now: datetime, patience: float = PATIE
     A pair that fails does not stop the others. A second run for the same hour changes nothing, and publishes nothing but
     ``data_ready``. Raises DatabaseUnavailable, LogUnavailable and, for invalid thresholds, ConfigurationError.
     """
-    return await recorded(context.database, HOURLY, now, lambda: _Run(context, now, patience).run())
+    return await recorded(context.database, HOURLY, context.on_the_wall(now), lambda: _Run(context, now, patience).run())
 
 
 class _Run:
@@ -93,7 +93,8 @@ class _Run:
         rules = read_rules("VOLATILITY_THRESHOLDS", volatility_rules, context.settings.volatility_thresholds)
         if context.source is not None:
             await self._fetch(context.source)
-        await self._await_bars()
+        if not context.settings.keeps_recorded_times:  # where the schedule has waited for them
+            await self._await_bars()
         bars = await self._candles.newest(
             list(context.pairs), Granularity.H1, MEASURE_BARS, until=self._now, real_only=context.real_only
         )
@@ -202,7 +203,7 @@ class _Run:
                 figures[pair.name].model_dump_json().encode(),
                 of_pair.volatility_50,
                 of_pair.simulated,
-                self._now,
+                self._context.on_the_wall(self._now),
             )
             for pair, of_pair in measures.items()
         ]

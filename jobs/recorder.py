@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import pairwise
 
 from app.config import Settings
 from app.errors import GatewayError, LogUnavailable
@@ -17,7 +18,7 @@ from app.market.bars.candle import Candle, Granularity
 from app.market.bars.live_bars import KEPT_FOR, LiveBars
 from app.market.bars.making import LIVE
 from app.market.check import MOST_AHEAD
-from app.market.clock import parse_time, utc_now
+from app.market.clock import utc_now
 from app.market.hours.calendar import open_time
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.market.quote import Quote, QuoteKind
@@ -33,6 +34,7 @@ from app.storage.database.database import Database, open_database
 from app.storage.market.candles import Candles
 from app.storage.recording import Batch, Recording, RefusedEvent, StoredAlert, StoredEvent, Tick
 from app.storage.refusals import RefusedEvents
+from jobs.running.feed_time import is_heartbeat_of_feed, is_set_back, moment_of, timestamp_of
 from jobs.running.persistence import persistently, publish_now
 
 _NAME = "the recorder"
@@ -91,6 +93,14 @@ class Recorder:
         self._malformed: list[RefusedEvent] = []
         self.losses_of_unknown_size = 0
         self.standing = 0
+        self._late_before = 0
+        self._missed = False
+        self._listens = False
+
+    @property
+    def _reached(self) -> datetime | None:
+        """The time up to which there are bars of any pair, by the clock of the feed; None before the first."""
+        return max((bars.reached for bars in self._bars.values() if bars.reached is not None), default=None)
 
     async def run(self) -> None:
         """Record until cancelled, waiting whenever the database or Redis is unavailable."""
@@ -102,8 +112,8 @@ class Recorder:
         reader = await persistently(self._resume, _NAME)
         while True:
             events = await persistently(partial(self._next, reader), _NAME)
-            if events:
-                await self._keep(events)
+            for stretch in self._stretches(events):
+                await self._keep(stretch)
 
     async def _resume(self) -> LogReader:
         """Return a reader at the saved position, and restore the bars as they were there."""
@@ -114,8 +124,8 @@ class Recorder:
         self._bars = {pair.name: LiveBars(pair, SOURCES) for pair in self._pairs}
         for pair in self._pairs:
             await self._restore(self._bars[pair.name], [bar for bar in newest if bar.pair == pair])
-        self._feed_heard = max((bars.reached for bars in self._bars.values() if bars.reached is not None), default=None)
-        await self._rebase(self._pairs.names, utc_now())
+        self._feed_heard = self._reached
+        await self._rebase(self._pairs.names, self._feed_heard or utc_now())
         if position is None:
             return self._log.reader(on_malformed=self._refuse)
         self._position = position
@@ -151,6 +161,15 @@ class Recorder:
             type = _escaped(fields.get(b"t", b""))
             self._malformed.append(RefusedEvent.of(id, type, written.encode(), f"not an event: {first_line}"))
 
+    def _stretches(self, events: Sequence[Event]) -> list[Sequence[Event]]:
+        """Divide events where another feed is heard first, since its clock may have been set back."""
+        cuts, node = [0], self._feed
+        for place, event in enumerate(events):
+            if is_heartbeat_of_feed(event) and event.body.get("node") != node:
+                node = event.body.get("node")
+                cuts.append(place)
+        return [part for first, end in pairwise([*cuts, len(events)]) if (part := events[first:end])]
+
     async def _keep(self, events: Sequence[Event]) -> None:
         """Write the events to the database, retrying until it has them."""
         entries = [event for event in events if event.is_cursor]
@@ -159,15 +178,20 @@ class Recorder:
             self.lost = min(self.lost + (lost.body["missed"] or 0), LARGEST_COUNT)
             self.losses_of_unknown_size += lost.body["missed"] is None
             _logger.warning("events were trimmed from the log before they were recorded: %s", lost.bare.decode())
+        self._missed = self._missed or len(entries) < len(events)
         if not entries:
             return
-        begins = _begin_of(entries[0])
-        for bars in self._bars.values():
-            bars.listen(begins)
-            if len(entries) < len(events):
-                bars.interrupt(begins)
+        begins_anew = is_set_back(entries[0], self._feed, self._reached)
+        if begins_anew:
+            self._begin_anew()
+        begins = next((_begin_of(event) for event in entries if event.is_price or is_heartbeat_of_feed(event)), None)
+        if begins is None and self._missed:
+            begins = entries[0].time
+        if begins is not None:
+            await self._listen(begins, self._missed or self._was_away(entries[0]))
+            self._missed = False
         batch = self._batch(entries)
-        batch = replace(batch, refused=[*batch.refused, *self._malformed])
+        batch = replace(batch, refused=[*batch.refused, *self._malformed], begins_anew=begins_anew)
         if refused := await persistently(partial(self._recording.write, batch), _NAME):
             self.refused += refused
             _logger.warning("%d entries up to %s cannot be stored and are put aside in refused_events", refused, batch.cursor)
@@ -175,18 +199,41 @@ class Recorder:
         self._position = (batch.cursor, batch.seq)
         self.recorded += len(entries)
         stale = {bar.pair.name for bar in batch.candles if bar.complete and bar.granularity is Granularity.H1}
-        stale |= {name for name, bars in self._bars.items() if bars.is_interrupted}
         if stale:
-            await persistently(partial(self._rebase, sorted(stale), entries[-1].time), _NAME)
+            await persistently(partial(self._rebase, sorted(stale), self._reached or entries[-1].time), _NAME)
+
+    def _begin_anew(self) -> None:
+        """Begin bars of an earlier time, as in a replay that is played again."""
+        self._late_before += sum(bars.late for bars in self._bars.values())
+        self._bars = {pair.name: LiveBars(pair, SOURCES) for pair in self._pairs}
+        self._feed_heard = None
+        self._listens = False
+        self._published.clear()
+        _logger.info("the clock of the feed was set back: bars begin anew")
+
+    async def _listen(self, begins: datetime, lacks_before: bool) -> None:
+        """Note that the feed is heard from this time on, by its clock, and whether something before was lost."""
+        for bars in self._bars.values():
+            bars.listen(begins)
+            if lacks_before:
+                bars.interrupt(begins)
+        if lacks_before or not self._listens:
+            self._listens = True
+            # At once, since longer bars may end before the next rebuilding, and would lack the hours until now.
+            await persistently(partial(self._rebase, self._pairs.names, begins), _NAME)
 
     async def _rebase(self, pairs: Sequence[str], moment: datetime) -> None:
-        """Rebuild the longer bars from the hours and days in the database, where jobs may have stored better ones."""
+        """Rebuild the longer bars from the hours and days in the database, where jobs may have stored better ones.
+
+        Those after ``moment`` are left out: the database may have them of a replay that is played again.
+        """
         for name in pairs:
             pair, newest = CurrencyPair.parse(name), self._bars[name].newest or moment
             start = min(Granularity.W.start(newest), Granularity.M.start(newest))
             hours = await self._candles.page(pair, Granularity.H1, start=start, end=None, limit=_LONGEST_MONTH)
             days = await self._candles.page(pair, Granularity.D, start=start, end=None, limit=_LONGEST_MONTH)
-            self._bars[name].rebase([hour for hour in hours if hour.complete], days)
+            past = [hour for hour in hours if hour.complete and hour.end <= moment]
+            self._bars[name].rebase(past, [day for day in days if day.end <= moment])
 
     def _batch(self, entries: Sequence[Event]) -> Batch:
         ticks: list[Tick] = []
@@ -202,12 +249,12 @@ class Recorder:
                 if self._is_in_bars(quote, event, in_bars):
                     in_bars.setdefault(quote.pair.name, []).append(quote)
             elif event.type == EventType.HEARTBEAT:
-                if event.body.get("role") == "feed":
+                if is_heartbeat_of_feed(event):
                     candles += self._grow(in_bars)
-                    self._hear_feed(event)
-                    candles += self._settle(_moment_of(event) - _SETTLED_AFTER)
+                    self._feed, self._feed_heard = event.body.get("node"), moment_of(event)
+                    candles += self._settle(moment_of(event) - _SETTLED_AFTER)
             elif event.type in VISIBLE:
-                events.append(StoredEvent(event.id, event.type, event.pairs, event.bare, _timestamp_of(event)))
+                events.append(StoredEvent(event.id, event.type, event.pairs, event.bare, timestamp_of(event)))
                 if event.type in ALERTS:
                     alerts.append(_stored(event))
         candles += self._grow(in_bars)
@@ -222,7 +269,7 @@ class Recorder:
         name = quote.pair.name
         if quote.kind in _IN_NO_BAR or name not in self._bars or quote.time > event.time + MOST_AHEAD:
             return False
-        bars, published = self._bars[name], _timestamp_of(event)
+        bars, published = self._bars[name], timestamp_of(event)
         before, self._published[name] = self._published.get(name), published
         if published - quote.time <= _STANDING or waiting.get(name):
             return True
@@ -232,13 +279,11 @@ class Recorder:
         # In a stream that is held up, quotes of the same time and prices follow each other at once.
         return not bars.repeats(quote) or (before is not None and published - before <= _STANDING)
 
-    def _hear_feed(self, event: Event) -> None:
-        """Note that the feed runs. Where another one ran long ago, what was quoted in between is in no bar."""
-        moment, node = _moment_of(event), event.body.get("node")
-        if node != self._feed and self._feed_heard is not None and open_time(self._feed_heard, moment) > _FEED_AWAY:
-            for bars in self._bars.values():
-                bars.interrupt(moment)
-        self._feed, self._feed_heard = node, moment
+    def _was_away(self, event: Event) -> bool:
+        """Return True where another feed is heard than the last, which ran long ago: quotes in between are in no bar."""
+        if not is_heartbeat_of_feed(event) or event.body.get("node") == self._feed or self._feed_heard is None:
+            return False
+        return open_time(self._feed_heard, _begin_of(event)) > _FEED_AWAY
 
     def _grow(self, quotes: dict[str, list[Quote]]) -> list[Candle]:
         """Add the quotes to their bars, empty the dict, and return the bars that changed."""
@@ -262,7 +307,7 @@ class Recorder:
         while True:
             await asyncio.sleep(self._heartbeat_interval)
             cursor, seq = self._position
-            late = self.standing + sum(bars.late for bars in self._bars.values())
+            late = self.standing + self._late_before + sum(bars.late for bars in self._bars.values())
             sign = RecorderHeartbeat(
                 node=self._node,
                 cursor=cursor,
@@ -283,7 +328,7 @@ def _readable(entries: Sequence[Event], refused: list[RefusedEvent]) -> Iterator
     """
     for event in entries:
         try:
-            _timestamp_of(event)
+            timestamp_of(event)
             if event.is_price:
                 quote_of(event)
             elif event.type in ALERTS:
@@ -298,20 +343,10 @@ def _escaped(text: bytes) -> str:
     return text[:_LONGEST_ENTRY].decode("utf-8", "backslashreplace")
 
 
-def _timestamp_of(event: Event) -> datetime:
-    """When the event was published, by its own account."""
-    return parse_time(event.body["timestamp"])
-
-
-def _moment_of(event: Event) -> datetime:
-    """When the event was published, by the log's clock where that is behind: a forged time must not close future bars."""
-    return min(_timestamp_of(event), event.time)
-
-
 def _begin_of(event: Event) -> datetime:
     """When an event that may be malformed was published."""
     with suppress(LookupError, TypeError, ValueError):
-        return _moment_of(event)
+        return moment_of(event)
     return event.time
 
 

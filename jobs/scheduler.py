@@ -5,7 +5,6 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC
 from functools import partial
 
@@ -13,31 +12,22 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[impo
 
 from app.backoff import Backoff
 from app.config import Settings
-from app.errors import ConfigurationError, DatabaseUnavailable, LogUnavailable
+from app.errors import DatabaseUnavailable, LogUnavailable
 from app.market.clock import utc_now
 from app.run.process import run_job
-from app.schedule import DueTimes, schedule_of
+from app.schedule import RETENTION, schedule_of
 from app.storage.job_runs import JobRuns
 from jobs.catalogue import JOBS
+from jobs.replay_schedule import ReplaySchedule
 from jobs.running.context import JobContext, open_context
-from jobs.running.once import Job
 from jobs.running.persistence import persistently
+from jobs.running.scheduled import ScheduledJob
 
 _NAME = "the scheduler"
-_LONGEST_RUN = 50 * 60.0
 _LOOK = 10.0
 """Seconds between two checks of the wall clock: a timer does not notice that the machine slept or the clock was set."""
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduledJob:
-    """A job, the name its runs are recorded under, and when it is due."""
-
-    name: str
-    run: Job
-    due: DueTimes
 
 
 def scheduled_jobs(settings: Settings) -> list[ScheduledJob]:
@@ -121,29 +111,34 @@ class Scheduler:
         # Jobs run one at a time, so a run recorded as running is one whose end could not be recorded.
         await self._runs.abandon(job.name, utc_now())
         self._due.discard(job.name)
-        try:
-            async with asyncio.timeout(_LONGEST_RUN):
-                report = await job.run(self._context, utc_now())
-        except (DatabaseUnavailable, LogUnavailable, ConfigurationError):
-            raise
-        except Exception:
-            _logger.exception("job %s failed", job.name)
-        else:
-            _logger.log(logging.INFO if report.status == "success" else logging.WARNING, "job %s: %s", job.name, report)
+        await job.run_at(self._context, utc_now())
         self.runs += 1
 
 
 async def run(settings: Settings, redis_url: str) -> None:
     """Run all jobs when they are due, on this Redis and the database of the settings, until cancelled.
 
+    Beside a replay on its original clock they are due when the time has come in the replay.
+
     Raises ConfigurationError and SourceError for settings that cannot work.
     """
 
     async def schedule() -> None:
         async with open_context(settings, redis_url) as context:
-            await Scheduler(context).run()
+            if settings.keeps_recorded_times:
+                await _schedule_replay(context)
+            else:
+                await Scheduler(context).run()
 
     await persistently(schedule, _NAME)
+
+
+async def _schedule_replay(context: JobContext) -> None:
+    """Run the jobs when they are due in the replay, except retention, which deletes by the time on the wall."""
+    jobs = scheduled_jobs(context.settings)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(Scheduler(context, [job for job in jobs if job.name == RETENTION]).run(), name=_NAME)
+        tasks.create_task(ReplaySchedule(context, [job for job in jobs if job.name != RETENTION]).run(), name="replay schedule")
 
 
 if __name__ == "__main__":

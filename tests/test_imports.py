@@ -122,7 +122,7 @@ LAYERS = {
         history
         backfill
         feed recorder alerts pubsub_bridge hourly_job daily_correlation_job retention
-        catalogue
+        catalogue replay_schedule
         scheduler
     """,
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import ColumnElement, Table, select, tuple_
+from sqlalchemy import ColumnElement, Table, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.market.bars.candle import Candle
@@ -58,7 +58,8 @@ class Batch:
     """A stretch of the log up to ``cursor``, whose sequence number is ``seq``, and the bars that it changed.
 
     The bars are those that it closed and, for each pair and length that it changed, the unfinished bar as it is now.
-    ``refused`` are events that cannot be read.
+    ``refused`` are events that cannot be read. ``begins_anew`` where the clock of the feed was set back: the bars that the
+    recorder was building until then are not continued.
     """
 
     cursor: str
@@ -68,6 +69,7 @@ class Batch:
     alerts: Sequence[StoredAlert] = ()
     candles: Sequence[Candle] = ()
     refused: Sequence[RefusedEvent] = ()
+    begins_anew: bool = False
 
 
 class Recording:
@@ -125,6 +127,7 @@ class Recording:
                     return 0
                 for table, of_table in rows.items():
                     await insert_new(connection, table, of_table)
+                await self._forget_before(connection, batch)
                 await write_bars(connection, rows_of(batch.candles, self._sources), self._sources)
                 await self._remember_newest(connection, batch.candles)
                 await put_aside(connection, batch.refused)
@@ -135,6 +138,7 @@ class Recording:
         async with self._database.begin(_ROW_BY_ROW_WITHIN) as connection:
             if not await upsert(connection, _CURSORS, cursors, _lies_behind):
                 return 0
+            await self._forget_before(connection, batch)
             refused = [*batch.refused]
             for table, of_table in rows.items():
                 refused += await self._insert_what_goes(connection, table, of_table)
@@ -158,6 +162,10 @@ class Recording:
         kept = [bar for bar in batch.candles if (bar.pair.name, bar.granularity.value, bar.time) not in bad]
         await self._remember_newest(connection, kept)
         return [RefusedEvent.of(batch.cursor, "bar", row, error) for row, error in refused]
+
+    async def _forget_before(self, connection: AsyncConnection, batch: Batch) -> None:
+        if batch.begins_anew:
+            await connection.execute(delete(_BARS).where(_BARS.c.recorder == self._name))
 
     async def _remember_newest(self, connection: AsyncConnection, candles: Sequence[Candle]) -> None:
         newest = {(candle.pair.name, candle.granularity.value): candle for candle in sorted(candles, key=_progress)}

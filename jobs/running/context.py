@@ -3,11 +3,13 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from app.config import Settings
 from app.errors import ConfigurationError
 from app.market.bars.history import CandleSource
+from app.market.clock import utc_now
 from app.market.pair import TrackedPairs
 from app.realtime.log.cache import Cache
 from app.realtime.log.log import EventLog, Publisher, open_redis
@@ -34,6 +36,13 @@ class JobContext:
     def real_only(self) -> bool:
         """True where figures are computed from market prices alone: as soon as one source has any."""
         return any(not SOURCES.is_invented(name) for name in self.settings.source)
+
+    def on_the_wall(self, now: datetime) -> datetime:
+        """Return when what a job does ``now`` is done: in a replay on its original clock, not at the time that is replayed.
+
+        By this time rows are deleted one day.
+        """
+        return utc_now() if self.settings.keeps_recorded_times else now
 
 
 @asynccontextmanager

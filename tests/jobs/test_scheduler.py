@@ -17,7 +17,8 @@ from jobs.catalogue import JOBS
 from jobs.running.context import JobContext
 from jobs.running.once import Job
 from jobs.running.report import JobReport, recorded
-from jobs.scheduler import ScheduledJob, Scheduler, run, scheduled_jobs
+from jobs.running.scheduled import ScheduledJob
+from jobs.scheduler import Scheduler, run, scheduled_jobs
 from tests.jobs.bars import job_context
 from tests.postgres import PrivatePostgres
 from tests.private_valkey import PrivateValkey

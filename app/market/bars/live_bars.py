@@ -202,17 +202,24 @@ class LiveBars:
         return [part for time in sorted(of_days) for part in of_days[time]]
 
     def _base(self, parts: Sequence[Candle], start: datetime) -> tuple[timedelta, bool]:
-        """Return the time before ``since`` that these parts of a bar cover, and whether that is all of the open market."""
+        """Return the time before ``since`` that these parts of a bar cover, and whether that is all of the open market.
+
+        Quiet and closed hours between them count as covered, as they do where they were listened to.
+        """
         if self._since is None or self._since <= start:
             return timedelta(), True
         reached, covered, whole = start, timedelta(), True
         for part in parts:
+            if part.time >= self._since:
+                break
             is_hour = part.granularity is Granularity.H1
             sound = part.made.whole if part.made.of == LIVE else is_hour or (part.made.whole and part.complete)
-            whole = whole and sound and open_time(reached, part.time) <= LARGEST_GAP_OF_HOURS
-            covered += part.covered
+            is_quiet = open_time(reached, part.time) <= LARGEST_GAP_OF_HOURS
+            whole = whole and sound and is_quiet
+            covered += part.covered + (max(timedelta(), part.time - reached) if is_quiet else timedelta())
             reached = part.end
-        return covered, whole and not open_time(reached, self._since)
+        unheard = open_time(reached, self._since)
+        return covered + (timedelta() if unheard else max(timedelta(), self._since - reached)), whole and not unheard
 
     def _close(self, key: _Key) -> None:
         granularity, start = key

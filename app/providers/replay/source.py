@@ -1,4 +1,4 @@
-"""Recorded quotes, played back as if they came now."""
+"""Recorded quotes, played back as if they came now, or at the times at which they were recorded."""
 
 import asyncio
 import heapq
@@ -23,17 +23,19 @@ class ReplaySource:
     """Plays files of recorded quotes, merged in order of time, ``speed`` times faster than recorded.
 
     The first quote is dated now, and each later one as long after it as it was recorded, divided by ``speed``. No quote is
-    therefore ahead of the clock; a slow reader gets them late, dated at the time they were due.
+    therefore ahead of the clock; a slow reader gets them late, dated at the time they were due. With ``keeps_times`` they come
+    at the same pace, dated as they were recorded.
     """
 
     traits = TRAITS
     name = TRAITS.name
     simulated = TRAITS.simulated
 
-    def __init__(self, files: Iterable[Path], speed: float = 1) -> None:
+    def __init__(self, files: Iterable[Path], speed: float = 1, *, keeps_times: bool = False) -> None:
         """Raises SourceError, naming the file, for one that cannot be read or has no known layout."""
         self._recordings = [Recording(path) for path in files]
         self._speed = speed
+        self._keeps_times = keeps_times
         if not self._recordings:
             raise SourceError("A replay needs at least one file")
 
@@ -53,7 +55,8 @@ class ReplaySource:
             for row in some:
                 after = (row.time - first).total_seconds() / self._speed
                 await until(started + after)
-                yield Quote(row.pair, row.bid, row.ask, started_at + timedelta(seconds=after), self.name)
+                moment = row.time if self._keeps_times else started_at + timedelta(seconds=after)
+                yield Quote(row.pair, row.bid, row.ask, moment, self.name)
             if damage is None and len(some) < _ROWS_AT_ONCE:
                 return
         raise SourceRefused(f"{damage}; the replay ends there, since starting over would not help") from damage

@@ -1,6 +1,7 @@
 """Heartbeats: what each process reports about itself in the log, written and read by one codec."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -81,9 +82,9 @@ _MODELS: Mapping[object, type[Heartbeat]] = MappingProxyType(
 )
 
 
-def heartbeat(sign: Heartbeat) -> Draft:
-    """Return the event of a heartbeat, of now."""
-    return draft(EventType.HEARTBEAT, {**sign.model_dump(), "timestamp": rfc3339(utc_now())})
+def heartbeat(sign: Heartbeat, timestamp: datetime | None = None) -> Draft:
+    """Return the event of a heartbeat at ``timestamp``, aware, by default now."""
+    return draft(EventType.HEARTBEAT, {**sign.model_dump(), "timestamp": rfc3339(timestamp or utc_now())})
 
 
 def heartbeat_of(event: Event) -> Heartbeat | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -103,6 +103,12 @@ class PriceView:
             self._hub.cursor.encode(),
             rfc3339(now).encode(),
         )
+
+    @property
+    def newest_time(self) -> datetime | None:
+        """The time of the newest price of any pair; None before the first."""
+        newest = max((shown.time_ms for shown in self._show_all()), default=None)
+        return None if newest is None else datetime.fromtimestamp(newest / 1000, UTC)
 
     def feed_state(self) -> str:
         """Return ``live`` while any price is fresh, ``stale`` if none is, ``none`` if there has been no price."""
