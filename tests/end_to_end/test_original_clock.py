@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,24 @@ from app.market.hours.calendar import is_open
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.providers.bar_files.opening import open_bar_files
 from app.realtime.contract.catalogue import EventType
+from app.realtime.contract.event import ORIGIN, cursor_order
 from app.realtime.log.log import EventLog, open_redis
 from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
 from app.storage.market.candles import Candles
-from app.storage.market.metrics import Metrics
+from app.storage.market.ticks import Ticks
 from app.storage.recording import Recording
 from app.storage.retention import Retention
 from jobs import feed, recorder, scheduler
 from jobs.history.importing import import_bars
+from jobs.running.feed_time import is_heartbeat_of_feed
 from tests.jobs.bars import events
 from tests.waiting import wait_until
 
 _PAIRS = ("EUR_USD", "NZD_USD")
 _UP_TO_D = tuple(Granularity)[:-2]
 _AT_ONCE = 1e9
+_TUESDAY = parse_time("2014-04-29T22:10:03.25Z")
 _CLOSE = parse_time("2014-05-09T21:00:00Z")
 
 _SILENT = frozenset({54, 55, 59, 100, 101, 102, 212, 213, 230})
@@ -62,20 +65,18 @@ async def _running(*works: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
                 await task
 
 
-async def _until_recorded(redis_url: str, database: Database) -> None:
-    """Wait until everything that is in the log now is recorded."""
+async def _until_recorded(redis_url: str, database: Database, name: str = "recorder") -> None:
+    """Wait until a program has done with what the feed has published so far."""
     async with open_redis(redis_url) as redis:
-        tail = await EventLog(redis).tail()
+        reader, last = EventLog(redis).reader(), ORIGIN
+        while found := await reader.read(5000):
+            last = next((event.id for event in reversed(found) if is_heartbeat_of_feed(event)), last)
 
     async def has_come_there() -> bool:
-        position = await Recording(database, SOURCES).position()
-        return position is not None and _order(position[0]) >= _order(tail)
+        position = await Recording(database, SOURCES, name).position()
+        return position is not None and cursor_order(position[0]) >= cursor_order(last)
 
-    await wait_until(has_come_there, f"the recorder has reached {tail}", 120)
-
-
-def _order(cursor: str) -> tuple[int, ...]:
-    return tuple(map(int, cursor.split("-")))
+    await wait_until(has_come_there, f"the {name} has reached {last}", 120)
 
 
 async def _of_import(files: Sequence[Path], folder: Path) -> Bars:
@@ -107,18 +108,28 @@ def _assert_equal(got: Bars, expected: Bars) -> None:
 
 
 @pytest.mark.usefixtures("untraced_test")
-async def test_two_real_days_give_the_bars_of_their_import(
+async def test_two_real_days_give_the_bars_of_their_import_also_where_the_recorder_is_away_for_hours(
     valkey_url: str, sqlite_url: str, fx_data: Path, tmp_path: Path
 ) -> None:
     files = [fx_data / "oanda" / "tick" / "eurusd" / f"201405{day}_quote.zip" for day in ("04", "05")]
     expected = await _of_import(files, tmp_path)
     assert len(expected["EUR_USD", Granularity.M1]) > 1400
     settings = _settings(files, sqlite_url)
-    async with open_database(sqlite_url) as database, _running(recorder.run(settings, valkey_url)):
+    async with open_database(sqlite_url) as database:
         await database.migrate()
-        await feed.run(settings, valkey_url)
-        await _until_recorded(valkey_url, database)
+        async with _running(recorder.run(settings, valkey_url)):
+            feeding = asyncio.create_task(feed.run(settings, valkey_url))
+            await wait_until(lambda: _has_ticks(database), "some ticks are recorded", 60)
+        hours = (await _bars(database))["EUR_USD", Granularity.H1]
+        assert 1 <= len(hours) < 25
+        await feeding
+        async with _running(recorder.run(settings, valkey_url)):
+            await _until_recorded(valkey_url, database)
         _assert_equal(await _bars(database), expected)
+
+
+async def _has_ticks(database: Database) -> bool:
+    return bool(await Ticks(database).page(limit=1))
 
 
 async def test_a_recording_with_holes_gives_the_bars_of_its_import_however_often_it_is_played(
@@ -143,13 +154,16 @@ async def test_a_recording_with_holes_gives_the_bars_of_its_import_however_often
 
 
 async def test_the_same_files_give_the_same_alerts_at_any_speed(valkey_url: str, tmp_path: Path) -> None:
-    files = [_walk(tmp_path / "eurusd.csv", 1, like=3), _walk(tmp_path / "nzdusd.csv", 2, like=3)]
+    since = parse_time("2014-05-01T21:00:03.25Z")
+    files = [
+        _walk(tmp_path / f"{pair}.csv", seed, like=3, since=since, every=20) for seed, pair in enumerate(("eurusd", "nzdusd"))
+    ]
     first, second = [await _alerts_of(files, valkey_url, tmp_path / f"{speed}.db", speed) for speed in (_AT_ONCE, 300_000)]
     assert first == second
     assert {alert["type"] for alert in first} == {"volatility_alert", "correlation_alert"}
     times = [alert["timestamp"] for alert in first]
     assert times == sorted(times)
-    assert "2014-05-01" < times[0] <= times[-1] < "2014-05-11"
+    assert "2014-05-05" < times[0] <= times[-1] < "2014-05-10"
 
 
 async def _alerts_of(files: Sequence[Path], redis_url: str, file: Path, speed: float) -> list[dict[str, Any]]:
@@ -158,36 +172,32 @@ async def _alerts_of(files: Sequence[Path], redis_url: str, file: Path, speed: f
         files,
         f"sqlite:///{file}",
         replay_speed=speed,
-        volatility_thresholds="*=0.045/0.05/0.06",
+        volatility_thresholds="*=0.006/0.007/0.008",
         correlation_thresholds="*=0.5/0.8/0.9,change *=0.02/0.05/0.1",
     )
     async with open_redis(redis_url) as redis, open_database(settings.database_address) as database:
         await redis.flushall()
         await database.migrate()
 
-        async def has_measured_the_last_hour() -> bool:
-            newest = await Metrics(database).newest(_PAIRS)
-            return len(newest) == 2 and all(row.time == _CLOSE for row in newest.values())
-
         async with _running(recorder.run(settings, redis_url), scheduler.run(settings, redis_url)):
             await feed.run(settings, redis_url)
-            await wait_until(has_measured_the_last_hour, "the last hour is measured", 120)
+            await _until_recorded(redis_url, database, "replay schedule")
             # What was stored or computed just now is not old, whatever day it is in the replay.
             assert set((await Retention(database).run(utc_now())).values()) == {0}
             return await events(EventLog(redis), EventType.VOLATILITY_ALERT, EventType.CORRELATION_ALERT)
 
 
-def _walk(file: Path, seed: int, *, like: int = 0, holes: bool = False) -> Path:
-    """Write ticks of a week and more, one every five minutes, that mostly move as those of the seed ``like`` do."""
+def _walk(file: Path, seed: int, *, like: int = 0, holes: bool = False, since: datetime = _TUESDAY, every: int = 5) -> Path:
+    """Write ticks up to the close of a week, one in ``every`` minutes, that mostly move as those of the seed ``like`` do."""
     own, other = random.Random(seed), random.Random(like)
-    time, end, level = parse_time("2014-04-29T22:10:03.25Z"), _CLOSE, 0.0
+    time, level = since, 0.0
     rows = []
-    while time < end:
+    while time < _CLOSE:
         level += own.gauss(0, 3) + (2 * other.gauss(0, 3) if like else 0)
         hour = int((time - parse_time("2014-04-28T00:00:00Z")) / timedelta(hours=1))
         if is_open(time) and not (holes and hour in _SILENT):
             bid = 1.2 + round(level) / 100_000
             rows.append(f"{rfc3339(time)[:-4].replace('T', ' ')},{bid:.5f},{bid + 0.00012:.5f}\n")
-        time += timedelta(minutes=5)
+        time += timedelta(minutes=every)
     file.write_text("".join(rows))
     return file
