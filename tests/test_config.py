@@ -223,6 +223,15 @@ def test_every_wrong_value_is_named(environment: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
+def test_a_replay_on_its_original_clock_is_alone() -> None:
+    files = (Path("a.zip"),)
+    assert load_settings(source="replay", replay_files=files, replay_clock="original").keeps_recorded_times
+    assert not load_settings(source="replay", replay_files=files).keeps_recorded_times
+    assert not load_settings(replay_clock="original").keeps_recorded_times
+    with pytest.raises(ConfigurationError, match=r"^a replay on its original clock cannot be one of several sources$"):
+        load_settings(source="kraken,replay", replay_files=files, replay_clock="original")
+
+
 def test_a_replay_needs_files(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("SOURCE", "replay")
     with pytest.raises(ConfigurationError, match=r"^source replay needs files: REPLAY_FILES, or --replay FILE$"):

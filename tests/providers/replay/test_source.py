@@ -18,6 +18,7 @@ from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.market.source import PriceSource
 from app.providers.bar_files.text.decoded import read_lines
+from app.providers.replay.recording import Recording
 from app.providers.replay.source import ReplaySource
 from tests.providers.turns import counted_turns
 
@@ -70,6 +71,14 @@ async def test_merges_days_and_pairs_in_the_order_of_time(ticks: list[Path]) -> 
         assert [price for price in played if price[0] == pair] == [row[1:] for day in days for row in _recorded(day)]
     assert all(earlier.time <= later.time for earlier, later in itertools.pairwise(quotes))
     assert {quote.source for quote in quotes} == {"replay"}
+
+
+async def test_times_are_kept_and_paced_all_the_same(yen: Path) -> None:
+    speed, started = 10_000, utc_now()
+    quotes = [quote async for quote in ReplaySource([yen], speed, keeps_times=True).quotes()]
+    recorded = [row.time for row in Recording(yen).rows()]
+    assert [quote.time for quote in quotes] == recorded
+    assert utc_now() - started >= (recorded[-1] - recorded[0]) / speed
 
 
 async def test_times_are_shifted_to_now_and_run_at_the_speed(yen: Path) -> None:
