@@ -96,7 +96,7 @@ class TickRow(_LogColumns, table=True):
     """A quote as it entered the log."""
 
     __tablename__ = "ticks"
-    __table_args__ = _BY_KEY
+    __table_args__ = (Index("ix_ticks_pair", "pair", "milliseconds", "number"), _BY_KEY)
 
     pair: str
     bid: Decimal = Field(sa_type=Money)

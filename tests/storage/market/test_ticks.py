@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import text
 
 from app.errors import InvalidCursor
 from app.market.pair import CurrencyPair
 from app.market.quote import Quote
 from app.sources import SOURCES
 from app.storage.database.database import Database
+from app.storage.database.tables import TickRow, table_of
 from app.storage.market.ticks import Ticks
 from app.storage.recording import Batch, Recording, Tick
 
@@ -27,6 +29,26 @@ def ticks(count: int) -> list[Tick]:
         )
         for number in range(count)
     ]
+
+
+async def test_the_ticks_of_a_pair_are_found_by_an_index(database: Database) -> None:
+    rows = [
+        {"milliseconds": MILLISECONDS + number, "number": 0, "pair": f"P{number % 50}", "bid": Decimal(1), "ask": Decimal(2),
+         "time": FIRST, "source": "oanda", "kind": "quoted"}
+        for number in range(10_000)
+    ]  # fmt: skip
+    table = table_of(TickRow)
+    async with database.begin() as connection:
+        await connection.execute(table.insert(), rows)
+        await connection.execute(text("ANALYZE"))
+        explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+        for order in ("", " DESC"):
+            query = (
+                f"{explain} SELECT bid FROM ticks WHERE pair IN ('P7') AND milliseconds >= {MILLISECONDS} "
+                f"AND milliseconds < {MILLISECONDS + 9000} ORDER BY milliseconds{order}, number{order} LIMIT 100"
+            )
+            plan = " ".join(str(row) for row in await connection.execute(text(query)))
+            assert "ix_ticks_pair" in plan
 
 
 async def test_pages_of_ticks(database: Database) -> None:
