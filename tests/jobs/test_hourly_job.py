@@ -5,15 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from app.errors import LogUnavailable, NotOffered, SourceRefused
-from app.market.bars.candle import Granularity, aggregate
+from app.market.bars.candle import Candle, Granularity, aggregate
 from app.market.clock import rfc3339
 from app.market.measures.measures import MEASURE_BARS, measure
 from app.market.quote import Quote, QuoteKind
 from app.realtime.contract.catalogue import EventType
-from app.realtime.contract.event import price_update
+from app.realtime.contract.event import Draft, cursor_at, data_ready, price_update
 from app.realtime.contract.figures import PairMetrics
+from app.realtime.log.log import open_redis
 from app.sources import SOURCES
 from app.storage.alerts.states import AlertStates
 from app.storage.job_runs import JobRuns
@@ -202,6 +204,32 @@ async def test_a_source_that_refuses_us_is_not_asked_for_every_pair(sqlite_url: 
         report = await run_hourly(context, _NOW)
     assert (report.status, report.error) == ("failed", "EUR_USD: Kraken does not know us")
     assert [pair for pair, *_ in history.asked] == ["EUR_USD"]
+
+
+async def test_a_price_is_live_where_it_is_in_the_log_since_shortly_before_the_end_of_the_bars(
+    sqlite_url: str, valkey_url: str
+) -> None:
+    """Prices live five minutes in Redis: those of GBP_USD and USD_JPY do at the end of the bars, behind pages of other events."""
+    bars = {pair: hours(pair, _ENDED, 30, step=_CALM) for pair in (EUR_USD, GBP_USD, USD_JPY)}
+
+    async def write(redis: Redis, number: int, moment: datetime, draft: Draft) -> None:
+        await redis.xadd("fx:events", {"n": number, "t": draft.type, "d": draft.data}, id=f"{cursor_at(moment)[:-1]}{number}")
+
+    def price(bar: Candle) -> Draft:
+        return price_update(Quote(bar.pair, bar.bid.close, bar.ask.close, _ENDED, "kraken"), _ENDED)
+
+    async with job_context(sqlite_url, valkey_url, Scripted([bar for of_pair in bars.values() for bar in of_pair])) as context:
+        async with open_redis(valkey_url) as redis:
+            await write(redis, 1, _ENDED - timedelta(seconds=301), price(bars[EUR_USD][-1]))
+            await write(redis, 2, _ENDED - timedelta(seconds=299), price(bars[GBP_USD][-1]))
+            for number in range(3, 1203):
+                await write(redis, number, _ENDED, data_ready("prices", number, _ENDED))
+            await write(redis, 1203, _ENDED, price(bars[USD_JPY][-1]))
+        await run_hourly(context, _NOW)
+        *_, made = await events(context.log, EventType.PRICE_UPDATE)
+        prices = [event["instrument"] for event in await events(context.log, EventType.PRICE_UPDATE)]
+    assert prices == ["EUR_USD", "GBP_USD", "USD_JPY", "EUR_USD"]
+    assert (made["kind"], made["price"]["time"]) == (QuoteKind.INDICATIVE, rfc3339(_ENDED))
 
 
 async def test_a_pair_without_a_live_price_gets_the_last_of_its_bar(database_url: str, valkey_url: str) -> None:
