@@ -103,10 +103,14 @@ async def _pages(
 
 
 def _bars_of(page: Sequence[Candle], nested: Sequence[Granularity], now: datetime, sources: Sources) -> list[Candle]:
-    """Build the bars of all the lengths, each from those of the length before."""
+    """Build the bars of all the lengths, each from those of the length before, but days of hours.
+
+    Two missing hours, one in each of two H4 bars, do not show in these.
+    """
     made: list[Candle] = []
+    hours = page
     for length in nested:
-        page = aggregate(page, length, now, sources)
+        page = aggregate(hours if length is Granularity.D else page, length, now, sources)
         made += page
     return made
 

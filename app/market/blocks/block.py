@@ -34,15 +34,36 @@ class BarBlock:
     volumes: NDArray[np.int64]
     of: Granularity | None = None
     """The length of the bars that these were aggregated from; None for bars of a file."""
+    counts: NDArray[np.int64] | None = None
+    """How many bars each of these was aggregated from; None for bars of a file."""
 
     def __len__(self) -> int:
         return len(self.times)
 
     def part(self, first: int, last: int) -> "BarBlock":
         """Return the bars with indexes in ``[first, last)``."""
-        bid, mid, ask = (prices[:, first:last] for prices in (self.bid, self.mid, self.ask))
-        times, volumes = self.times[first:last], self.volumes[first:last]
-        return BarBlock(self.pair, self.granularity, self.source, times, bid, mid, ask, self.decimals, volumes, self.of)
+        return self._of(slice(first, last))
+
+    def take(self, chosen: NDArray[np.bool_]) -> "BarBlock":
+        """Return the bars that are chosen."""
+        return self._of(chosen)
+
+    def _of(self, places: slice | NDArray[np.bool_]) -> "BarBlock":
+        bid, mid, ask = (prices[:, places] for prices in (self.bid, self.mid, self.ask))
+        counts = None if self.counts is None else self.counts[places]
+        return BarBlock(
+            self.pair,
+            self.granularity,
+            self.source,
+            self.times[places],
+            bid,
+            mid,
+            ask,
+            self.decimals,
+            self.volumes[places],
+            self.of,
+            counts,
+        )
 
     def parts(self, length: int) -> Iterator["BarBlock"]:
         """Yield the bars in blocks of at most ``length``."""
@@ -66,8 +87,9 @@ class BarBlock:
         first = np.flatnonzero(np.append(True, times[1:] != times[:-1])) if len(times) else np.empty(0, np.int64)
         bid, mid, ask = (joined(prices, first) for prices in (self.bid, self.mid, self.ask))
         volumes = np.add.reduceat(self.volumes, first) if len(first) else self.volumes
+        counts = np.diff(np.append(first, len(times)))
         return BarBlock(
-            self.pair, granularity, self.source, times[first], bid, mid, ask, self.decimals, volumes, self.granularity
+            self.pair, granularity, self.source, times[first], bid, mid, ask, self.decimals, volumes, self.granularity, counts
         )
 
 

@@ -22,7 +22,7 @@ def columns_of(block: BarBlock) -> Columns:
         "complete": True,
         "source": block.source,
         "made_of": made.of,
-        "parts": 1,
+        "parts": 1 if block.counts is None else block.counts.tolist(),
         "covered": 0,
         "whole": True,
         "standing": standing(made, complete=True),

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from app.errors import DatabaseUnavailable, SourceError
 from app.market.bars.candle import Candle, Granularity, aggregate
 from app.market.clock import rfc3339, utc_now
+from app.market.hours.calendar import is_open
 from app.market.pair import CurrencyPair, TrackedPairs
 from app.providers.bar_files.file import BarFile
 from app.providers.bar_files.options import Options
@@ -180,6 +181,24 @@ async def test_an_import_gives_up_when_the_database_stays_away(sqlite_url: str, 
             await connection.execute(text("SELECT 1"))
             with pytest.raises(DatabaseUnavailable):
                 await import_bars(file, Candles(database, SOURCES), _PAIRS, patience=0.3)
+
+
+async def test_longer_bars_of_hours_are_those_that_the_database_would_make(database: Database, tmp_path: Path) -> None:
+    """Across a change of the clocks, with missing hours within and at the bounds of longer bars."""
+    candles, end = Candles(database, SOURCES), datetime(2024, 3, 25, 7, tzinfo=UTC)
+    bars = [bar for bar in _as_stored(hours(EUR_USD, end, 900)) if is_open(bar.time)]
+    holes = {bars[number].time for number in (100, 200, 201, 202, 303, 350, 351, 460)} | {datetime(2024, 3, 20, 12, tzinfo=UTC)}
+    bars = [bar for bar in bars if bar.time not in holes | {datetime(2024, 3, 20, 13, tzinfo=UTC)}]
+    await import_bars(_file(tmp_path / "bars.csv", bars), candles, _PAIRS)
+    made = {length: await _stored(database, EUR_USD, length) for length in Granularity}
+    [day] = [day for day in made[Granularity.D] if day.time == datetime(2024, 3, 19, 21, tzinfo=UTC)]
+    assert not day.complete, "two hours are missing, one in each of two H4 bars"
+    assert sum(day.complete for day in made[Granularity.D]) > 20
+    await aggregate_stored(candles, EUR_USD, Granularity.H1, bars[0].time, bars[-1].end, utc_now())
+    for length in Granularity:
+        stored = await _stored(database, EUR_USD, length)
+        assert made[length] == stored, length
+        assert [bar.made for bar in made[length]] == [bar.made for bar in stored], length
 
 
 async def test_longer_bars_are_those_that_the_database_would_make(database: Database, tmp_path: Path) -> None:
