@@ -7,6 +7,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import chain
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
@@ -31,7 +32,7 @@ from tests.waiting import wait_until
 _PAIRS = TrackedPairs(DEFAULT_PAIRS)
 
 
-async def test_no_process_ends_at_a_log_full_of_them(valkey_url: str, database: Database) -> None:
+async def test_no_process_ends_at_a_log_full_of_them(valkey_url: str, database: Database, hostile: list[Entry]) -> None:
     async with open_redis(valkey_url) as redis, Notifier({}) as notifier:
         log = EventLog(redis)
         recorder = Recorder(log, database, _PAIRS, heartbeat_interval=0.1)
@@ -39,7 +40,7 @@ async def test_no_process_ends_at_a_log_full_of_them(valkey_url: str, database: 
         running = [asyncio.create_task(recorder.run()), asyncio.create_task(watch.run())]
         try:
             await wait_until(partial(_has_position, database, "alerts", "0-0"), "the watch has begun", 30)
-            await _write_hostile(redis)
+            await _add(redis, hostile)
             await log.publisher().publish([price_draft(), ready_draft()])
             tail = await log.tail()
             for name in ("recorder", "alerts"):
@@ -51,7 +52,7 @@ async def test_no_process_ends_at_a_log_full_of_them(valkey_url: str, database: 
             await asyncio.gather(*running, return_exceptions=True)
 
 
-async def test_every_good_event_among_them_arrives(valkey_url: str, database: Database) -> None:
+async def test_every_good_event_among_them_arrives(valkey_url: str, database: Database, hostile: list[Entry]) -> None:
     pair, created = CurrencyPair("AUD", "NZD"), datetime(2026, 1, 1, tzinfo=UTC)
     level = PriceLevel("a" * 32, pair, Direction.ABOVE, Decimal("1.2"), "info", None, False, 0, created)
     async with open_redis(valkey_url) as redis, Notifier({}) as notifier:
@@ -64,7 +65,6 @@ async def test_every_good_event_among_them_arrives(valkey_url: str, database: Da
         try:
             await wait_until(partial(_has_position, database, "alerts", "0-0"), "the watch has begun", 30)
             publisher, ids = log.publisher(), []
-            hostile = await asyncio.to_thread(_hostile)
             for first in range(0, len(hostile), 10):
                 ids += await publisher.publish([price_draft("AUD_NZD", f"1.1{first:04}", "1.19000"), alert_draft("AUD_NZD")])
                 await _add(redis, hostile[first : first + 10])
@@ -88,12 +88,9 @@ async def test_every_good_event_among_them_arrives(valkey_url: str, database: Da
     assert {event.reason.partition(":")[0] for event in put_aside} == {"not an event"}
 
 
-async def _write_hostile(redis: Redis) -> None:
-    await _add(redis, await asyncio.to_thread(_hostile))
-
-
-def _hostile() -> list[Entry]:
-    """Some hundred entries, the same each time."""
+@pytest.fixture(scope="module")
+def hostile() -> list[Entry]:
+    """Some hundred entries, the same each time, drawn while nothing else runs that uses ``random``, which Hypothesis notices."""
     written: list[Entry] = []
 
     @given(st.lists(hostile_entries(1), min_size=20, max_size=20))
