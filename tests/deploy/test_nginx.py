@@ -121,6 +121,8 @@ async def test_json_is_compressed_and_the_headers_of_security_are_there(valkey_u
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "DENY"
         assert answer.headers["referrer-policy"] == "no-referrer"
+        page = await client.get("/docs")
+        assert (page.headers["x-content-type-options"], page.headers["referrer-policy"]) == ("nosniff", "no-referrer")
 
 
 @pytest.mark.parametrize(
