@@ -49,7 +49,7 @@ class Settings(BaseSettings):
         description="Proxies whose `X-Forwarded-` headers and `Forwarded` are trusted: addresses or networks, comma separated; "
         "`*` trusts every peer",
     )
-    root_path: str | None = Field(None, description="Path prefix under which a proxy serves the gateway, such as `/fx`")
+    root_path: str = Field("", description="Path prefix under which a proxy serves the gateway, such as `/fx`")
     cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         ("http://localhost:*", "http://127.0.0.1:*"),
         description="Web origins whose pages may connect, comma separated; `:*` is any port, `https://*.example.com` any host "
@@ -202,9 +202,9 @@ class Settings(BaseSettings):
 
     @field_validator("root_path")
     @classmethod
-    def _prefix(cls, path: str | None) -> str | None:
-        if path in (None, "", "/"):
-            return None
+    def _prefix(cls, path: str) -> str:
+        if path in ("", "/"):
+            return ""
         prefix = canonical_prefix(path)
         if prefix is None:
             raise ValueError("a path such as /fx is needed, of letters, digits and . _ ~ -")

@@ -11,14 +11,14 @@ FIRST_SEGMENTS = frozenset(
 """What the gateway's own paths begin with."""
 
 
-def checked_prefix(root_path: str | None) -> str:
+def checked_prefix(root_path: str) -> str:
     """Return the prefix of the settings, empty if there is none.
 
     Raises ConfigurationError for one that is also a path of the gateway, of which nothing could tell whether it was taken off.
     """
     if root_path and _is_own(root_path):
         raise ConfigurationError(f"ROOT_PATH: {root_path} is a path of the gateway itself")
-    return root_path or ""
+    return root_path
 
 
 class PrefixMiddleware:
