@@ -34,7 +34,7 @@ def test_every_command_is_described() -> None:
 
 def _shown(default: object) -> str:
     match default:
-        case None | ():
+        case None | () | "":
             return ""
         case tuple() if default == DEFAULT_PAIRS:
             return "the twenty"
