@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Depends, Header, Path, Query
 from pydantic import WithJsonSchema
 
 from app.errors import InvalidPair, InvalidRequest
 from app.market.bars.candle import Granularity
 from app.market.clock import RFC3339_DATE, RFC3339_OFFSET, RFC3339_TIME, parse_time
 from app.market.pair import CurrencyPair, TrackedPairs
+from app.realtime.contract.event import resumed_cursor
 from app.realtime.contract.fields import SPELLED_PAIR
 
 _NUMBER = r"-?\d{1,12}(\.\d{1,9})?"
@@ -71,6 +72,35 @@ EndedBy = Annotated[
     ),
 ]
 BarLength = Annotated[Granularity | None, Query(description="The length of the bars; H1 if only another parameter is given")]
+
+
+async def resumed_from(
+    since: Annotated[
+        CursorText | None,
+        Query(
+            description="Begin after this event. `last_event_id` and `lastEventId` are other names for it; of several cursors "
+            "the newest counts",
+            examples=["1764000000000-0"],
+        ),
+    ] = None,
+    last_event_id: Annotated[str | None, Query(include_in_schema=False)] = None,
+    last_event_id_of_polyfills: Annotated[str | None, Query(alias="lastEventId", include_in_schema=False)] = None,
+    header: Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            description="Begin after this event; sent by a browser that reconnects, and takes precedence over the query",
+        ),
+    ] = None,
+) -> str | None:
+    """The cursor that a request resumes from, None for a request without one. Raises InvalidCursor.
+
+    The header wins: a browser writes it when it reconnects, with the address that the page gave it at the start.
+    """
+    return header or resumed_cursor(since, last_event_id, last_event_id_of_polyfills)
+
+
+ResumedFrom = Annotated[str | None, Depends(resumed_from)]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS = re.compile(_NUMBER, re.ASCII)

@@ -23,7 +23,7 @@ of one log, in the same order and under the same ids.
   resume from: a price that `max_hz` held back past a newer event, or an event for a client that follows no pairs yet.
 - **Snapshot.** A subscription begins with the newest price of each of its pairs, unless `snapshot` is false. The first
   live event follows the snapshot exactly: nothing is missing and nothing is repeated.
-- **Resuming.** With a cursor (`since`, `last_event_id`, `Last-Event-ID`) a subscription begins with everything that was
+- **Resuming.** With a cursor (`since`, or the header `Last-Event-ID`) a subscription begins with everything that was
   missed instead. `recovered` says whether that worked: true, or false where the log no longer holds the cursor and a
   snapshot follows, or null where no cursor was given.
 - **`max_hz`** limits the prices of each pair per second; newer prices replace older ones that had to wait. Alerts are
@@ -50,8 +50,8 @@ If no place is free, or the gateway has not caught up with its log, the connecti
 
 _STREAM_DESCRIPTION = """\
 Server-Sent Events as the WHATWG HTML standard has them. A message's name is the `event:` field, its payload the `data:`
-field; `id:` is the cursor, on events that can be resumed from and on heartbeats. `retry:` comes first, and again when
-the gateway stops.
+field; `id:` is the cursor, on events that can be resumed from, on heartbeats, and on `stream_opened` unless a snapshot
+follows. `retry:` comes first, and again when the gateway stops.
 
 A browser's EventSource reconnects by itself and sends the last id as the header `Last-Event-ID`. A status other than
 200 would stop it for good, so a client that accepts `text/event-stream` is refused with status 200 and the event
@@ -59,7 +59,12 @@ A browser's EventSource reconnects by itself and sends the last id as the header
 """
 
 _STREAM_QUERY: Document = {
-    "last_event_id": {"type": "string", "description": "Resume after this event", "examples": [ID]},
+    "since": {
+        "type": "string",
+        "description": "Resume after this event. `last_event_id` and `lastEventId` are other names for it; of several cursors "
+        "the newest counts.",
+        "examples": [ID],
+    },
     "snapshot": {
         "type": "boolean",
         "default": True,

@@ -148,6 +148,17 @@ def canonical_cursor(cursor: object) -> str:
     return "{}-{}".format(*cursor_order(cursor))
 
 
+def resumed_cursor(since: str | None, *last_event_ids: str | None) -> str | None:
+    """Return the cursor that a client resumes from, which it may send under several names; None without any.
+
+    A client only moves forward, so the newest of several is where it stands. Browsers and their substitutes send an empty
+    ``last_event_id`` before their first event; an empty ``since`` is no cursor. Raises InvalidCursor, at the latest when the
+    cursor is looked up.
+    """
+    given = [*([] if since is None else [since]), *filter(None, last_event_ids)]
+    return max(map(canonical_cursor, given), key=cursor_order) if len(given) > 1 else next(iter(given), None)
+
+
 def milliseconds(time: datetime) -> int:
     """Return an aware time as ids of events have it."""
     return (time - _EPOCH) // _MILLISECOND

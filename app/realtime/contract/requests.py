@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from app.realtime.contract.event import resumed_cursor
 from app.realtime.contract.fields import Examples, Message
 from app.realtime.contract.samples import ID, PAIRS
 
@@ -21,10 +22,19 @@ class Subscribe(Request):
         description="Pairs in any accepted spelling, or `*` for all", examples=[["EUR_USD", "GBP_USD"]]
     )
     since: str | None = Field(None, description="Resume after this cursor", examples=["1764000000000-0"])
+    last_event_id: str | None = Field(
+        None, description="Another name for `since`; of several cursors the newest counts", examples=["1764000000000-0"]
+    )
+    lastEventId: str | None = Field(None, description="Another name for `since`", examples=["1764000000000-0"])
     snapshot: bool = Field(True, description="Send the newest price of each pair first")
     max_hz: float | None = Field(
         None, gt=0, le=1000, description="At most this many prices of each pair a second; newer ones replace older ones"
     )
+
+    @property
+    def resumes_from(self) -> str | None:
+        """The cursor to resume from, under whatever name it was sent. Raises InvalidCursor."""
+        return resumed_cursor(self.since, self.last_event_id, self.lastEventId)
 
     examples: ClassVar[Examples] = {
         "two_pairs": {"pairs": PAIRS},

@@ -115,10 +115,10 @@ class Connection:
         """Answer ``subscribe``. The list is accepted as a whole or not at all."""
         request = _read(Subscribe, body)
         asked = self._pairs(request.pairs)
-        held = None
-        if request.since is not None:
+        since, held = request.resumes_from, None
+        if since is not None:
             try:
-                held = await self._hub.holds(request.since)
+                held = await self._hub.holds(since)
             except LogUnavailable:
                 held = None
             if self._client.closed:
@@ -129,13 +129,13 @@ class Connection:
         interest = Interest(before.pairs | asked, request.max_hz)
         # What waits for a client that follows nothing yet is no place in the stream to resume from.
         position = self._hub.position_of(self._client) if before.follows else self._hub.cursor
-        lost = request.since is not None and held is None
+        lost = since is not None and held is None
         self._then = partial(self._hub.follow, self._client, interest, held=held, snapshot=request.snapshot or lost)
         return "subscription_confirmed", SubscriptionConfirmed(
             pairs=self._ordered(interest.pairs),
             pair_count=len(interest.pairs),
             subscribed_to_all=self._is_all(interest.pairs),
-            recovered=None if request.since is None else held is not None,
+            recovered=None if since is None else held is not None,
             cursor=position if held is None else held.cursor,
             timestamp=_now(),
         )

@@ -4,21 +4,18 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 
-import orjson
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.errors import GatewayError
-from app.market.clock import rfc3339, utc_now
-from app.realtime.contract.answers import StreamOpened
 from app.realtime.hub.delivery import Direct, Fetching
 from app.realtime.hub.frames import CHUNKED_EVENT_STREAM, EVENT_STREAM
 from app.realtime.hub.hub import Hub
-from app.realtime.hub.ring import Held
 from app.realtime.hub.statistics import CutReason, Transport
-from app.realtime.hub.subscription import Interest, Subscription
+from app.realtime.hub.subscription import Subscription
+from app.realtime.transports.opening import Opening, open_stream
 from app.realtime.wire.exchange import HEAD_KEY
 from app.realtime.wire.wire import Wire, WireUser, wire_of
 
@@ -39,17 +36,11 @@ class EventStreamResponse(EventSourceResponse):
     def __init__(
         self,
         hub: Hub,
-        interest: Interest,
+        opening: Opening,
         *,
-        since: str | None,
-        held: Held | None,
-        snapshot: bool,
         refuse: Callable[[GatewayError], Response],
     ) -> None:
-        """``since`` is the cursor that the client asked to resume from and ``held`` what ``Hub.holds`` found.
-
-        ``refuse`` makes the answer to a client that the hub does not serve, which shows only when the stream begins.
-        """
+        """``refuse`` makes the answer to a client that the hub does not serve, which shows only when the stream begins."""
         super().__init__(
             self._fetched(),
             headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
@@ -58,10 +49,7 @@ class EventStreamResponse(EventSourceResponse):
             send_timeout=_STALLED_AFTER,
         )
         self._hub = hub
-        self._interest = interest
-        self._since = since
-        self._held = held
-        self._snapshot = snapshot
+        self._opening = opening
         self._refuse = refuse
         self._something_waits = asyncio.Event()
         self._client: Subscription | None = None
@@ -120,18 +108,8 @@ class EventStreamResponse(EventSourceResponse):
             raise
 
     def _open(self, client: Subscription) -> None:
-        """Send ``stream_opened`` and follow: one synchronous step, so that its cursor is where the stream begins."""
         self._client = client
-        recovered = None if self._since is None else self._held is not None
-        opened = StreamOpened(
-            recovered=recovered,
-            pairs=[name for name in self._hub.pairs.names if name in self._interest.pairs],
-            cursor=self._held.cursor if self._held is not None else self._hub.cursor,
-            timestamp=rfc3339(utc_now()),
-        )
-        body = orjson.dumps(opened.model_dump())
-        client.send_frame(b"retry: %d\n%s" % (RETRY_MS, client.framing.message("stream_opened", body)))
-        self._hub.follow(client, self._interest, held=self._held, snapshot=self._snapshot or recovered is False)
+        open_stream(self._hub, client, self._opening, before=b"retry: %d\n" % RETRY_MS)
 
     def _fetching(self, wire: Wire | None) -> Subscription:
         return Subscription(

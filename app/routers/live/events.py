@@ -14,7 +14,7 @@ from app.http.bodies import InvalidBody, read_body
 from app.http.files.exports import ChosenFormat, Format, exported, with_files
 from app.http.files.tables import Column, Kind, Row
 from app.http.gateway import CurrentGateway, Gateway
-from app.http.parameters import CursorText, PairsOrAll, described, one_of, pairs_or_all, several
+from app.http.parameters import PairsOrAll, ResumedFrom, described, one_of, pairs_or_all, several
 from app.http.refusals import (
     LATE_BODY,
     NO_REDIS,
@@ -88,10 +88,7 @@ async def get_events(
     request: Request,
     gateway: CurrentGateway,
     format: ChosenFormat,
-    since: Annotated[
-        CursorText | None,
-        Query(description="Return events after this one; by default from the oldest retained", examples=["1764000000000-0"]),
-    ] = None,
+    since: ResumedFrom,
     pairs: PairsOrAll = "*",
     types: Annotated[
         Annotated[str, described(several(one_of(VISIBLE)))] | None,
@@ -104,6 +101,7 @@ async def get_events(
 ) -> Response:
     """Return events with the ids and payloads of the streams, so that a client can continue on a stream from any of them.
 
+    Without `since` the first page begins with the oldest retained event.
     A request scans a bounded part of the log: with a filter, a page may be short or empty although `more` is true.
     A `gap` reports events lost by the server. It is returned whatever the filter, and `limit` does not count it.
     """

@@ -4,16 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from app.errors import GatewayError, InvalidRequest, LimitExceeded, LogUnavailable, NotReady, TooManyClients
 from app.http.gateway import CurrentGateway
-from app.http.parameters import Instrument, PairsOrAll, pairs_or_all
+from app.http.parameters import Instrument, PairsOrAll, ResumedFrom, pairs_or_all
 from app.http.problems import problem_response, refused_event_stream
 from app.http.refusals import UNKNOWN_CURSOR, UNKNOWN_PAIR, refusals
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.subscription import Interest
+from app.realtime.transports.opening import Opening
 from app.realtime.transports.sse import EventStreamResponse
 
 router = APIRouter(tags=["streams"])
@@ -43,19 +44,12 @@ class StreamOptions:
 
 
 async def stream_options(
-    last_event_id: Annotated[
-        str | None,
-        Query(description="Resume after this event; a browser that reconnects sends the header `Last-Event-ID` by itself"),
-    ] = None,
-    header: Annotated[
-        str | None,
-        Header(alias="Last-Event-ID", description="Resume after this event; takes precedence over the query parameter"),
-    ] = None,
+    since: ResumedFrom,
     snapshot: Annotated[bool, Query(description="Send the newest price of each pair first")] = True,
     max_hz: Annotated[float | None, Query(gt=0, le=1000, description="Maximum number of prices per second and pair")] = None,
 ) -> StreamOptions:
     """The parameters that every stream takes."""
-    return StreamOptions(header or last_event_id or None, snapshot, max_hz)
+    return StreamOptions(since, snapshot, max_hz)
 
 
 Options = Annotated[StreamOptions, Depends(stream_options)]
@@ -96,7 +90,8 @@ async def _stream(request: Request, hub: Hub, pairs: frozenset[str], options: St
         held = await hub.holds(options.since) if options.since is not None else None
     except LogUnavailable:
         held = None
-    return EventStreamResponse(hub, interest, since=options.since, held=held, snapshot=options.snapshot, refuse=_refusal(request))
+    opening = Opening(interest, options.since, held, options.snapshot)
+    return EventStreamResponse(hub, opening, refuse=_refusal(request))
 
 
 def _refusal(request: Request) -> Callable[[GatewayError], Response]:

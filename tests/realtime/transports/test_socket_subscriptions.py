@@ -148,6 +148,17 @@ async def test_a_client_resumes_from_any_id_with_all_that_it_missed_and_then_liv
     assert await on.heard(live[-1]) == [*mine[41:], live[0], live[2]]
 
 
+async def test_a_cursor_has_the_names_that_it_has_on_streams(on: On) -> None:
+    ids = await on.publish(*(tick("EUR_USD") for _ in range(4)))
+    named = ({"last_event_id": ids[1]}, {"lastEventId": ids[1]}, {"since": ids[0], "lastEventId": ids[1], "last_event_id": ""})
+    for names in named:
+        confirmed = await on.subscribe(["EUR_USD"], **names)
+        assert (confirmed["recovered"], confirmed["cursor"]) == (True, ids[1])
+        await wait_until(lambda: len(on.client.bodies("price_update")) == 2, "what was missed")
+        on.client.received.clear()
+        await on.client.ask("unsubscribe", "unsubscription_confirmed", {"pairs": "*"})
+
+
 @pytest.mark.parametrize("since", [FUTURE, "1-1"])
 async def test_a_client_that_is_told_it_cannot_resume_gets_the_newest_prices_whatever_it_asked_for(on: On, since: str) -> None:
     ids = await on.publish(*(tick("EUR_USD", f"1.{n}") for n in range(1, 10)), tick("USD_JPY", "150"))

@@ -153,13 +153,13 @@ async def test_without_a_snapshot_a_stream_begins_with_what_happens_next(on: On)
         assert prices(stream) == ["1.20000"]
 
 
-@pytest.mark.parametrize("way", ["header", "query", "both"])
+@pytest.mark.parametrize("way", ["header", "since", "last_event_id", "lastEventId", "both"])
 async def test_a_stream_resumes_after_the_last_event_id(way: str, on: On) -> None:
     ids = await on.publish(*((tick, alert)[n % 5 == 0](("EUR_USD", "USD_JPY")[n % 2]) for n in range(400)))
     mine = ids[::2]
     since = mine[30]
-    headers = {} if way == "query" else {"Last_Event_ID": since}
-    query = {"header": "", "query": f"?last_event_id={since}", "both": f"?last_event_id={ids[-1]}"}[way]
+    headers = {"Last_Event_ID": since} if way in ("header", "both") else {}
+    query = {"header": "", "both": f"?since={ids[-1]}"}.get(way, f"?{way}={since}")
     async with open_stream(on.url, f"/stream/EUR_USD{query}", **headers) as stream:
         assert (stream.opened["recovered"], stream.opened["cursor"]) == (True, since)
         [live] = await on.publish(tick("EUR_USD"))
@@ -167,10 +167,39 @@ async def test_a_stream_resumes_after_the_last_event_id(way: str, on: On) -> Non
         assert [event.last_id for event in stream.parser.events[1:]] == [*mine[31:], live]
 
 
+async def test_of_several_cursors_in_the_address_the_newest_counts(on: On) -> None:
+    ids = await on.publish(*(tick("EUR_USD") for _ in range(4)))
+    for query in (f"since={ids[0]}&lastEventId={ids[2]}", f"since={ids[2]}&last_event_id={ids[1]}&lastEventId={ids[0]}"):
+        async with open_stream(on.url, f"/stream/EUR_USD?{query}") as stream:
+            assert stream.opened["cursor"] == ids[2]
+
+
 async def test_an_empty_last_event_id_is_none(on: On) -> None:
     await on.publish(tick("EUR_USD"))
-    async with open_stream(on.url, "/stream/EUR_USD?last_event_id=", Last_Event_ID="") as stream:
+    async with open_stream(on.url, "/stream/EUR_USD?last_event_id=&lastEventId=", Last_Event_ID="") as stream:
         assert stream.opened["recovered"] is None
+
+
+async def test_an_alert_before_the_first_heartbeat_is_not_lost_on_a_stream_without_a_snapshot(on: On) -> None:
+    [before] = await on.publish(tick("EUR_USD"))
+    async with open_stream(on.url, "/stream/EUR_USD?snapshot=false") as stream:
+        assert (stream.opened["cursor"], stream.parser.own_ids) == (before, [before])
+    missed = await on.publish(alert("EUR_USD"))
+    async with open_stream(on.url, "/stream/EUR_USD?snapshot=false", Last_Event_ID=before) as stream:
+        assert stream.parser.own_ids[0] == before  # where the replay begins, not where the hub is
+        await stream.read_until(missed[0])
+        assert [event.type for event in stream.parser.events] == ["stream_opened", "volatility_alert"]
+
+
+async def test_the_first_event_has_an_id_unless_a_snapshot_is_still_to_come(on: On) -> None:
+    async with open_stream(on.url, "/stream/EUR_USD") as stream:  # of no price
+        assert stream.parser.own_ids == [stream.opened["cursor"]]
+    ids = await on.publish(tick("EUR_USD"), tick("GBP_USD"), alert("EUR_USD"))
+    for headers in ({}, {"Last_Event_ID": FUTURE}):
+        async with open_stream(on.url, "/stream?pairs=EUR_USD,GBP_USD", **headers) as stream:
+            await stream.read_events(3)
+            assert stream.opened["cursor"] == ids[2]
+            assert stream.parser.own_ids == ids[:2]
 
 
 @pytest.mark.parametrize("since", [FUTURE, "1-1"])

@@ -44,6 +44,15 @@ async def entries(api: Rest) -> list[Event]:
     return await api.on.log.reader().read(5000)
 
 
+async def test_a_cursor_has_the_names_that_it_has_on_streams(api: Rest) -> None:
+    published = await api.on.publish(*(tick("EUR_USD") for _ in range(4)))
+    named = ({"last_event_id": published[1]}, {"lastEventId": published[1]}, {"since": published[0], "lastEventId": published[1]})
+    for names in named:
+        assert ids([await page(api, **names)]) == published[2:]
+    response = await api.client.get("/api/v1/events", headers={"Last-Event-ID": published[1]}, params={"since": published[3]})
+    assert [event["id"] for event in response.json()["events"]] == published[2:]
+
+
 async def test_events_carry_the_payload_bytes_of_the_log(api: Rest) -> None:
     # Spaces, another order of members and an accent: what is read and written anew would lose them.
     unusual = Draft(
