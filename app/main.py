@@ -36,6 +36,7 @@ from app.realtime.monitoring.board import Place
 from app.realtime.monitoring.report import Reports
 from app.realtime.monitoring.view import PriceView
 from app.realtime.transports.limit import RequestLimit
+from app.realtime.transports.plain import PlainSockets
 from app.realtime.transports.sockets import SocketServer
 from app.routers import catalogue
 from app.schedule import DueTimes, schedule_of
@@ -79,8 +80,8 @@ def create_app(
     app = GatewayApp(
         title="FX Gateway",
         version=VERSION,
-        description="Foreign-exchange prices and alerts. Socket.IO, Server-Sent Events (`/stream`) and REST (`/api/v1/events`) "
-        "carry the same events under the same ids.",
+        description="Foreign-exchange prices and alerts. Socket.IO, Server-Sent Events (`/stream`), a plain websocket (`/ws`) "
+        "and REST (`/api/v1/events`) carry the same events under the same ids.",
         license_info={"name": "MIT", "identifier": "MIT"},
         lifespan=partial(
             _lifespan,
@@ -142,17 +143,29 @@ async def _lifespan(
         prices = PriceView(hub, settings.stale_after, SOURCES)
         cache = Cache(redis, pairs)
 
+        def new_limit() -> RequestLimit:
+            return RequestLimit(settings.rate_limit_requests, settings.rate_limit_window, monotonic)
+
         sockets = SocketServer(
             hub,
             prices,
             cache,
             allows_origin=origins.allows,
-            new_limit=lambda: RequestLimit(settings.rate_limit_requests, settings.rate_limit_window, monotonic),
+            new_limit=new_limit,
             ping_interval=settings.websocket_ping_interval,
             ping_timeout=settings.websocket_ping_timeout,
             worker=worker,
         )
         stack.push_async_callback(sockets.shutdown)
+        plain = PlainSockets(
+            hub,
+            prices,
+            cache,
+            allows_origin=origins.allows,
+            new_limit=new_limit,
+            ping_interval=settings.websocket_ping_interval,
+        )
+        stack.push_async_callback(plain.shutdown)
         # First, because routes are tried one after the other and thousands of clients may connect at once.
         app.router.routes[:0] = [
             Mount("/socket.io", sockets.asgi),
@@ -162,6 +175,7 @@ async def _lifespan(
 
         app.state.gateway = Gateway(
             hub=hub,
+            sockets=plain,
             reports=reports,
             prices=prices,
             cache=cache,

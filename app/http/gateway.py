@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Self, TypeVar, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection
 
 from app.errors import DatabaseUnavailable, LogUnavailable, TooManyRequests
 from app.http.deadline import within
@@ -18,6 +19,7 @@ from app.realtime.log.cache import Cache
 from app.realtime.log.log import Publisher
 from app.realtime.monitoring.report import Reports
 from app.realtime.monitoring.view import PriceView
+from app.realtime.transports.plain import PlainSockets
 from app.storage.alerts.alerts import Alerts
 from app.storage.alerts.price_levels import PriceLevels
 from app.storage.database.database import Database
@@ -97,6 +99,7 @@ class Gateway:
     """
 
     hub: Hub
+    sockets: PlainSockets
     reports: Reports
     prices: PriceView
     cache: Cache
@@ -166,7 +169,7 @@ class Gateway:
             self._computing.release()
 
 
-async def current_gateway(request: Request) -> Gateway:
+async def current_gateway(request: HTTPConnection) -> Gateway:
     """The gateway of the application that answers this request."""
     return cast(Gateway, request.app.state.gateway)
 

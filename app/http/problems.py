@@ -3,21 +3,23 @@
 import logging
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import orjson
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.errors import (
     CursorExpired,
@@ -41,12 +43,14 @@ from app.errors import (
 )
 from app.http.bodies import InvalidBody
 from app.realtime.contract.answers import Problem
-from app.realtime.hub.frames import EVENT_STREAM
+from app.realtime.hub.frames import EVENT_STREAM, PLAIN_MESSAGES
 from app.validation import fault_message
 
 _logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+
+_LONGEST_REASON = 123
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +125,9 @@ class ProblemDetails(BaseModel):
 
 def register(app: FastAPI) -> None:
     """Answer every error of the application with a problem. Middleware that is added later is not covered."""
-    app.add_exception_handler(GatewayError, _answer_gateway_error)
+    app.add_exception_handler(GatewayError, cast(Any, _answer_gateway_error))  # of a request, and of a websocket
     app.add_exception_handler(RequestValidationError, _answer_invalid_values)
+    app.add_exception_handler(WebSocketRequestValidationError, _refuse_invalid_values)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(Exception, _answer_unexpected)
     app.add_middleware(UnexpectedErrorMiddleware)
@@ -219,14 +224,57 @@ def _problem(
     )
 
 
-async def _answer_gateway_error(request: Request, error: Exception) -> Response:
+async def _answer_gateway_error(request: HTTPConnection, error: Exception) -> Response | None:
     assert isinstance(error, GatewayError)
+    if isinstance(request, WebSocket):
+        await _refuse_websocket(request, problem_response(error, _handshake(request)))
+        return None
+    assert isinstance(request, Request)
     return problem_response(error, request)
 
 
 async def _answer_invalid_values(request: Request, error: Exception) -> Response:
-    """Values that do not fit the declaration of their endpoint. All of them are named."""
     assert isinstance(error, RequestValidationError)
+    return _invalid_values(request, error)
+
+
+async def _refuse_invalid_values(websocket: WebSocket, error: Exception) -> None:
+    assert isinstance(error, WebSocketRequestValidationError)
+    await _refuse_websocket(websocket, _invalid_values(_handshake(websocket), error))
+
+
+def _handshake(websocket: WebSocket) -> Request:
+    """The request that a websocket begins with."""
+    return Request({**websocket.scope, "type": "http", "method": "GET"})
+
+
+async def _refuse_websocket(websocket: WebSocket, answer: Response) -> None:
+    """Refuse to open a websocket.
+
+    A browser shows a page neither the status nor the body of a refusal. So its websocket is opened, told the error as an
+    event and closed: with code 1013 (try again later) if the reason may pass, else 1008 (policy violation), see RFC 6455,
+    section 7.4, and the IANA registry of close codes. Other clients get the answer, and so does a page that may not connect.
+    """
+    from_browser = not {"origin", "sec-fetch-mode"}.isdisjoint(websocket.headers)
+    with suppress(OSError, WebSocketDisconnect):  # the client has left
+        if not from_browser or answer.status_code == HTTPStatus.FORBIDDEN:
+            await websocket.send_denial_response(answer)
+            return
+        problem = orjson.loads(answer.body)
+        body = Problem(error=problem["error"], message=problem["message"])
+        await websocket.accept()
+        await websocket.send_text(PLAIN_MESSAGES.message("server_error", orjson.dumps(body.model_dump())).decode())
+        passes = answer.status_code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+        await websocket.close(1013 if passes else 1008, _shortened(problem["error"]))
+
+
+def _shortened(reason: str) -> str:
+    """The beginning of a text, short enough for the reason of a close frame."""
+    return reason.encode()[:_LONGEST_REASON].decode("utf-8", "ignore")
+
+
+def _invalid_values(request: Request, error: ValidationException) -> Response:
+    """Values that do not fit the declaration of their endpoint. All of them are named."""
     faults = error.errors()
     kind = _INVALID_BODY if any(fault["loc"][0] == "body" for fault in faults) else _INVALID
     detail = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault_message(fault)}" for fault in faults)

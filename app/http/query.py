@@ -6,12 +6,12 @@ from inspect import isroutine
 from typing import Any, get_type_hints
 
 from fastapi import params
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from app.errors import UnknownParameter
 
 
-async def known_parameters(request: Request) -> None:
+async def known_parameters(request: HTTPConnection) -> None:
     """A dependency of every endpoint. Raises UnknownParameter for a query parameter that the endpoint does not declare.
 
     A misspelt parameter that is ignored would answer another question than the one that was asked.
@@ -19,7 +19,7 @@ async def known_parameters(request: Request) -> None:
     check_parameters(request)
 
 
-def check_parameters(request: Request) -> None:
+def check_parameters(request: HTTPConnection) -> None:
     """Raise UnknownParameter if the query has a parameter that the endpoint of the request does not declare."""
     if not request.scope["query_string"]:
         return

@@ -9,12 +9,13 @@ from app.http.query import known_parameters
 from app.routers.alerts import alerts, price_levels
 from app.routers.documentation import description, pages
 from app.routers.history import best_pairs, calendar, candles, correlations, metrics, sessions, ticks
-from app.routers.live import events, prices, publishing, stream
+from app.routers.live import events, prices, publishing, stream, websocket
 from app.routers.operation import admin, cache, health, info, jobs, prometheus
 
 # The most used first: the framework tries one route after the other.
 _ROUTERS = (
     stream,
+    websocket,
     prices,
     health,
     info,

@@ -31,6 +31,8 @@ from app.realtime.log.cache import Cache
 from app.realtime.log.log import open_redis
 from app.realtime.monitoring.report import Reports
 from app.realtime.monitoring.view import PriceView
+from app.realtime.transports.limit import RequestLimit
+from app.realtime.transports.plain import PlainSockets
 from app.routers import catalogue
 from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
@@ -112,11 +114,20 @@ async def rest(
         open_redis(url) as redis,
         _new_database() as database,
     ):
+        prices, cache = PriceView(on.hub, stale_after=60, sources=SOURCES), Cache(redis, on.hub.pairs)
         gateway = Gateway(
             hub=on.hub,
+            sockets=PlainSockets(
+                on.hub,
+                prices,
+                cache,
+                allows_origin=lambda origin, environ: False,
+                new_limit=lambda: RequestLimit(0, 60, time.monotonic),
+                ping_interval=25,
+            ),
             reports=Reports(on.hub),
-            prices=PriceView(on.hub, stale_after=60, sources=SOURCES),
-            cache=Cache(redis, on.hub.pairs),
+            prices=prices,
+            cache=cache,
             publisher=on.log.publisher(),
             ping_database=ping_database,
             migrated=lambda: True,

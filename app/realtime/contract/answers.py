@@ -185,7 +185,7 @@ class ServerStats(Message):
     cache: dict[str, dict[str, str | int | bool]] = Field(description="The state of Redis, as `/api/v1/cache/stats` has it")
     recorder: RecorderLag | None = Field(description="As the recorder last reported; null before its first report")
     workers: int = Field(description="Processes that serve this port together")
-    clients_by_transport: dict[str, int] = Field(description="Clients by `websocket`, `polling` and `sse`")
+    clients_by_transport: dict[str, int] = Field(description="Clients by `websocket`, `polling`, `sse` and `plain`")
     lagging_clients: int = Field(description="Clients that do not keep up with what is sent, as of the last second")
     events_delivered: int = Field(description="Events sent to clients, counted once for each client")
     prices_conflated: int = Field(description="Prices replaced by newer ones before a client took them")
@@ -221,7 +221,7 @@ class ServerStats(Message):
                 "refused_events": 0,
             },
             "workers": 2,
-            "clients_by_transport": {"websocket": 30, "polling": 2, "sse": 10},
+            "clients_by_transport": {"websocket": 28, "polling": 2, "sse": 10, "plain": 2},
             "lagging_clients": 1,
             "events_delivered": 51_240,
             "prices_conflated": 310,
@@ -250,7 +250,7 @@ class Problem(Message):
 
 
 class StreamOpened(Message):
-    """The first event of an event stream."""
+    """The first event of an event stream, and of a plain websocket."""
 
     recovered: bool | None = Field(description="Whether everything after the given cursor follows; null without one")
     pairs: list[PairName] = Field(description="The pairs of the stream")
@@ -263,8 +263,20 @@ class StreamOpened(Message):
     }
 
 
+class StreamClosing(Message):
+    """The last event of a plain websocket that the gateway closes because it stops."""
+
+    message: str = Field(description="Why it closes", examples=["The gateway is stopping"])
+    retry_ms: int = Field(
+        ge=0, description="Milliseconds to wait before reconnecting; random, to spread the clients", examples=[2310]
+    )
+    timestamp: TimeText
+
+    examples: ClassVar[Examples] = {"stopping": {"message": "The gateway is stopping", "retry_ms": 2310, "timestamp": TIME}}
+
+
 class StreamHeartbeat(Message):
-    """Shows that an event stream is alive, and at which cursor it stands."""
+    """Shows that an event stream or a plain websocket is alive, and at which cursor it stands."""
 
     cursor: Cursor
     timestamp: TimeText

@@ -49,6 +49,34 @@ class WebSocketFrames(EnginePackets):
         return b"".join(frames)
 
 
+class PlainMessages:
+    """Messages of plain websockets: a JSON object with ``type``, ``data`` and, of an event to resume from, ``id``."""
+
+    def event(self, event: Event) -> bytes:
+        if not event.is_cursor:
+            return self.message(event.type, event.payload)
+        return b'{"type":"%s","id":"%s","data":%s}' % (event.type.encode(), event.id.encode(), event.payload)
+
+    def message(self, name: str, body: bytes) -> bytes:
+        return b'{"type":"%s","data":%s}' % (name.encode(), body)
+
+    def join(self, frames: Sequence[bytes]) -> bytes:
+        return b"\n".join(frames)
+
+
+class PlainFrames:
+    """Messages of plain websockets, each in a complete WebSocket text frame."""
+
+    def event(self, event: Event) -> bytes:
+        return websocket_text(PLAIN_MESSAGES.event(event))
+
+    def message(self, name: str, body: bytes) -> bytes:
+        return websocket_text(PLAIN_MESSAGES.message(name, body))
+
+    def join(self, frames: Sequence[bytes]) -> bytes:
+        return b"".join(frames)
+
+
 class EventStream:
     """Server-Sent Events as blocks of a response body."""
 
@@ -73,6 +101,8 @@ class ChunkedEventStream(EventStream):
 
 ENGINE_PACKETS = EnginePackets()
 WEBSOCKET_FRAMES = WebSocketFrames()
+PLAIN_MESSAGES = PlainMessages()
+PLAIN_FRAMES = PlainFrames()
 EVENT_STREAM = EventStream()
 CHUNKED_EVENT_STREAM = ChunkedEventStream()
 

@@ -135,7 +135,7 @@ class Hub:
         self.statistics.buffered.set(buffered)
 
     def _send_heartbeats(self) -> None:
-        """Send a heartbeat with the hub's cursor to each event stream that is up to date.
+        """Send a heartbeat with the hub's cursor to each event stream and plain websocket that is up to date.
 
         A client resumes from the cursor of a heartbeat, so one that has not got all events up to it must not get it.
         """
@@ -143,7 +143,7 @@ class Hub:
         beat = Event(self.cursor, cursor_order(self.cursor), 1, EventType.HEARTBEAT, (), body)
         for client in list(self.clients):
             up_to_date = self._audiences.of(client) is not None and not client.is_behind
-            if client.transport == Transport.SSE and up_to_date:
+            if client.transport in (Transport.SSE, Transport.PLAIN) and up_to_date:
                 client.send_frame(client.framing.event(beat))
 
     # --------------------------------------------------------------- dispatch

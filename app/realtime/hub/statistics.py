@@ -35,6 +35,7 @@ class Transport(StrEnum):
     WEBSOCKET = "websocket"
     POLLING = "polling"
     SSE = "sse"
+    PLAIN = "plain"
 
 
 class CutReason(StrEnum):

@@ -81,7 +81,7 @@ class Subscription:
         cut: Callable[[str], None],
         finish: Callable[[], None],
     ) -> None:
-        """``transport`` is ``websocket``, ``polling`` or ``sse``.
+        """``transport`` is ``websocket``, ``polling``, ``sse`` or ``plain``.
 
         ``cut`` ends the connection at once and takes the reason; ``finish`` ends it politely, because the gateway stops.
         """
@@ -183,7 +183,7 @@ class Subscription:
 
     @property
     def transport(self) -> str:
-        """How frames travel: ``websocket``, ``polling`` or ``sse``."""
+        """How frames travel: ``websocket``, ``polling``, ``sse`` or ``plain``."""
         return self._transport
 
     @property

@@ -1,4 +1,4 @@
-"""A Socket.IO client: every documented event it may send, the answer to it and its error."""
+"""A client that sends events, over Socket.IO or a plain websocket: the answer to each of them, and its error."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,10 +23,9 @@ from app.realtime.contract.publication import describe
 from app.realtime.contract.requests import RequestPrice, Subscribe, Unsubscribe
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.statistics import CutReason
-from app.realtime.hub.subscription import Interest
+from app.realtime.hub.subscription import Interest, Subscription
 from app.realtime.log.cache import Cache
 from app.realtime.monitoring.view import PriceView, server_stats
-from app.realtime.transports.engine.session import Session
 from app.realtime.transports.limit import RequestLimit
 
 _logger = logging.getLogger(__name__)
@@ -45,18 +44,29 @@ Answer = tuple[str, BaseModel | bytes]
 
 
 class Connection:
-    """A Socket.IO client: its session, its limit, and the answers to its events."""
+    """A client that sends events: its limit, and the answers to its events."""
 
     __slots__ = ("_cache", "_client", "_hub", "_id", "_prices", "_then", "attachments", "limit")
 
-    def __init__(self, id: str, session: Session, hub: Hub, prices: PriceView, cache: Cache, limit: RequestLimit) -> None:
+    def __init__(
+        self,
+        client: Subscription,
+        hub: Hub,
+        prices: PriceView,
+        cache: Cache,
+        limit: RequestLimit,
+        *,
+        greet: bool = False,
+        id: str = "",
+    ) -> None:
+        """``greet`` a client that is told what the gateway serves, with its ``id``, as its first event."""
         self._id = id
-        self._client = session.client
+        self._client = client
         self._hub = hub
         self._prices = prices
         self._cache = cache
         self.limit = limit
-        self._then: Callable[[], None] | None = self._greet
+        self._then: Callable[[], None] | None = self._greet if greet else None
         self.attachments = 0
         """Binary attachments that the client still owes."""
 
@@ -94,7 +104,19 @@ class Connection:
         except Exception:  # whatever fails is answered, so that the client does not have to guess
             _logger.exception("failed to answer %s", event if known else "an event")
             answer = error_event, Problem(error="Internal error", message="The request could not be answered")
-        if answer is None or self._client.closed:
+        return None if answer is None else self._answer(answer)
+
+    def refuse(self, reason: str) -> None:
+        """Answer a message that is no event."""
+        try:
+            self._count_request()
+            error: GatewayError = InvalidRequest(reason)
+        except TooManyRequests as too_many:
+            error = too_many
+        self._answer(("server_error", _problem(error)))
+
+    def _answer(self, answer: Answer) -> orjson.Fragment | None:
+        if self._client.closed:
             return None
         name, body = answer
         data = body if isinstance(body, bytes) else orjson.dumps(body.model_dump())

@@ -159,7 +159,7 @@ class _MainNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         except GatewayError as error:
             raise Refused(str(error)) from None
         session.connected_to_namespace()
-        session.user = Connection(sid, session, self._hub, self._prices, self._cache, limit)
+        session.user = Connection(session.client, self._hub, self._prices, self._cache, limit, greet=True, id=sid)
 
     def _disconnect(self, session: Session) -> None:
         if isinstance(session.user, Connection):

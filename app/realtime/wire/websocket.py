@@ -157,6 +157,8 @@ class WebSocketConnection(asyncio.Protocol):
             # A client that does not read gets no pongs: they would pile up here.
             if self._writable is None and not self._wire.transport.is_closing():
                 self._wire.transport.write(pong)
+        elif frame.opcode is Opcode.PONG:
+            self._wire.answered()
         elif frame.opcode is Opcode.CLOSE:
             if len(frame.data) >= 2:
                 self._close_code = int.from_bytes(frame.data[:2])

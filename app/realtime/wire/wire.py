@@ -34,6 +34,9 @@ class WireUser:
     def wire_received(self, message: str | bytes) -> None:
         """Take a message that the client sent over a detached websocket."""
 
+    def wire_answered(self) -> None:
+        """Note that the client has answered a ping frame."""
+
 
 _UNUSED = WireUser()
 
@@ -107,6 +110,10 @@ class Wire:
     def received(self, message: str | bytes) -> None:
         """Pass on a message from the client."""
         self._user.wire_received(message)
+
+    def answered(self) -> None:
+        """Pass on that the client has answered a ping frame."""
+        self._user.wire_answered()
 
     def gone(self) -> None:
         """Report that the connection is ending. Later calls do nothing."""

@@ -84,14 +84,17 @@ async def stream_pairs(
     return await _stream(request, gateway.hub, pairs_or_all(pairs, gateway.hub.pairs), options)
 
 
-async def _stream(request: Request, hub: Hub, pairs: frozenset[str], options: StreamOptions) -> Response:
-    interest = Interest(pairs, options.max_hz)
+async def opening_of(hub: Hub, pairs: frozenset[str], options: StreamOptions) -> Opening:
+    """What a client asks for that opens a stream of these pairs. Raises InvalidCursor."""
     try:
         held = await hub.holds(options.since) if options.since is not None else None
     except LogUnavailable:
         held = None
-    opening = Opening(interest, options.since, held, options.snapshot)
-    return EventStreamResponse(hub, opening, refuse=_refusal(request))
+    return Opening(Interest(pairs, options.max_hz), options.since, held, options.snapshot)
+
+
+async def _stream(request: Request, hub: Hub, pairs: frozenset[str], options: StreamOptions) -> Response:
+    return EventStreamResponse(hub, await opening_of(hub, pairs, options), refuse=_refusal(request))
 
 
 def _refusal(request: Request) -> Callable[[GatewayError], Response]:

@@ -155,7 +155,8 @@ async def test_clients_and_their_pairs_are_counted_as_they_come_change_and_go(va
         on.hub.follow(second.client, interest(), snapshot=False)
         assert statistics.subscriptions.value == 3
         first.client.change_transport("websocket")
-        assert {name: number.value for name, number in statistics.clients.items()} == {"websocket": 1, "polling": 0, "sse": 1}
+        clients = {name: number.value for name, number in statistics.clients.items()}
+        assert clients == {"websocket": 1, "polling": 0, "sse": 1, "plain": 0}
         for client in (first.client, second.client, second.client):
             on.hub.disconnect(client)
         assert (statistics.client_count, statistics.subscriptions.value) == (0, 0)
@@ -360,8 +361,8 @@ async def test_a_polling_client_that_changes_over_is_counted_where_it_is(valkey_
         on.hub.become_direct(client, WEBSOCKET_FRAMES, lambda frame: frame, ListTransport(written), "websocket")
         await on.publish(tick())
         deliveries = {name: number.value for name, number in on.hub.statistics.deliveries.items()}
-        assert deliveries == {"websocket": 2, "polling": 0, "sse": 0}
+        assert deliveries == {"websocket": 2, "polling": 0, "sse": 0, "plain": 0}
         assert {name: number.value for name, number in on.hub.statistics.clients.items()} == {
-            "websocket": 1, "polling": 0, "sse": 0,
+            "websocket": 1, "polling": 0, "sse": 0, "plain": 0,
         }  # fmt: skip
         assert len(written) == 2

@@ -16,6 +16,7 @@ from app.routers.operation.admin import AdminState
 from tests.gateways import RunningGateway, gateway
 from tests.private_valkey import PrivateValkey
 from tests.realtime.listening import tick
+from tests.realtime.plain_clients import plain_socket
 from tests.realtime.socket_clients import POLLING, WEBSOCKET, raw_polling, stock_client
 from tests.realtime.stream_clients import RELUCTANTLY, open_stream, raw_stream
 from tests.routers.running import assert_problem
@@ -51,21 +52,23 @@ async def test_clients_are_counted_by_transport_and_what_they_follow_by_pair(run
         stock_client(running.url, WEBSOCKET) as socket,
         stock_client(running.url, POLLING) as polling,
         open_stream(running.url, "/stream?pairs=EUR_USD,USD_JPY") as stream,
+        plain_socket(running.url, "?pairs=EUR_USD") as plain,
     ):
         await socket.call("subscribe", {"pairs": "*"})
         await polling.call("subscribe", {"pairs": ["EUR_USD"]})
         before = await state(running.url)
         [id] = await EventLog(redis).publisher().publish([tick("EUR_USD")])
         await stream.read_until(id)
+        await plain.read_until(id)
         for client in (socket, polling):
             await wait_until(lambda: client.ids == [id], "the price is there")  # noqa: B023
         after = await state(running.url)
-    assert after.clients.total == 3
-    assert after.clients.by_transport == after.clients.connected == {"websocket": 1, "polling": 1, "sse": 1}
+    assert after.clients.total == 4
+    assert after.clients.by_transport == after.clients.connected == {"websocket": 1, "polling": 1, "sse": 1, "plain": 1}
     assert (after.clients.max, after.clients.lagging, sum(after.clients.cut_off.values())) == (1000, 0, 0)
     assert list(after.subscriptions) == list(DEFAULT_PAIRS)
-    assert after.subscriptions == {**dict.fromkeys(DEFAULT_PAIRS, 1), "EUR_USD": 3, "USD_JPY": 2}
-    assert after.totals.deliveries - before.totals.deliveries == 3
+    assert after.subscriptions == {**dict.fromkeys(DEFAULT_PAIRS, 1), "EUR_USD": 4, "USD_JPY": 2}
+    assert after.totals.deliveries - before.totals.deliveries == 4
     assert 300 < after.totals.bytes - before.totals.bytes < 3000
     assert after.totals.events - before.totals.events == 1
     assert after.totals.at > before.totals.at

@@ -3,7 +3,7 @@ import { Chart } from "./chart.js";
 import { fill } from "./table.js";
 import { NONE, bytes, count, duration, moment, number, percent } from "./words.js";
 
-const TRANSPORTS = { websocket: "WebSocket", polling: "Polling", sse: "Event stream" };
+const TRANSPORTS = { websocket: "WebSocket", polling: "Polling", sse: "Event stream", plain: "Plain websocket" };
 const SOURCES = { active: "good", standby: "", silent: "bad", refused: "bad" };
 const OUTCOMES = { success: "good", partial: "odd", failed: "bad", running: "" };
 

@@ -4,7 +4,6 @@ It has what python-socketio's ``AsyncServer`` asks of its engine: ``on``, ``send
 ``shutdown`` and ``async_mode``.
 """
 
-import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -16,6 +15,7 @@ from app.realtime.hub.hub import Hub
 from app.realtime.transports.engine import packet, polling, websocket
 from app.realtime.transports.engine.request import Receive, Request, Send
 from app.realtime.transports.engine.session import Reason, Session
+from app.realtime.transports.tasks import Tasks
 
 _logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Engine:
         self._allows_origin = allows_origin
         self._worker = worker
         self._handlers: dict[str, Callable[..., Awaitable[None]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     # ------------------------------------------------------------ for the layer above
 
@@ -74,8 +74,7 @@ class Engine:
         """End every session, and wait until the layer above knows."""
         for session in list(self.sessions.values()):
             session.end(Reason.SERVER, abort=True)
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
+        await self._tasks.finished()
 
     # ------------------------------------------------------------ for sessions
 
@@ -97,15 +96,7 @@ class Engine:
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Run something that the caller cannot wait for. A failure is logged."""
-        task = asyncio.get_running_loop().create_task(self._logged(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _logged(self, work: Awaitable[None]) -> None:
-        try:
-            await work
-        except Exception:
-            _logger.exception("a task of the Engine.IO server failed")
+        self._tasks.spawn(work)
 
     # ------------------------------------------------------------ requests
 

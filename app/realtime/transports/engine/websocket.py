@@ -1,6 +1,7 @@
 """Websockets of sessions: over the wire if the server offers one, otherwise through ASGI messages."""
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 
 from app.realtime.hub.frames import WEBSOCKET_FRAMES
@@ -9,13 +10,11 @@ from app.realtime.hub.subscription import Subscription
 from app.realtime.transports.engine import packet
 from app.realtime.transports.engine.request import Request
 from app.realtime.transports.engine.session import Reason, Session
-from app.realtime.wire.wire import Wire, WireUser, wire_of
+from app.realtime.transports.receiving import Receiver
+from app.realtime.wire.wire import Wire, wire_of
 
 PROBE_WITHIN = 10.0
 """Seconds in which a websocket must show that a polling session can change over to it."""
-
-MOST_UNREAD = 16
-"""Messages of a client that wait to be taken in before no more are read from its connection."""
 
 
 async def serve(session: Session, hub: Hub, request: Request) -> None:
@@ -66,17 +65,15 @@ async def _go_on(session: Session, hub: Hub, request: Request) -> None:
     await line.run()
 
 
-class WireLine(WireUser):
-    """A websocket that is written to past ASGI. No task waits for what the client sends."""
+class WireLine(Receiver):
+    """A websocket that is written to past ASGI."""
 
-    __slots__ = ("_hub", "_is_receiving", "_received", "_session", "_wire")
+    __slots__ = ("_hub", "_session")
 
     def __init__(self, session: Session, hub: Hub, wire: Wire) -> None:
+        super().__init__(wire)
         self._session = session
         self._hub = hub
-        self._wire = wire
-        self._received: list[str | bytes] = []
-        self._is_receiving = False
         wire.detach()
         wire.open(hub.bounds.send_buffer_bytes, self)
 
@@ -108,26 +105,17 @@ class WireLine(WireUser):
         if message == packet.PONG and self._session.awaits_pong:  # nearly all that a client ever sends
             self._session.receive_pong()
             return
-        self._received.append(message)
-        if len(self._received) > MOST_UNREAD:
-            self._wire.transport.pause_reading()
-        if not self._is_receiving:
-            self._is_receiving = True
-            self._session.spawn(self._receive_all())
+        super().wire_received(message)
 
-    async def _receive_all(self) -> None:
-        """Take in the messages that have arrived, until there are no more."""
-        session = self._session
-        while self._received and not session.is_closed:
-            messages, self._received = self._received, []
-            for message in messages:
-                if session.is_closed:
-                    return
-                await session.receive(message)
-                await asyncio.sleep(0)  # a client that sends a lot at once does not keep the others waiting
-            if not self._wire.transport.is_closing():
-                self._wire.transport.resume_reading()
-        self._is_receiving = False
+    @property
+    def has_ended(self) -> bool:
+        return self._session.is_closed
+
+    async def receive(self, message: str | bytes) -> None:
+        await self._session.receive(message)
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        self._session.spawn(work)
 
 
 class AsgiLine:
