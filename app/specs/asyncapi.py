@@ -1,6 +1,6 @@
-"""Socket.IO and the event streams as AsyncAPI, generated from the messages and their models."""
+"""Socket.IO, the event streams and the plain websocket as AsyncAPI, generated from the messages and their models."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,16 +10,16 @@ from app.main import VERSION
 from app.realtime.contract.catalogue import PAYLOADS
 from app.realtime.contract.samples import ID
 from app.specs.openapi import HOST, Document, in_order
-from app.specs.spoken import CLIENT_EVENTS, SOCKET_EVENTS, STREAM_EVENTS, STREAM_REQUEST, SpokenMessage
+from app.specs.spoken import CLIENT_EVENTS, PLAIN_EVENTS, SOCKET_EVENTS, STREAM_EVENTS, STREAM_REQUEST, SpokenMessage
 
 _SCHEMAS = "#/components/schemas/{model}"
 
 _DESCRIPTION = """\
-Foreign-exchange prices and alerts over Socket.IO and over Server-Sent Events. All clients of both see the same events
+Foreign-exchange prices and alerts over Socket.IO, Server-Sent Events and plain websockets. All clients see the same events
 of one log, in the same order and under the same ids.
 
 - **Cursor.** Every event has an `id`, like `1764000000000-0`. The ids a client sees only rise, and the last one it saw
-  is where it resumes from, on any node and over either transport. An event without an `id` is news, but no place to
+  is where it resumes from, on any node and over any transport. An event without an `id` is news, but no place to
   resume from: a price that `max_hz` held back past a newer event, or an event for a client that follows no pairs yet.
 - **Snapshot.** A subscription begins with the newest price of each of its pairs, unless `snapshot` is false. The first
   live event follows the snapshot exactly: nothing is missing and nothing is repeated.
@@ -58,6 +58,19 @@ A browser's EventSource reconnects by itself and sends the last id as the header
 `server_error` if the reason is temporary. Others get the status, as the REST interface describes it.
 """
 
+_PLAIN_DESCRIPTION = """\
+A plain websocket, without a library. Each message is one JSON object `{"type", "id", "data"}`: a message's name is its
+`type`, its payload its `data`. `id` is the cursor, on events that can be resumed from, on heartbeats, and on
+`stream_opened` unless a snapshot follows; other messages have none. Messages are text, and nothing is compressed.
+
+The pairs can stand in the address, or a client subscribes with a message, `{"type": "subscribe", "data": {…}}`. Each
+client event is answered by an event of its own. Pings are those of websockets, which clients answer by themselves.
+
+Before the websocket opens, a request is refused with a status, as the REST interface describes it. A browser shows that to
+no page, so a page's websocket is opened, gets `server_error` and is closed: with code 1013 where the reason may pass, else
+with 1008. When the gateway stops it sends `stream_closing` and closes with 1012.
+"""
+
 _STREAM_QUERY: Document = {
     "since": {
         "type": "string",
@@ -88,9 +101,9 @@ _PAIRS_QUERY: Document = {
 
 
 def asyncapi_document() -> Document:
-    """Return Socket.IO and the event streams as AsyncAPI 3.0."""
+    """Return Socket.IO, the event streams and the plain websocket as AsyncAPI 3.0."""
     requests = {name: event.message for name, event in CLIENT_EVENTS.items()}
-    spoken = {**requests, **SOCKET_EVENTS, "stream_request": STREAM_REQUEST, **STREAM_EVENTS}
+    spoken = {**requests, **SOCKET_EVENTS, "stream_request": STREAM_REQUEST, **STREAM_EVENTS, **PLAIN_EVENTS}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -104,7 +117,7 @@ def asyncapi_document() -> Document:
             "websocket": {
                 "host": HOST,
                 "protocol": "ws",
-                "description": "Socket.IO over WebSocket",
+                "description": "Socket.IO over WebSocket, and plain websockets",
             },
             "http": {
                 "host": HOST,
@@ -120,11 +133,15 @@ def asyncapi_document() -> Document:
                 {"pair": {"description": "A pair in any accepted spelling", "examples": ["EUR_USD"]}},
             ),
             "stream_pairs": _stream_channel("/stream", "The event stream of several pairs", {}),
+            "plain": _plain_channel(),
         },
         "operations": {
-            **_socket_operations(),
+            **_request_operations("socketio", "receive", " An acknowledgement carries the same body as the answer."),
+            **_event_operations("socketio", "send", SOCKET_EVENTS),
             **_stream_operations("stream_pair", "one pair", {}),
             **_stream_operations("stream_pairs", "several pairs", _PAIRS_QUERY),
+            **_request_operations("plain", "receive_plain", ""),
+            **_event_operations("plain", "send_plain", PLAIN_EVENTS),
         },
         "components": {
             "messages": {name: _message(name, message) for name, message in spoken.items()},
@@ -162,28 +179,58 @@ def _socket_channel() -> Document:
     }
 
 
-def _socket_operations() -> Document:
-    operations: Document = {}
-    for name, event in CLIENT_EVENTS.items():
-        operations[f"receive_{name}"] = {
+def _request_operations(channel: str, prefix: str, more: str) -> Document:
+    """What clients send over a channel, each with its answers; ``more`` is added to the descriptions."""
+    return {
+        f"{prefix}_{name}": {
             "action": "receive",
-            "channel": _ref("channels", "socketio"),
+            "channel": _ref("channels", channel),
             "summary": event.message.summary,
-            "description": f"{event.description} An acknowledgement carries the same body as the answer.",
-            "messages": [_ref("channels", "socketio", "messages", name)],
+            "description": f"{event.description}{more}",
+            "messages": [_ref("channels", channel, "messages", name)],
             "reply": {
-                "channel": _ref("channels", "socketio"),
-                "messages": [_ref("channels", "socketio", "messages", answer) for answer in (event.answer, event.error)],
+                "channel": _ref("channels", channel),
+                "messages": [_ref("channels", channel, "messages", answer) for answer in (event.answer, event.error)],
             },
         }
-    for name, message in SOCKET_EVENTS.items():
-        operations[f"send_{name}"] = {
+        for name, event in CLIENT_EVENTS.items()
+    }
+
+
+def _event_operations(channel: str, prefix: str, events: Mapping[str, SpokenMessage]) -> Document:
+    """What the gateway sends over a channel."""
+    return {
+        f"{prefix}_{name}": {
             "action": "send",
-            "channel": _ref("channels", "socketio"),
+            "channel": _ref("channels", channel),
             "summary": message.summary,
-            "messages": [_ref("channels", "socketio", "messages", name)],
+            "messages": [_ref("channels", channel, "messages", name)],
         }
-    return operations
+        for name, message in events.items()
+    }
+
+
+def _plain_channel() -> Document:
+    pairs = {
+        **_PAIRS_QUERY["pairs"],
+        "description": "Pairs in any accepted spelling, separated by commas, or `*` for all. Without it the client subscribes "
+        "with a message, and no other parameter is accepted.",
+    }
+    return {
+        "address": "/ws",
+        "title": "Plain websocket",
+        "summary": "Prices and alerts as JSON messages, without a library",
+        "description": _PLAIN_DESCRIPTION,
+        "servers": [_ref("servers", "websocket")],
+        "messages": {name: _ref("components", "messages", name) for name in (*CLIENT_EVENTS, *PLAIN_EVENTS)},
+        "bindings": {
+            "ws": {
+                "method": "GET",
+                "query": {"type": "object", "properties": {"pairs": pairs, **_STREAM_QUERY}},
+                "bindingVersion": "0.1.0",
+            }
+        },
+    }
 
 
 def _stream_channel(address: str, title: str, parameters: Document) -> Document:

@@ -1,4 +1,4 @@
-"""The messages of Socket.IO and of the event streams, as AsyncAPI describes them. Examples come from the models."""
+"""The messages of Socket.IO, event streams and plain websockets, as AsyncAPI describes them. Examples come from the models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from app.realtime.contract.answers import (
     PriceResponse,
     Problem,
     ServerStats,
+    StreamClosing,
     StreamHeartbeat,
     StreamOpened,
     SubscriptionConfirmed,
@@ -33,7 +34,7 @@ class SpokenMessage:
 
 @dataclass(frozen=True, slots=True)
 class ClientEvent:
-    """An event that a Socket.IO client sends, the event that answers it, and the one that carries its errors."""
+    """An event that a client sends, the event that answers it, and the one that carries its errors."""
 
     message: SpokenMessage
     description: str
@@ -152,10 +153,16 @@ SOCKET_EVENTS = {
 }
 
 STREAM_EVENTS = {
-    "stream_opened": _spoken("The first event of every stream", StreamOpened),
+    "stream_opened": _spoken("The first event of every stream and plain websocket", StreamOpened),
     **LOG_EVENTS,
-    "heartbeat": _spoken("Shows that the stream is alive, and at which cursor; sent every 15 seconds", StreamHeartbeat),
+    "heartbeat": _spoken("Shows that the connection is alive, and at which cursor; sent every 15 seconds", StreamHeartbeat),
     "server_error": SOCKET_EVENTS["server_error"],
+}
+
+PLAIN_EVENTS = {
+    **STREAM_EVENTS,
+    **{name: message for name, message in SOCKET_EVENTS.items() if name != "connection_established"},
+    "stream_closing": _spoken("The last event of a plain websocket, as the gateway stops", StreamClosing),
 }
 
 STREAM_REQUEST = SpokenMessage("The request that opens an event stream")

@@ -8,6 +8,7 @@ const CHANNELS = {
   socketio: "Socket.IO",
   stream_pairs: "Event stream of several pairs",
   stream_pair: "Event stream of one pair",
+  plain: "Plain websocket",
 };
 
 /** The body of the page as HTML. */
@@ -27,7 +28,7 @@ export function eventPage(document) {
   const groups = [
     [
       "Requests",
-      "Sent by clients. A Socket.IO request is answered by an event and, if the client asks for one, an acknowledgement.",
+      "Sent by clients. A request is answered by an event and, over Socket.IO, by an acknowledgement if the client asks for one.",
       asked,
     ],
     ["Events", "Sent by the gateway: events of the log, and answers to requests.", told],
