@@ -1,4 +1,4 @@
-// Display code of both pages. The scripts in the pages talk to the gateway.
+// Display code of the pages. The scripts in the pages talk to the gateway.
 
 const byId = (id) => document.getElementById(id);
 const prices = byId("prices");

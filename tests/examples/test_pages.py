@@ -27,9 +27,9 @@ def site(examples: Path) -> Iterator[str]:
         yield folder.url
 
 
-@pytest.fixture(params=["browser.html", "eventsource.html"])
+@pytest.fixture(params=["browser.html", "eventsource.html", "websocket.html"])
 def address(request: pytest.FixtureRequest, site: str) -> str:
-    """The URL of each of the two pages, which wants a gateway's added."""
+    """The URL of each of the pages, which wants a gateway's added."""
     return f"{site}/{request.param}?gateway="
 
 
@@ -169,15 +169,16 @@ async def test_the_event_stream_page_shows_heartbeats(site: str, chromium: Path,
         await shown.until(f"/^[0-9][0-9]:[0-9][0-9]:[0-9][0-9]$/.test({text})", "a heartbeat is shown")
 
 
-async def test_the_event_stream_page_leaves_a_connection_that_has_fallen_silent(
-    site: str, chromium: Path, valkey_url: str, tmp_path: Path
+@pytest.mark.parametrize("name", ["eventsource.html", "websocket.html"])
+async def test_a_page_leaves_a_connection_that_has_fallen_silent(
+    name: str, site: str, chromium: Path, valkey_url: str, tmp_path: Path
 ) -> None:
     hundred_times_faster = "const timeout = setTimeout; window.setTimeout = (run, after) => timeout(run, after / 100);"
     async with (
         gateway(valkey_url, tmp_path, heartbeat_interval=3600) as running,
         page(chromium, "about:blank") as shown,
     ):
-        await shown.open(f"{site}/eventsource.html?gateway={running.url}", first=hundred_times_faster)
+        await shown.open(f"{site}/{name}?gateway={running.url}", first=hundred_times_faster)
         await wait_until(lambda: running.hub.client_count == 1, "the page is connected")
         [first] = running.hub.clients
         await wait_until(lambda: running.hub.client_count == 1 and first not in running.hub.clients, "it has connected anew")
