@@ -83,6 +83,14 @@ DIALECTS = {
         "GET /stream?{query} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n",
         ((b" 200 ", b""), (b"event: stream_opened", b"")),
     ),
+    "plain": Dialect(
+        "GET /ws?{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: YmVuY2htYXJrcy9sb2FkIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        ((b" 101 ", b""), (b'"type":"stream_opened"', b"")),
+        ping=b"\x89\x00",
+        ping_sign=b"\x89",
+        pong=b"\x8a\x80" + bytes(4),
+    ),
     "plain-websocket": Dialect(
         "GET /subscribe HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: YmVuY2htYXJrcy9sb2FkIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",

@@ -1,4 +1,4 @@
-"""The subjects of the benchmarks: the gateway on either transport, and its peers."""
+"""The subjects of the benchmarks: the gateway on each transport, and its peers."""
 
 import importlib.util
 import re
@@ -42,6 +42,7 @@ class Subject:
 
 GATEWAY_WEBSOCKET = Subject("gateway", GATEWAY, "websocket")
 GATEWAY_SSE = Subject("gateway", GATEWAY, "sse")
+GATEWAY_PLAIN = Subject("gateway", GATEWAY, "plain")
 PYTHON_SOCKETIO = Subject("python-socketio", "python-socketio emit", "websocket")
 NODE = Subject("node", SOCKETIO_ON_NODE, "websocket")
 SSE_STARLETTE = Subject("sse-starlette", "sse-starlette generators", "sse")
@@ -53,7 +54,7 @@ UVICORN_SSE = Subject("uvicorn", "bare uvicorn", "sse")
 
 SUBJECTS = (
     GATEWAY_WEBSOCKET, PYTHON_SOCKETIO, NODE, NCHAN_WEBSOCKET, FLOOR, UVICORN_WEBSOCKET,
-    GATEWAY_SSE, SSE_STARLETTE, NCHAN_SSE, UVICORN_SSE,
+    GATEWAY_SSE, SSE_STARLETTE, NCHAN_SSE, UVICORN_SSE, GATEWAY_PLAIN,
 )  # fmt: skip
 
 KEYS = tuple(dict.fromkeys(subject.key for subject in SUBJECTS))

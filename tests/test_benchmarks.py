@@ -21,7 +21,7 @@ from benchmarks.scenarios import KEYS, SCENARIOS
 from benchmarks.scenarios.flows import Flows
 from benchmarks.scenarios.subsets import random_subsets
 from benchmarks.stand import Bench, stand
-from benchmarks.subjects import GATEWAY_WEBSOCKET, NCHAN_WEBSOCKET, prepare
+from benchmarks.subjects import GATEWAY_PLAIN, GATEWAY_WEBSOCKET, NCHAN_WEBSOCKET, Subject, prepare
 
 MACHINE = Machine("a processor", 2, 2**30, "Linux 6", "CPython 3.11", 0.1, "1.0", {"uvicorn": "0.1", "nginx": ""})
 BURSTS = Flows("bursts", "bursts", 500, 20, {GATEWAY_WEBSOCKET: (2000,), NCHAN_WEBSOCKET: (200,)})
@@ -75,7 +75,7 @@ def test_every_scenario_is_listed() -> None:
     command.command()(main)
     listed = CliRunner().invoke(command, ["--list"])
     assert [line.partition(":")[0] for line in listed.output.splitlines() if ":" in line] == list(KEYS)
-    assert len(set(KEYS)) == len(SCENARIOS) == 10
+    assert len(set(KEYS)) == len(SCENARIOS) == 11
 
 
 def test_random_subsets_are_the_same_each_time_and_never_empty() -> None:
@@ -94,10 +94,11 @@ async def test_a_peer_that_is_missing_is_reported_in_words(tmp_path: Path, monke
     assert "no nginx on PATH" in str(missing)
 
 
-async def test_the_load_counts_every_delivery_of_a_real_gateway(tmp_path: Path) -> None:
+@pytest.mark.parametrize("subject", [GATEWAY_WEBSOCKET, GATEWAY_PLAIN], ids=["websocket", "plain"])
+async def test_the_load_counts_every_delivery_of_a_real_gateway(subject: Subject, tmp_path: Path) -> None:
     flow = Flow(100, 20, 1)
     pairs = [list(DEFAULT_PAIRS[: number + 1]) for number in range(10)]
-    async with stand(GATEWAY_WEBSOCKET, Bench(Cores(), tmp_path), 20) as running:
+    async with stand(subject, Bench(Cores(), tmp_path), 20) as running:
         await running.fill(10)
         whole = await running.run("bursts", "all pairs", flow, 10, None)
         await running.load.ask("disconnect")

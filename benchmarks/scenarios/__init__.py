@@ -9,6 +9,7 @@ from benchmarks.scenarios.slow import Slow
 from benchmarks.scenarios.subsets import Subsets
 from benchmarks.subjects import (
     FLOOR,
+    GATEWAY_PLAIN,
     GATEWAY_SSE,
     GATEWAY_WEBSOCKET,
     NCHAN_SSE,
@@ -33,6 +34,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     Flows(
         "sse", "500 SSE clients on all pairs, events in bursts", 500, 20,
         {GATEWAY_SSE: (1000,), NCHAN_SSE: (200, 400), SSE_STARLETTE: (20, 40)},
+    ),
+    Flows(
+        "plain", "500 plain websocket clients on all pairs, events in bursts", 500, 20,
+        {GATEWAY_PLAIN: (2000,), NCHAN_WEBSOCKET: (200, 400), FLOOR: (2000,)},
     ),
     Subsets(),
     Flows("many", "10,000 websocket clients on all pairs", 10_000, 20, {GATEWAY_WEBSOCKET: (20,)}, seconds=10, quick_seconds=3),

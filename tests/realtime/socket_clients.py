@@ -260,7 +260,7 @@ async def raw_polling(url: str, *, joined: bool = False) -> AsyncGenerator[RawPo
         yield polling
 
 
-TEXT, BINARY, CLOSE, PING, CONTINUATION = 0x1, 0x2, 0x8, 0x9, 0x0
+TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 0x1, 0x2, 0x8, 0x9, 0xA, 0x0
 
 
 def frame(opcode: int, payload: bytes = b"", *, first_bits: int = 0x80, masked: bool = True) -> bytes:

@@ -13,6 +13,7 @@ from app.realtime.transports.engine.packet import LARGEST_MESSAGE
 from app.realtime.wire import requests
 from tests.gateways import gateway
 from tests.realtime.listening import data_ready, tick
+from tests.realtime.plain_clients import plain_socket
 from tests.realtime.socket_clients import event_of, raw_socket
 from tests.realtime.stream_clients import open_stream
 from tests.waiting import wait_until
@@ -28,12 +29,13 @@ async def test_clients_that_listen_keep_no_task_and_no_request(valkey_url: str, 
             await socket.send('42["subscribe",{"pairs":"*"}]')
             assert event_of(await socket.read())[0] == "subscription_confirmed"
             await stack.enter_async_context(open_stream(running.url, "/stream?pairs=*"))
+            await stack.enter_async_context(plain_socket(running.url, "?pairs=*"))
         await wait_until(lambda: not server.tasks, "no request is being answered")
-        assert running.hub.client_count == 10
+        assert running.hub.client_count == 15
         assert asyncio.all_tasks() == before
         assert [request for request in _requests() if request not in others] == []
         kinds = sorted(type(connection).__name__ for connection in server.connections)
-        assert kinds == ["DetachedStream"] * 5 + ["WebSocketConnection"] * 5
+        assert kinds == ["DetachedStream"] * 5 + ["WebSocketConnection"] * 10
 
 
 def _requests() -> list[Request]:

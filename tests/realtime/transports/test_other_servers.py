@@ -21,6 +21,7 @@ from app.realtime.log.log import EventLog, Publisher, open_redis
 from app.realtime.transports import sse
 from tests.gateways import QUIET
 from tests.realtime.listening import alert, data_ready, tick
+from tests.realtime.plain_clients import plain_refusal, plain_socket
 from tests.realtime.socket_clients import POLLING, UPGRADE, WEBSOCKET, event_of, raw_polling, raw_socket, stock_client
 from tests.realtime.stream_clients import RELUCTANTLY, connected, open_stream, raw_stream
 from tests.realtime.transports.test_socket_upgrade import change_over, ids_of
@@ -108,6 +109,25 @@ async def test_an_event_stream_delivers_everything_once_and_in_order(on: Served)
         assert [event.last_id for event in stream.parser.events[1:]] == ids[1:]
 
 
+async def test_a_plain_websocket_delivers_everything_once_and_in_order(on: Served) -> None:
+    ids = await publish_batches(on, range(60))
+    publishing = asyncio.create_task(publish_batches(on, range(120)))
+    async with plain_socket(on.url, f"?pairs=EUR_USD&since={ids[0]}") as socket:
+        assert socket.opened.data["recovered"] is True
+        assert (await socket.ask("request_price", "price_response", {"instrument": "EUR_USD"}))["instrument"] == "EUR_USD"
+        assert "error" in await socket.ask("nonsense", "server_error")
+        ids += await publishing
+        assert await socket.read_until(ids[-1]) == ids[1:]
+
+
+async def test_a_plain_websocket_is_refused_in_words(on: Served) -> None:
+    status, problem = await plain_refusal(on.url, "?pairs=*&bogus=1")
+    assert (status, problem["title"]) == (422, "Unknown parameter")
+    async with plain_socket(on.url, "?pairs=XXX", origin="http://localhost:3000") as refused:
+        assert refused.received[0].type == "server_error"
+        assert await refused.end() == (1008, "Invalid instrument: XXX")
+
+
 async def test_a_session_changes_over_to_a_websocket_without_loss(on: Served) -> None:
     async with raw_polling(on.url, joined=True) as polling:
         await polling.send('42["subscribe",{"pairs":["EUR_USD"],"snapshot":false}]')
@@ -135,6 +155,11 @@ async def test_clients_that_leave_in_any_way_leave_no_trace(on: Served) -> None:
     async with raw_socket(on.url, joined=True) as large:
         await large.send("x" * 1_100_001)
         await large.end()
+    async with plain_socket(on.url, "?pairs=*"), plain_socket(on.url, "") as plain:
+        plain.connection.transport.abort()
+    async with plain_socket(on.url, "") as large_plain:
+        await large_plain.connection.send(" " * 1_100_001)
+        assert (await large_plain.end())[0] == 1009
 
 
 async def test_a_refused_stream_is_told_so(valkey_url: str, tmp_path: Path) -> None:
@@ -147,12 +172,18 @@ async def test_a_refused_stream_is_told_so(valkey_url: str, tmp_path: Path) -> N
 
 
 async def test_a_stop_sends_streams_advice_and_ends_polls(on: Served) -> None:
-    async with open_stream(on.url, "/stream/EUR_USD") as stream, raw_polling(on.url, joined=True) as polling:
+    async with (
+        open_stream(on.url, "/stream/EUR_USD") as stream,
+        plain_socket(on.url, "?pairs=*") as plain,
+        raw_polling(on.url, joined=True) as polling,
+    ):
         poll = asyncio.create_task(polling.poll())
-        await wait_until(lambda: len(on.server.server_state.tasks) == 2, "the poll waits")
+        await wait_until(lambda: len(on.server.server_state.tasks) == 3, "the poll waits")
         on.hub.stop()
         await stream.read_to_end()
         assert 500 <= stream.parser.retries[-1] < 5000
+        assert (await plain.end())[0] == 1012
+        assert plain.received[-1].type == "stream_closing"
         assert await poll == ["1"]
 
 
@@ -166,14 +197,18 @@ async def test_who_does_not_read_is_cut_off_and_costs_no_memory(
         served(valkey_url, tmp_path, http, ws, small_buffers=True, **bounds) as on,
         raw_stream(on.url, "/stream/EUR_USD", RELUCTANTLY) as stream,
         raw_socket(on.url, joined=True, max_queue=1, close_timeout=0.1, sock=connected(on.url, receive_buffer=4096)) as websocket,
+        plain_socket(
+            on.url, "?pairs=EUR_USD", max_queue=1, close_timeout=0.1, sock=connected(on.url, receive_buffer=4096)
+        ) as plain,
     ):
         await websocket.send('42["subscribe",{"pairs":["EUR_USD"]}]')
         assert event_of(await websocket.read())[0] == "subscription_confirmed"
         assert stream.status == 200
+        assert plain.opened
         flowing = asyncio.create_task(publish_batches(on, count()))
-        await wait_until(lambda: on.hub.client_count == 0, "both are cut off", 90)
+        await wait_until(lambda: on.hub.client_count == 0, "all are cut off", 90)
         await wait_until(lambda: not on.server.server_state.tasks, "nothing of them is left", 10)
         flowing.cancel()
         await asyncio.gather(flowing, return_exceptions=True)
-        assert sum(number.value for number in on.hub.statistics.cut_off.values()) == 2
+        assert sum(number.value for number in on.hub.statistics.cut_off.values()) == 3
     assert_no_traceback(caplog)

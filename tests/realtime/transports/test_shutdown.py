@@ -15,6 +15,7 @@ from app.realtime.log.log import EventLog, open_redis
 from app.realtime.wire.connection import HttpConnection
 from tests.gateways import RunningGateway, command, gateway
 from tests.realtime.listening import tick
+from tests.realtime.plain_clients import plain_socket
 from tests.realtime.socket_clients import POLLING, UPGRADE, WEBSOCKET, StockClient, raw_polling, raw_socket, stock_client
 from tests.realtime.stream_clients import RawStream, Reading, open_stream, raw_stream, tcp
 from tests.waiting import wait_until
@@ -31,6 +32,7 @@ async def test_many_clients_of_every_kind_are_let_go_within_a_second_or_two(
         streams = [await stack.enter_async_context(open_stream(url, "/stream?pairs=*")) for _ in range(100)]
         old = await stack.enter_async_context(raw_stream(url, "/stream?pairs=*", version="1.0"))
         sockets = [await stack.enter_async_context(raw_socket(url, joined=True)) for _ in range(50)]
+        plain = [await stack.enter_async_context(plain_socket(url, "?pairs=*")) for _ in range(50)]
         polling = [await stack.enter_async_context(raw_polling(url, joined=True)) for _ in range(50)]
         stock: list[StockClient] = []
         for transports in (WEBSOCKET, POLLING, UPGRADE):
@@ -48,6 +50,12 @@ async def test_many_clients_of_every_kind_are_let_go_within_a_second_or_two(
         assert len(set(retries)) > 50, "clients come back at different times"
         await old.read_to_end()
         assert [await socket.end() for socket in sockets] == [1012] * 50
+        assert [(await client.end())[0] for client in plain] == [1012] * 50
+        farewells = [
+            message.data["retry_ms"] for client in plain for message in client.received if message.type == "stream_closing"
+        ]
+        assert len(farewells) == 50
+        assert len(set(farewells)) > 25
         for answered in await asyncio.gather(*polls, return_exceptions=True):
             assert answered == ["1"] or isinstance(answered, httpx.TransportError), "a poll that came too late is not answered"
         await wait_until(lambda: all(client.gone for client in stock), "the stock clients know")

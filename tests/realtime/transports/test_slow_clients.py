@@ -20,12 +20,12 @@ from app.realtime.contract.event import cursor_order
 from app.realtime.log.log import EventLog, Publisher, open_redis
 from tests.gateways import GatewayProcess, command
 from tests.realtime.listening import alert, tick
-from tests.realtime.socket_clients import PING, TEXT, UPGRADE_HEADERS, event_of, frame, raw_socket
+from tests.realtime.socket_clients import PING, PONG, TEXT, UPGRADE_HEADERS, event_of, frame, raw_socket
 from tests.realtime.stream_clients import EventSourceParser, connected
 from tests.waiting import wait_until
 
 MEGABYTE = 1_000_000
-KINDS = ["websocket", "stream"]
+KINDS = ["websocket", "stream", "plain"]
 
 
 class SlowClient:
@@ -48,7 +48,8 @@ class SlowClient:
             await self.send(b"GET /stream?pairs=*&snapshot=false HTTP/1.1\r\nHost: x\r\n\r\n")
         else:
             headers = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in UPGRADE_HEADERS.items())
-            await self.send(f"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+            path = "/ws?pairs=*&snapshot=false" if self.kind == "plain" else "/socket.io/?EIO=4&transport=websocket"
+            await self.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
         while b"\r\n\r\n" not in self._unread:
             self._unread += await asyncio.get_running_loop().sock_recv(self.socket, 65536)
         self._unread = self._unread.partition(b"\r\n\r\n")[2]
@@ -68,14 +69,18 @@ class SlowClient:
 
     async def pong(self) -> None:
         """Answer a ping, whether it has been read or not."""
-        if self.kind == "websocket":
-            await self.send(frame(TEXT, b"3"))
+        if self.kind != "stream":
+            await self.send(frame(TEXT, b"3") if self.kind == "websocket" else frame(PONG))
 
     async def _take(self) -> None:
         if self.kind == "stream":
             self._take_chunks()
         elif self._take_frames():
             await self.pong()
+
+    def _take_message(self, text: str) -> None:
+        message = orjson.loads(text)
+        self.events.append((message["type"], message["data"]))
 
     def _take_chunks(self) -> None:
         before = len(self._parser.events)
@@ -95,11 +100,14 @@ class SlowClient:
                 size, head = int.from_bytes(self._unread[2:4]), 4
             if len(self._unread) < head + size:
                 break
+            is_text = self._unread[0] == 0x81
             packet = self._unread[head : head + size].decode()
             self._unread = self._unread[head + size :]
-            pinged = pinged or packet == "2"
+            pinged = pinged or packet == "2" or not is_text
             if packet.startswith("42"):
                 self.events.append(event_of(packet))
+            elif self.kind == "plain" and is_text:
+                self._take_message(packet)
         return pinged
 
     @property
