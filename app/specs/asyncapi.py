@@ -51,7 +51,7 @@ If no place is free, or the gateway has not caught up with its log, the connecti
 _STREAM_DESCRIPTION = """\
 Server-Sent Events as the WHATWG HTML standard has them. A message's name is the `event:` field, its payload the `data:`
 field; `id:` is the cursor, on events that can be resumed from, on heartbeats, and on `stream_opened` unless a snapshot
-follows. `retry:` comes first, and again when the gateway stops.
+or missed events follow. `retry:` comes first, and again when the gateway stops.
 
 A browser's EventSource reconnects by itself and sends the last id as the header `Last-Event-ID`. A status other than
 200 would stop it for good, so a client that accepts `text/event-stream` is refused with status 200 and the event
@@ -61,7 +61,7 @@ A browser's EventSource reconnects by itself and sends the last id as the header
 _PLAIN_DESCRIPTION = """\
 A plain websocket, without a library. Each message is one JSON object `{"type", "id", "data"}`: a message's name is its
 `type`, its payload its `data`. `id` is the cursor, on events that can be resumed from, on heartbeats, and on
-`stream_opened` unless a snapshot follows; other messages have none. Messages are text, and nothing is compressed.
+`stream_opened` unless a snapshot or missed events follow; other messages have none. Messages are text, and nothing is compressed.
 
 The pairs can stand in the address, or a client subscribes with a message, `{"type": "subscribe", "data": {…}}`. Each
 client event is answered by an event of its own. Pings are those of websockets, which clients answer by themselves.

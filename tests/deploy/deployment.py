@@ -11,7 +11,7 @@ import httpx
 
 from app.realtime.log.log import EventLog
 from tests.deploy.proxy import proxy
-from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, python_socketio
+from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, node_websocket, python_socketio
 from tests.gateways import GatewayProcess, command
 from tests.untraced import UNTRACED
 
@@ -48,6 +48,7 @@ def clients_of_every_kind(node: Path, folder: Path) -> dict[str, Client]:
         "node websocket": partial(node_socketio, node=node),
         "node polling": partial(node_socketio, node=node, transport="polling"),
         "node sse": partial(node_eventsource, node=staying),
+        "node plain": partial(node_websocket, node=node),
         "curl": curl,
     }
 

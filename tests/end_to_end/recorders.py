@@ -95,6 +95,13 @@ async def node_eventsource(url: str, pairs: Sequence[str], since: str | None, re
     await _lines_of([str(node), str(_CLIENTS / "eventsource.mjs"), stream_url(url, pairs, since)], record)
 
 
+async def node_websocket(url: str, pairs: Sequence[str], since: str | None, record: Record, node: Path) -> None:
+    """The WebSocket of Node itself, on the plain websocket, until cancelled or closed."""
+    resumed = f"&since={since}" if since else ""
+    address = f"{url.replace('http', 'ws', 1)}/ws?pairs={quote(','.join(pairs))}{resumed}"
+    await _lines_of([str(node), str(_CLIENTS / "websocket.mjs"), address], record)
+
+
 async def curl(url: str, pairs: Sequence[str], since: str | None, record: Record) -> None:
     """``curl -N``, until cancelled."""
     name = ""

@@ -14,6 +14,7 @@ from tests.end_to_end.recorders import (
     fetch_events,
     node_eventsource,
     node_socketio,
+    node_websocket,
     python_socketio,
 )
 from tests.gateways import command
@@ -35,7 +36,9 @@ async def test_every_client_gets_every_tick_once_in_order_and_unchanged(
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(command("gateway", "--port", "0", cwd=tmp_path, **environment))
         url = await gateway.ready_url()
-        records = [Record(kind) for kind in ("python", "node websocket", "node polling", "node sse", "chromium", "curl")]
+        records = [
+            Record(kind) for kind in ("python", "node websocket", "node polling", "node sse", "chromium", "curl", "node plain")
+        ]
         clients = [
             python_socketio(url, PAIRS, None, records[0]),
             node_socketio(url, PAIRS, None, records[1], node, "websocket"),
@@ -43,6 +46,7 @@ async def test_every_client_gets_every_tick_once_in_order_and_unchanged(
             node_eventsource(url, PAIRS, None, records[3], node),
             chromium_eventsource(url, PAIRS, None, records[4], chromium),
             curl(url, PAIRS, None, records[5]),
+            node_websocket(url, PAIRS, None, records[6], node),
         ]
         tasks = [asyncio.create_task(client) for client in clients]
         try:

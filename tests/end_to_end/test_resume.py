@@ -17,7 +17,7 @@ from app.market.quote import Quote
 from app.realtime.contract.event import Draft, price_update
 from app.realtime.contract.publication import publication
 from app.realtime.log.log import EventLog, Publisher, open_redis
-from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, python_socketio
+from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, node_websocket, python_socketio
 from tests.gateways import gateway
 from tests.waiting import wait_until
 
@@ -27,7 +27,7 @@ LIVES = 10
 Client = Callable[[str, tuple[str, ...], str | None, Record], Coroutine[Any, Any, None]]
 
 
-@pytest.mark.parametrize("kind", ["python", "python polling", "node", "node polling", "node sse", "curl"])
+@pytest.mark.parametrize("kind", ["python", "python polling", "node", "node polling", "node sse", "node plain", "curl"])
 async def test_a_client_killed_ten_times_has_every_event_exactly_once(
     kind: str, valkey_url: str, node: Path, tmp_path: Path
 ) -> None:
@@ -37,6 +37,7 @@ async def test_a_client_killed_ten_times_has_every_event_exactly_once(
         "node": partial(node_socketio, node=node),
         "node polling": partial(node_socketio, node=node, transport="polling"),
         "node sse": partial(node_eventsource, node=node),
+        "node plain": partial(node_websocket, node=node),
         "curl": curl,
     }
     client = clients[kind]

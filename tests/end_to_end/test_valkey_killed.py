@@ -9,7 +9,7 @@ import pytest
 
 from app.realtime.contract.event import cursor_order
 from app.realtime.log.log import EventLog, open_redis
-from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, python_socketio
+from tests.end_to_end.recorders import Record, curl, node_eventsource, node_socketio, node_websocket, python_socketio
 from tests.gateways import command
 from tests.private_valkey import PrivateValkey
 from tests.untraced import UNTRACED
@@ -30,13 +30,14 @@ async def test_no_client_is_disconnected_and_what_is_lost_is_announced(
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(command("gateway", "--port", "0", cwd=tmp_path, **environment))
         url = await gateway.ready_url()
-        records = [Record(kind) for kind in ("python", "node websocket", "node polling", "node sse", "curl")]
+        records = [Record(kind) for kind in ("python", "node websocket", "node polling", "node sse", "curl", "node plain")]
         clients = [
             python_socketio(url, PAIRS, None, records[0]),
             node_socketio(url, PAIRS, None, records[1], node, "websocket"),
             node_socketio(url, PAIRS, None, records[2], node, "polling"),
             node_eventsource(url, PAIRS, None, records[3], node),
             curl(url, PAIRS, None, records[4]),
+            node_websocket(url, PAIRS, None, records[5], node),
         ]
         tasks = [asyncio.create_task(client) for client in clients]
         try:

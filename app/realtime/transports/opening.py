@@ -40,8 +40,9 @@ def open_stream(hub: Hub, client: Subscription, opening: Opening, *, before: byt
         cursor=cursor,
         timestamp=rfc3339(utc_now()),
     )
-    # A client that resumed from here without the prices of its snapshot would never get them, so they bring the first id.
-    is_behind = held is None and snapshot and bool(hub.book.snapshot(interest.pairs))
+    # A client that resumed from here without the prices of its snapshot would never get them, so they bring the first id. One
+    # that resumes has a cursor, and the ids of what it missed are its next.
+    is_behind = snapshot and bool(hub.book.snapshot(interest.pairs)) if held is None else cursor != hub.cursor
     resumable = interest.follows and not is_behind
     event = Event(cursor, cursor_order(cursor), int(resumable), "stream_opened", (), orjson.dumps(opened.model_dump()))
     client.send_frame(before + client.framing.event(event))
