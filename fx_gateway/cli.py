@@ -33,6 +33,7 @@ from app.specs.documents import write_specs
 from fx_gateway.importing import dry_run_of, import_files
 from fx_gateway.progress import backfill as fetch_history
 from fx_gateway.standalone import run_everything
+from fx_gateway.watch import Transport
 from fx_gateway.watch import watch as watch_prices
 from jobs import alerts as alerts_job
 from jobs import feed as feed_job
@@ -243,10 +244,11 @@ def bridge() -> None:
 def watch(
     pairs: Annotated[list[str] | None, typer.Argument(help="Pairs in any accepted spelling; by default all.")] = None,
     url: Annotated[str, typer.Option(help="URL of the gateway.")] = "http://localhost:5001",
+    transport: Annotated[Transport, typer.Option(help="How the prices come.")] = Transport.STREAM,
 ) -> None:
     """Show live prices of a running gateway in the terminal."""
     try:
-        run_process(watch_prices(url, pairs or []), load_settings())
+        run_process(watch_prices(url, pairs or [], transport=transport), load_settings())
     except SourceError as error:
         print(f"fx-gateway: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(1) from None

@@ -4,9 +4,10 @@ import asyncio
 import json
 import random
 import re
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Protocol
 
 import httpx
 
@@ -110,53 +111,92 @@ class EventStreamParser:
         return event
 
 
+class Connection(Protocol):
+    """One connection to a gateway."""
+
+    @property
+    def retry_ms(self) -> int | None:
+        """The reconnection time last sent by the server."""
+
+    def events(self) -> AsyncGenerator[StreamEvent]:
+        """Yield the events of the connection. Raises Interrupted, or SourceError where retrying is pointless."""
+        ...
+
+
+Connect = Callable[[str, Iterable[str], str], Connection]
+"""Makes a connection to a gateway's URL that follows the pairs, by default all, after a cursor, empty for none."""
+
+
 async def stream_events(
-    url: str, pairs: Iterable[str], last_event_id: str | None = None
+    url: str, pairs: Iterable[str], last_event_id: str | None = None, connect: Connect | None = None
 ) -> AsyncGenerator[StreamEvent | Connected | Lost]:
     """Yield the events of a gateway's stream of these pairs, by default of all, after ``last_event_id``.
 
     A stream that breaks off is resumed after the last event yielded, so that none is missed or repeated; ``Lost`` and
-    ``Connected`` report it. Raises SourceError if there is no gateway at the first attempt, or if it refuses permanently.
+    ``Connected`` report it. ``connect`` makes the connections, of an event stream by default. Raises SourceError if there is no
+    gateway at the first attempt, or if it refuses permanently.
     """
     cursor = last_event_id or ""
     retry, failures, found = _RETRY, 0, False
-    async with httpx.AsyncClient(timeout=httpx.Timeout(_CONNECTS_WITHIN, read=_SILENT_AFTER), follow_redirects=True) as client:
-        while True:
-            parser = EventStreamParser(cursor)
-            connected = False
-            try:
-                async with aclosing(_one_stream(client, url, pairs, parser)) as events:
-                    async for event in events:
-                        found = True
-                        if event.type == _REFUSED:
-                            raise _Interrupted(_error(event.data))
-                        if not connected:
-                            connected = True
-                            yield Connected()
-                        yield event
-                        cursor = event.last_event_id
-                reason = "the gateway closed the stream"
-            except _Interrupted as interruption:
-                reason = str(interruption)
-            if not found:
-                raise SourceError(f"no gateway at {url}: {reason}")
-            if parser.retry_ms is None:
-                failures = min(failures + 1, _MOST_DOUBLINGS)
-            else:
-                retry, failures = parser.retry_ms / 1000, 0
-            pause = min(retry * 2**failures, _LONGEST_RETRY) * random.uniform(0.5, 1.5)
-            yield Lost(reason, pause)
-            await asyncio.sleep(pause)
+    while True:
+        connection = (connect or EventStream)(url, pairs, cursor)
+        connected = False
+        try:
+            async with aclosing(connection.events()) as events:
+                async for event in events:
+                    found = True
+                    if event.type == _REFUSED:
+                        raise Interrupted(error_of(event.data))
+                    if not connected:
+                        connected = True
+                        yield Connected()
+                    yield event
+                    cursor = event.last_event_id
+            reason = "the gateway closed the stream"
+        except Interrupted as interruption:
+            reason = str(interruption)
+        if not found:
+            raise SourceError(f"no gateway at {url}: {reason}")
+        if connection.retry_ms is None:
+            failures = min(failures + 1, _MOST_DOUBLINGS)
+        else:
+            retry, failures = connection.retry_ms / 1000, 0
+        pause = min(retry * 2**failures, _LONGEST_RETRY) * random.uniform(0.5, 1.5)
+        yield Lost(reason, pause)
+        await asyncio.sleep(pause)
 
 
-class _Interrupted(Exception):
+class Interrupted(Exception):
     """A stream that broke off or could not begin, for a temporary reason."""
+
+
+class EventStream:
+    """A connection that carries an event stream."""
+
+    def __init__(self, url: str, pairs: Iterable[str], cursor: str) -> None:
+        self._url = url
+        self._pairs = pairs
+        self._parser = EventStreamParser(cursor)
+
+    @property
+    def retry_ms(self) -> int | None:
+        """The reconnection time last sent by the server."""
+        return self._parser.retry_ms
+
+    async def events(self) -> AsyncGenerator[StreamEvent]:
+        """Yield the events of the connection. Raises Interrupted, or SourceError where retrying is pointless."""
+        timeout = httpx.Timeout(_CONNECTS_WITHIN, read=_SILENT_AFTER)
+        async with (
+            httpx.AsyncClient(timeout=timeout, follow_redirects=True) as client,
+            aclosing(_one_stream(client, self._url, self._pairs, self._parser)) as events,
+        ):
+            async for event in events:
+                yield event
 
 
 async def _one_stream(
     client: httpx.AsyncClient, url: str, pairs: Iterable[str], parser: EventStreamParser
 ) -> AsyncGenerator[StreamEvent]:
-    """Yield the events of one connection. Raises _Interrupted, or SourceError where retrying is pointless."""
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if parser.last_event_id:
         headers["Last-Event-ID"] = parser.last_event_id
@@ -170,27 +210,27 @@ async def _one_stream(
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise SourceError(f"not the URL of a gateway: {url}") from error
     except httpx.ConnectError as error:
-        raise _Interrupted(f"cannot connect: {error}") from error
+        raise Interrupted(f"cannot connect: {error}") from error
     except httpx.ConnectTimeout as error:
-        raise _Interrupted(f"cannot connect within {_CONNECTS_WITHIN:.0f} s") from error
+        raise Interrupted(f"cannot connect within {_CONNECTS_WITHIN:.0f} s") from error
     except httpx.ReadTimeout as error:
-        raise _Interrupted(f"nothing received for {_SILENT_AFTER:.0f} s") from error
+        raise Interrupted(f"nothing received for {_SILENT_AFTER:.0f} s") from error
     except httpx.HTTPError as error:
-        raise _Interrupted("the connection broke off") from error
+        raise Interrupted("the connection broke off") from error
     except ValueError as error:
-        raise _Interrupted(str(error)) from error
+        raise Interrupted(str(error)) from error
 
 
 async def _check(response: httpx.Response, url: str) -> None:
-    """Check that the answer is an event stream. Raises SourceError, or _Interrupted for a temporary refusal."""
+    """Check that the answer is an event stream. Raises SourceError, or Interrupted for a temporary refusal."""
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if response.status_code == httpx.codes.OK:
         if kind != "text/event-stream":
             raise SourceError(f"no gateway at {url}: the server there sends no event stream")
         return
-    reason = _error(await _beginning(response)) or f"status {response.status_code}"
+    reason = error_of(await _beginning(response)) or f"status {response.status_code}"
     if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
-        raise _Interrupted(reason)
+        raise Interrupted(reason)
     raise SourceError(f"{url} refuses the stream: {reason}")
 
 
@@ -203,7 +243,7 @@ async def _beginning(response: httpx.Response) -> bytes:
     return body
 
 
-def _error(body: str | bytes) -> str:
+def error_of(body: str | bytes) -> str:
     """Return the ``error`` of a refusal on one line, empty if it has none."""
     try:
         refusal = json.loads(body)

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -18,7 +20,8 @@ from app.errors import InvalidPair, SourceError
 from app.market.clock import parse_time, utc_now
 from app.market.pair import CurrencyPair
 from app.realtime.contract.catalogue import EVENTS, EventType
-from fx_gateway.event_stream import Connected, Lost, StreamEvent, stream_events
+from fx_gateway.event_socket import EventSocket
+from fx_gateway.event_stream import Connect, Connected, EventStream, Lost, StreamEvent, stream_events
 
 _PAINT_EVERY = 0.25
 _STALE_AFTER = timedelta(seconds=60)
@@ -227,13 +230,23 @@ def _duration(duration: timedelta) -> str:
 # ---------------------------------------------------------------- watching
 
 
-async def watch(url: str, pairs: Iterable[str], console: Console | None = None) -> None:
+class Transport(StrEnum):
+    """How the prices come."""
+
+    STREAM = "stream"
+    WEBSOCKET = "websocket"
+
+
+_CONNECTIONS: Mapping[Transport, Connect] = MappingProxyType({Transport.STREAM: EventStream, Transport.WEBSOCKET: EventSocket})
+
+
+async def watch(url: str, pairs: Iterable[str], console: Console | None = None, transport: Transport = Transport.STREAM) -> None:
     """Show the prices of these pairs, by default of all, on standard output until cancelled.
 
     Raises SourceError if there is no gateway at the first attempt, or if it refuses permanently.
     """
     board = Board(url)
-    async with aclosing(stream_events(url, list(pairs))) as states:
+    async with aclosing(stream_events(url, list(pairs), connect=_CONNECTIONS[transport])) as states:
         # An error at the start is reported before the terminal is taken over.
         board.apply(await anext(states), utc_now())
         reading = asyncio.create_task(_follow(board, states))

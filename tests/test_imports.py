@@ -148,7 +148,7 @@ HOMES = {
     "apprise": "app.alerts.notification",
     "apscheduler": "app.schedule jobs.scheduler",
     "httptools": "app.realtime.wire.requests",
-    "websockets": "app.providers app.realtime.wire.websocket",  # clients, and the server's protocol
+    "websockets": "app.providers app.realtime.wire.websocket fx_gateway.event_socket",  # clients, and the server's protocol
     "currency_converter": "app.providers",
     "typer rich": "fx_gateway",
     "yaml": "app.specs",

@@ -14,7 +14,7 @@ from app.market.pair import DEFAULT_PAIRS, TrackedPairs
 from app.realtime.contract.publication import publication
 from app.realtime.log.log import EventLog, open_redis
 from fx_gateway.event_stream import Connected, Lost, StreamEvent
-from fx_gateway.watch import Board, render, watch
+from fx_gateway.watch import Board, Transport, render, watch
 from tests.gateways import gateway
 from tests.tcp_server import tcp_server
 from tests.waiting import wait_until
@@ -239,12 +239,13 @@ def test_an_event_that_cannot_be_read_is_told(type: str, body: str) -> None:
 # ---------------------------------------------------------------- watching
 
 
-async def test_watching_a_gateway(valkey_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", Transport)
+async def test_watching_a_gateway(transport: Transport, valkey_url: str, tmp_path: Path) -> None:
     screen = io.StringIO()
     console = Console(file=screen, width=80, height=24, force_terminal=True, color_system=None)
     price = {"instrument": "EUR_USD", "price": {"bid": "1.0945", "ask": "1.0947"}, "source": "simulated"}
     async with gateway(valkey_url, tmp_path) as running, open_redis(valkey_url) as redis:
-        watching = asyncio.create_task(watch(running.url, ["eurusd", "GBP/USD"], console))
+        watching = asyncio.create_task(watch(running.url, ["eurusd", "GBP/USD"], console, transport))
         await wait_until(lambda: "● live" in screen.getvalue(), "the stream is open")
         assert "SIMULATED" not in screen.getvalue()
         await EventLog(redis, 10_000).publisher().publish([publication("price_update", price, TrackedPairs(DEFAULT_PAIRS))])
@@ -257,14 +258,17 @@ async def test_watching_a_gateway(valkey_url: str, tmp_path: Path) -> None:
         await wait_until(lambda: running.hub.client_count == 0, "the gateway has seen the reader leave")
 
 
-async def test_what_is_wrong_from_the_start_leaves_the_terminal_alone(valkey_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", Transport)
+async def test_what_is_wrong_from_the_start_leaves_the_terminal_alone(
+    transport: Transport, valkey_url: str, tmp_path: Path
+) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True)
     async with gateway(valkey_url, tmp_path) as running:
         with pytest.raises(SourceError, match="Invalid instrument: XXX_YYY"):
-            await watch(running.url, ["XXX_YYY"], console)
+            await watch(running.url, ["XXX_YYY"], console, transport)
     with pytest.raises(SourceError, match="no gateway at"):
-        await watch(running.url, [], console)
+        await watch(running.url, [], console, transport)
     assert screen.getvalue() == ""
 
 
