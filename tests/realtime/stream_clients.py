@@ -153,9 +153,10 @@ class RawStream:
 
     @property
     def ids(self) -> list[str]:
-        """The ids in the stream, in order, those of heartbeats left out."""
-        beats = {event.last_id for event in self.parser.events if event.type == "heartbeat"}
-        others = {event.last_id for event in self.parser.events if event.type != "heartbeat"}
+        """The ids in the stream, in order, those of heartbeats and of the beginning left out."""
+        positions = ("stream_opened", "heartbeat")
+        beats = {event.last_id for event in self.parser.events if event.type in positions}
+        others = {event.last_id for event in self.parser.events if event.type not in positions}
         return [id for id in self.parser.own_ids if id in others or id not in beats]
 
 

@@ -16,6 +16,7 @@ from app.realtime.log.log import EventLog, open_redis
 from tests.databases import on_postgres, put_sqlite
 from tests.gateways import GatewayProcess, new_command
 from tests.realtime.listening import tick
+from tests.realtime.plain_clients import plain_refusal, plain_socket
 from tests.realtime.socket_clients import (
     POLLING,
     UPGRADE,
@@ -81,6 +82,7 @@ async def test_every_client_gets_every_event_once_and_in_order(valkey_url: str, 
             stock.append(await stack.enter_async_context(stock_client(url, transports)))
             await stock[-1].call("subscribe", {"pairs": "*"})
         streams = [await stack.enter_async_context(open_stream(url, "/stream?pairs=*")) for _ in range(6)]
+        plain = [await stack.enter_async_context(plain_socket(url, "?pairs=*")) for _ in range(6)]
         publisher = EventLog(redis).publisher()
         ids: list[str] = []
         for n in range(60):
@@ -88,10 +90,12 @@ async def test_every_client_gets_every_event_once_and_in_order(valkey_url: str, 
         for stream in streams:
             await stream.read_until(ids[-1])
             assert stream.ids == ids
+        for socket in plain:
+            assert await socket.read_until(ids[-1]) == ids
         for client in stock:
             await wait_until(lambda: client.ids[-1:] == ids[-1:], "the last event is there", 30)  # noqa: B023
             assert client.ids == ids
-        assert await total(url) == len(stock) + len(streams)
+        assert await total(url) == len(stock) + len(streams) + len(plain)
 
 
 async def test_a_session_lives_in_one_worker_though_its_every_request_is_a_new_connection(
@@ -131,13 +135,15 @@ async def test_a_session_lives_in_one_worker_though_its_every_request_is_a_new_c
 
 async def test_the_limit_of_clients_holds_over_all_workers(valkey_url: str, tmp_path: Path) -> None:
     async with gateway(valkey_url, tmp_path, WEBSOCKET_MAX_CLIENTS="5") as (_, url), AsyncExitStack() as stack:
-        for _ in range(3):
+        for _ in range(2):
             await stack.enter_async_context(raw_socket(url, joined=True))
+        await stack.enter_async_context(plain_socket(url, "?pairs=*"))
         streams = [await stack.enter_async_context(open_stream(url, "/stream?pairs=*")) for _ in range(2)]
         for _ in range(5):
             assert await refusal(url, WEBSOCKET)
             async with raw_stream(url, "/stream?pairs=*") as sixth:
                 assert sixth.status == 503
+            assert (await plain_refusal(url, "?pairs=*"))[0] == 503
         async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
             health = (await http.get("/health")).json()
         assert (health["active_clients"], health["max_clients"]) == (5, 5)
@@ -225,6 +231,7 @@ async def test_a_stop_lets_clients_go_and_leaves_nothing_behind(number: signal.S
         family = family_of(process.pid)
         streams = [await stack.enter_async_context(open_stream(url, "/stream?pairs=*")) for _ in range(10)]
         sockets = [await stack.enter_async_context(raw_socket(url, joined=True)) for _ in range(10)]
+        plain = [await stack.enter_async_context(plain_socket(url, "?pairs=*")) for _ in range(10)]
         connecting = asyncio.create_task(_keep_connecting(url))
         # As Ctrl+C in a terminal does, which signals all processes of the group.
         for one in reversed(family):
@@ -234,6 +241,7 @@ async def test_a_stop_lets_clients_go_and_leaves_nothing_behind(number: signal.S
             await stream.read_to_end()
             assert stream.parser.retries[1:], "it was given a time to retry after"
         assert [await one.end() for one in sockets] == [1012] * 10
+        assert [(await one.end())[0] for one in plain] == [1012] * 10
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
         assert not _trouble(process), process.text
