@@ -109,14 +109,14 @@ class _WireSocket(Receiver):
     async def open(self, request: Request, opening: Opening) -> None:
         """Open the websocket and the stream. The connection outlives this call."""
         hub, client = self._sockets.hub, self.client
-        self._wire.detach()
+        self.wire.detach()
         try:
             hub.pause(client)  # nothing may be written before the head of the answer
             await request.accept()
             if not client.closed:
                 client.discard()  # the stream has not begun: ``stream_opened`` comes first
                 hub.resume(client)
-                self._wire.open(hub.bounds.send_buffer_bytes, self)
+                self.wire.open(hub.bounds.send_buffer_bytes, self)
             if not client.closed:
                 self._is_open = True
                 open_stream(hub, client, opening)
@@ -138,8 +138,8 @@ class _WireSocket(Receiver):
         if monotonic() - self._heard_at > self._sockets.ping_interval + hub.bounds.lagging_timeout:
             hub.cut(self.client, CutReason.PING_TIMEOUT)
             return
-        if not self._wire.transport.is_closing():
-            self._wire.transport.write(_PING)
+        if not self.wire.transport.is_closing():
+            self.wire.transport.write(_PING)
         self._ping_later()
 
     # ------------------------------------------------------------ the wire
@@ -178,7 +178,7 @@ class _WireSocket(Receiver):
     # ------------------------------------------------------------ the end
 
     def _cut(self, reason: str) -> None:
-        self._wire.abort()
+        self.wire.abort()
 
     def _finish(self) -> None:
         if self._is_open:  # the server closes the websocket next, with the code that makes clients reconnect

@@ -12,10 +12,10 @@ MOST_UNREAD = 16
 class Receiver(WireUser):
     """The user of a websocket's wire. No task waits for what the client sends: one is started when there is something."""
 
-    __slots__ = ("_is_receiving", "_received", "_wire")
+    __slots__ = ("_is_receiving", "_received", "wire")
 
     def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+        self.wire = wire
         self._received: list[str | bytes] = []
         self._is_receiving = False
 
@@ -35,7 +35,7 @@ class Receiver(WireUser):
     def wire_received(self, message: str | bytes) -> None:
         self._received.append(message)
         if len(self._received) > MOST_UNREAD:
-            self._wire.transport.pause_reading()
+            self.wire.transport.pause_reading()
         if not self._is_receiving:
             self._is_receiving = True
             self.spawn(self._receive_all())
@@ -49,6 +49,6 @@ class Receiver(WireUser):
                     return
                 await self.receive(message)
                 await asyncio.sleep(0)  # a client that sends a lot at once does not keep the others waiting
-            if not self._wire.transport.is_closing():
-                self._wire.transport.resume_reading()
+            if not self.wire.transport.is_closing():
+                self.wire.transport.resume_reading()
         self._is_receiving = False

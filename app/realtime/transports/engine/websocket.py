@@ -78,19 +78,19 @@ class WireLine(Receiver):
         wire.open(hub.bounds.send_buffer_bytes, self)
 
     def attach(self, client: Subscription) -> None:
-        if self._wire.is_gone:
+        if self.wire.is_gone:
             return
         if rest := self._session.take_rest():
-            self._wire.transport.write(b"".join(map(packet.websocket_frame, rest)))
-        self._hub.become_direct(client, WEBSOCKET_FRAMES, packet.websocket_frame, self._wire.transport, "websocket")
+            self.wire.transport.write(b"".join(map(packet.websocket_frame, rest)))
+        self._hub.become_direct(client, WEBSOCKET_FRAMES, packet.websocket_frame, self.wire.transport, "websocket")
 
     def end(self, *, abort: bool) -> None:
-        if self._wire.is_gone:
+        if self.wire.is_gone:
             return  # the server closes the connection, with a close frame of its own
         if abort:
-            self._wire.abort()
+            self.wire.abort()
         else:
-            self._wire.finish(b"")
+            self.wire.finish(b"")
 
     def wire_full(self) -> None:
         self._hub.pause(self._session.client)
