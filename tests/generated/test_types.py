@@ -50,6 +50,22 @@ async def test_the_example_prints_prices(node: Path, folder: Path, furnished_url
     assert sorted(lines) == [b"EUR_USD: 1.15000 (simulated)\n", b"Subscribed to 1 pairs\n"]
 
 
+async def test_messages_of_plain_websockets_are_told_apart_by_their_type(node: Path, folder: Path) -> None:
+    program = folder / "plain.ts"
+    text = """
+        import type { PlainMessage, PlainRequest } from "./events.d.ts";
+        export const request: PlainRequest = { type: "subscribe", data: { pairs: ["EUR_USD"], max_hz: 2 } };
+        export function mid(message: PlainMessage): string | undefined {
+          return message.type === "price_update" ? message.data.price.mid : message.id;
+        }
+    """
+    program.write_text(text, encoding="utf-8")
+    await run(node, script("typescript", "bin/tsc"), *_CHECKING, program.name, cwd=folder)
+    program.write_text(text.replace('"price_update"', '"volatility_alert"'), encoding="utf-8")
+    with pytest.raises(AssertionError, match="price"):
+        await run(node, script("typescript", "bin/tsc"), *_CHECKING, program.name, cwd=folder)
+
+
 async def test_what_the_gateway_does_not_say_does_not_compile(node: Path, folder: Path) -> None:
     program = folder / _EXAMPLE.name
     text = program.read_text(encoding="utf-8")

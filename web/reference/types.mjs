@@ -18,7 +18,7 @@ function declaration(name, schema) {
   return `${comment(schema.description, "")}${body}\n`;
 }
 
-/** The events of Socket.IO in the form of its own types, and those of event streams. */
+/** The events of Socket.IO in the form of its own types, those of event streams, and the messages of plain websockets. */
 function sides(document, messages) {
   const payload = (name) => (messages[name].payload ? type(messages[name].payload) : null);
   const of = (action, channel) =>
@@ -30,6 +30,13 @@ function sides(document, messages) {
     return member(messages[name].summary, `${name}: (${given}acknowledge?: (answer: ${answer} | ${error}) => void) => void;`);
   });
   const sent = of("send", "socketio").map((each) => last(each.messages[0].$ref));
+  const plain = (action) =>
+    of(action, "plain")
+      .map((each) => last(each.messages[0].$ref))
+      .map((name) => {
+        const [id, data] = [action === "send" ? "id?: string; " : "", payload(name)];
+        return `  | { type: ${JSON.stringify(messages[name].name)}; ${id}${data ? `data: ${data}` : "data?: null"} }`;
+      });
   const streamed = of("send", "stream_pairs").flatMap((each) => each.messages.map((message) => last(message.$ref)));
   return [
     block(
@@ -43,11 +50,17 @@ function sides(document, messages) {
       "StreamEvents",
       streamed.map((name) => member(messages[name].summary, `${name}: ${payload(name)};`)),
     ),
+    union("Messages that the gateway sends over a plain websocket, told apart by `type`.", "PlainMessage", plain("send")),
+    union("Messages that a client sends over a plain websocket, told apart by `type`.", "PlainRequest", plain("receive")),
   ];
 }
 
 function block(description, name, lines) {
   return `/** ${description} */\nexport interface ${name} {\n${lines.join("\n")}\n}\n`;
+}
+
+function union(description, name, lines) {
+  return `/** ${description} */\nexport type ${name} =\n${lines.join("\n")};\n`;
 }
 
 function member(description, text) {
