@@ -73,7 +73,7 @@ LAYERS = {
         payloads
         catalogue
         event
-        alert heartbeat
+        alert heartbeat compact
         requests answers figures publication
     """,
     "app.realtime.log": """
@@ -100,7 +100,7 @@ LAYERS = {
         documents
     """,
     "app.realtime.transports": """
-        limit opening receiving tasks
+        limit encoding opening receiving tasks
         engine
         connection
         sockets sse plain

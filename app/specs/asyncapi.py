@@ -31,6 +31,9 @@ of one log, in the same order and under the same ids.
 - **Gap.** Where the log itself lost events, a `gap` says between which cursors. Loss is never silent.
 - **Slow clients** get the newest price of each pair and every alert as soon as they can take them. One that stays
   behind for too long is disconnected, and resumes from its cursor.
+- **Compact prices.** With `format=compact` a price is an array, a fifth of the size of the object: the pair, bid, ask,
+  and milliseconds since 1970. Over Socket.IO and plain websockets two more numbers stand for its id. All else stays the
+  same. `sources` at the start and `source_changed` say where the prices come from.
 
 Prices are decimal strings at the pair's precision. Times are RFC 3339 in UTC. Prices whose `source` is `simulated` are
 invented.
@@ -56,12 +59,16 @@ or missed events follow. `retry:` comes first, and again when the gateway stops.
 A browser's EventSource reconnects by itself and sends the last id as the header `Last-Event-ID`. A status other than
 200 would stop it for good, so a client that accepts `text/event-stream` is refused with status 200 and the event
 `server_error` if the reason is temporary. Others get the status, as the REST interface describes it.
+
+With `format=compact`, prices have no `event:` field, so an EventSource gives them to `onmessage`. A stream is compressed
+where `Accept-Encoding` asks for gzip, as browsers do; every event can be read as it arrives.
 """
 
 _PLAIN_DESCRIPTION = """\
 A plain websocket, without a library. Each message is one JSON object `{"type", "id", "data"}`: a message's name is its
 `type`, its payload its `data`. `id` is the cursor, on events that can be resumed from, on heartbeats, and on
-`stream_opened` unless a snapshot or missed events follow; other messages have none. Messages are text, and nothing is compressed.
+`stream_opened` unless a snapshot or missed events follow; other messages have none. With `format=compact` a price is the
+array alone. Messages are text, and nothing is compressed.
 
 The pairs can stand in the address, or a client subscribes with a message, `{"type": "subscribe", "data": {…}}`. Each
 client event is answered by an event of its own. Pings are those of websockets, which clients answer by themselves.
@@ -88,6 +95,12 @@ _STREAM_QUERY: Document = {
         "exclusiveMinimum": 0,
         "maximum": 1000,
         "description": "At most this many prices of each pair a second; newer ones replace older ones",
+    },
+    "format": {
+        "type": "string",
+        "enum": ["full", "compact"],
+        "default": "full",
+        "description": "The form of a price: `compact` is an array",
     },
 }
 
@@ -214,7 +227,7 @@ def _plain_channel() -> Document:
     pairs = {
         **_PAIRS_QUERY["pairs"],
         "description": "Pairs in any accepted spelling, separated by commas, or `*` for all. Without it the client subscribes "
-        "with a message, and no other parameter is accepted.",
+        "with a message, and no other parameter but `format` is accepted.",
     }
     return {
         "address": "/ws",
@@ -279,7 +292,7 @@ def _stream_operations(channel: str, followed: str, query: Document) -> Document
 
 
 def _message(name: str, message: SpokenMessage) -> Document:
-    described: Document = {"name": name, "summary": message.summary}
+    described: Document = {"name": message.name or name, "summary": message.summary}
     if message is STREAM_REQUEST:
         described["headers"] = {
             "type": "object",
@@ -303,6 +316,12 @@ class _SchemasWithoutTitles(GenerateJsonSchema):
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
+
+    def tuple_schema(self, schema: Any) -> Any:
+        described = super().tuple_schema(schema)
+        if "prefixItems" in described:  # JSON Schema as AsyncAPI has it, draft 7
+            described["items"] = described.pop("prefixItems")
+        return described
 
 
 def _schemas(models: Iterable[type[BaseModel]]) -> Document:

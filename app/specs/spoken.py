@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
 
 from app.realtime.contract.answers import (
     AllPricesResponse,
@@ -18,7 +21,8 @@ from app.realtime.contract.answers import (
     UnsubscriptionConfirmed,
 )
 from app.realtime.contract.catalogue import EVENTS
-from app.realtime.contract.fields import Examples, Message
+from app.realtime.contract.compact import CompactPrice
+from app.realtime.contract.fields import Message
 from app.realtime.contract.requests import RequestPrice, Subscribe, Unsubscribe
 
 
@@ -27,9 +31,11 @@ class SpokenMessage:
     """A message of the document; ``model`` is None for one without a payload."""
 
     summary: str
-    model: type[Message] | None = None
-    examples: Examples | None = None
+    model: type[BaseModel] | None = None
+    examples: Mapping[str, Any] | None = None
     """Payloads by a name that says what each one shows; None without a payload."""
+    name: str | None = None
+    """The name of its event where the message has another name in the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,12 @@ def _spoken(summary: str, model: type[Message]) -> SpokenMessage:
     return SpokenMessage(summary, model, model.examples)
 
 
+def _compact(name: str | None = None) -> SpokenMessage:
+    """A price in the compact form, and the name of its event where it has one."""
+    examples = {example: list(row) for example, row in CompactPrice.examples.items()}
+    return SpokenMessage("A new price of a pair, where `format` is `compact`", CompactPrice, examples, name)
+
+
 def _problem(summary: str, examples: Mapping[str, Problem]) -> SpokenMessage:
     """An error event: all share one model, and each has examples of its own."""
     return SpokenMessage(summary, Problem, {name: problem.model_dump() for name, problem in examples.items()})
@@ -57,7 +69,7 @@ CLIENT_EVENTS = {
         "Adds pairs to those the client follows. The list is all or nothing: with one unknown pair nothing changes. "
         "After `subscription_confirmed` come the newest prices of the pairs that are new to the client (the snapshot) "
         "or, with `since`, everything it missed, then live events. `max_hz` applies to all pairs of the client; a "
-        "`subscribe` without it lifts the limit.",
+        "`subscribe` without it lifts the limit. `format` applies to all pairs too, and stays until another is asked for.",
         "subscription_confirmed",
         "subscription_error",
     ),
@@ -104,6 +116,7 @@ LOG_EVENTS = {type.value: _spoken(kind.summary, kind.model) for type, kind in EV
 SOCKET_EVENTS = {
     "connection_established": _spoken("The first event of every connection", ConnectionEstablished),
     **LOG_EVENTS,
+    "compact_price_update": _compact("price_update"),
     "subscription_confirmed": _spoken(
         "Answers `subscribe`; `pairs` are all that the client follows from now on", SubscriptionConfirmed
     ),
@@ -155,13 +168,18 @@ SOCKET_EVENTS = {
 STREAM_EVENTS = {
     "stream_opened": _spoken("The first event of every stream and plain websocket", StreamOpened),
     **LOG_EVENTS,
+    "compact_price": _compact("message"),
     "heartbeat": _spoken("Shows that the connection is alive, and at which cursor; sent every 15 seconds", StreamHeartbeat),
     "server_error": SOCKET_EVENTS["server_error"],
 }
 
 PLAIN_EVENTS = {
-    **STREAM_EVENTS,
-    **{name: message for name, message in SOCKET_EVENTS.items() if name != "connection_established"},
+    **{
+        name: message
+        for name, message in (STREAM_EVENTS | SOCKET_EVENTS).items()
+        if message.model not in (ConnectionEstablished, CompactPrice)
+    },
+    "compact_message": _compact(),
     "stream_closing": _spoken("The last event of a plain websocket, as the gateway stops", StreamClosing),
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import zlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -90,7 +91,10 @@ class RawStream:
         self.headers: list[tuple[str, str]] = []
         self.parser = EventSourceParser()
         self.body = b""
+        self.received = 0
+        """Bytes of the body as it came, compressed or not, without the framing of chunks."""
         self.ended = False
+        self._inflater = zlib.decompressobj(wbits=31)
 
     async def read_head(self) -> None:
         """Read the status line and the headers."""
@@ -109,6 +113,9 @@ class RawStream:
         """Read the next piece of the body, and note where it ends."""
         piece = await self._read_piece()
         self.ended = not piece
+        self.received += len(piece)
+        if self.header("content-encoding") == "gzip":
+            piece = self._inflater.decompress(piece)
         self.body += piece
         if (self.header("content-type") or "").startswith("text/event-stream"):
             self.parser.feed(piece.decode())

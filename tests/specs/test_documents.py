@@ -256,7 +256,7 @@ def _validate(name: str, payload: object) -> None:
     """Hold a payload against the schema that the document has for a message."""
     document = _document()
     schema = {**document["components"]["messages"][name]["payload"], "components": document["components"]}
-    jsonschema.Draft202012Validator(schema).validate(payload)
+    jsonschema.Draft7Validator(schema).validate(payload)  # as AsyncAPI has schemas
 
 
 def _references(part: object) -> Iterator[str]:

@@ -165,6 +165,7 @@ function typeText(schema) {
   if ("const" in schema) return `<code>${escaped(JSON.stringify(schema.const))}</code>`;
   if (schema.enum) return schema.enum.map((value) => `<code>${escaped(value)}</code>`).join(" or ");
   if (schema.anyOf) return [...new Set(schema.anyOf.map(typeText))].join(" or ");
+  if (Array.isArray(schema.items)) return `[${schema.items.map(typeText).join(", ")}]`;
   if (schema.type === "array") return `list of ${typeText(schema.items)}`;
   if (schema.type === "object" && !schema.properties) return `map by name of ${typeText(values(schema))}`;
   return escaped(schema.type);

@@ -29,14 +29,21 @@ function sides(document, messages) {
     const given = payload(name) ? `payload: ${payload(name)}, ` : "";
     return member(messages[name].summary, `${name}: (${given}acknowledge?: (answer: ${answer} | ${error}) => void) => void;`);
   });
-  const sent = of("send", "socketio").map((each) => last(each.messages[0].$ref));
+  const all = of("send", "socketio").map((each) => last(each.messages[0].$ref));
+  const sent = all.filter((name) => messages[name].name === name);
+  const others = all.filter((name) => messages[name].name !== name);
+  const isBare = (name) => payload(name) && !document.components.schemas[payload(name)].properties;
   const plain = (action) =>
     of(action, "plain")
       .map((each) => last(each.messages[0].$ref))
+      .filter((name) => !isBare(name))
       .map((name) => {
         const [id, data] = [action === "send" ? "id?: string; " : "", payload(name)];
         return `  | { type: ${JSON.stringify(messages[name].name)}; ${id}${data ? `data: ${data}` : "data?: null"} }`;
       });
+  const bare = of("send", "plain")
+    .map((each) => last(each.messages[0].$ref))
+    .filter(isBare);
   const streamed = of("send", "stream_pairs").flatMap((each) => each.messages.map((message) => last(message.$ref)));
   return [
     block(
@@ -44,15 +51,26 @@ function sides(document, messages) {
       "ServerEvents",
       sent.map((name) => member(messages[name].summary, `${name}: (payload: ${payload(name)}) => void;`)),
     ),
+    ...others.map((name) => variant(messages[name], payload(name))),
     block("Events that a client sends over Socket.IO, by name.", "ClientEvents", received),
     block(
       "Events of event streams, by name; the data is the payload as JSON.",
       "StreamEvents",
-      streamed.map((name) => member(messages[name].summary, `${name}: ${payload(name)};`)),
+      streamed.map((name) => member(messages[name].summary, `${messages[name].name}: ${payload(name)};`)),
     ),
     union("Messages that the gateway sends over a plain websocket, told apart by `type`.", "PlainMessage", plain("send")),
+    union("The same where `format` is `compact`: a price is the array alone.", "CompactPlainMessage", [
+      "  | PlainMessage",
+      ...bare.map((name) => `  | ${payload(name)}`),
+    ]),
     union("Messages that a client sends over a plain websocket, told apart by `type`.", "PlainRequest", plain("receive")),
   ];
+}
+
+/** The events of Socket.IO with one of them in another form. */
+function variant({ name, summary }, payload) {
+  const other = `CompactServerEvents = Omit<ServerEvents, "${name}"> & { ${name}: (payload: ${payload}) => void }`;
+  return `${comment(`Events that the gateway sends over Socket.IO. ${summary}.`, "")}export type ${other};\n`;
 }
 
 function block(description, name, lines) {
@@ -83,6 +101,7 @@ export function type(schema, indent = "") {
     case "number":
       return "number";
     case "array": {
+      if (Array.isArray(schema.items)) return `[${schema.items.map((each) => type(each, indent)).join(", ")}]`;
       const items = type(schema.items, indent);
       return items.includes(" | ") ? `(${items})[]` : `${items}[]`;
     }

@@ -6,7 +6,18 @@ from typing import ClassVar
 from pydantic import Field
 
 from app.market.quote import QuoteKind
-from app.realtime.contract.fields import Cursor, Examples, Kind, Message, MidText, PairName, SourceName, TimeText
+from app.realtime.contract.fields import (
+    Cursor,
+    Examples,
+    FormatName,
+    Kind,
+    Message,
+    MidText,
+    PairName,
+    SourceName,
+    Sources,
+    TimeText,
+)
 from app.realtime.contract.payloads import Price
 from app.realtime.contract.samples import EUR_USD, GBP_USD, ID, LATER, LATER_ID, PAIRS, TIME
 
@@ -43,6 +54,8 @@ class SubscriptionConfirmed(Message):
     subscribed_to_all: bool = Field(description="True where these are all tracked pairs")
     recovered: bool | None = Field(description="Whether everything after `since` follows; null without `since`")
     cursor: Cursor
+    format: FormatName
+    sources: Sources
     timestamp: TimeText
 
     examples: ClassVar[Examples] = {
@@ -52,6 +65,8 @@ class SubscriptionConfirmed(Message):
             "subscribed_to_all": False,
             "recovered": None,
             "cursor": ID,
+            "format": "full",
+            "sources": ["simulated"],
             "timestamp": TIME,
         },
         "resumed": {
@@ -60,6 +75,8 @@ class SubscriptionConfirmed(Message):
             "subscribed_to_all": False,
             "recovered": True,
             "cursor": ID,
+            "format": "compact",
+            "sources": ["simulated"],
             "timestamp": LATER,
         },
     }
@@ -255,11 +272,27 @@ class StreamOpened(Message):
     recovered: bool | None = Field(description="Whether everything after the given cursor follows; null without one")
     pairs: list[PairName] = Field(description="The pairs of the stream")
     cursor: Cursor
+    format: FormatName
+    sources: Sources
     timestamp: TimeText
 
     examples: ClassVar[Examples] = {
-        "first": {"recovered": None, "pairs": PAIRS, "cursor": ID, "timestamp": TIME},
-        "resumed": {"recovered": True, "pairs": PAIRS, "cursor": ID, "timestamp": LATER},
+        "first": {
+            "recovered": None,
+            "pairs": PAIRS,
+            "cursor": ID,
+            "format": "full",
+            "sources": ["simulated"],
+            "timestamp": TIME,
+        },
+        "resumed": {
+            "recovered": True,
+            "pairs": PAIRS,
+            "cursor": ID,
+            "format": "compact",
+            "sources": ["simulated"],
+            "timestamp": LATER,
+        },
     }
 
 

@@ -44,6 +44,11 @@ Kind = Annotated[
 SourceName = Annotated[
     str, Field(description="Where the price comes from; `simulated` prices are invented", examples=["oanda", "simulated"])
 ]
+Sources = Annotated[
+    list[SourceName],
+    Field(description="Where the newest prices of these pairs come from; `source_changed` says when that changes"),
+]
+FormatName = Annotated[Literal["full", "compact"], Field(description="The form of the prices")]
 Severity = Literal["info", "warning", "critical"]
 DataType = Literal["prices", "metrics", "correlations", "candles"]
 

@@ -30,6 +30,9 @@ class Subscribe(Request):
     max_hz: float | None = Field(
         None, gt=0, le=1000, description="At most this many prices of each pair a second; newer ones replace older ones"
     )
+    format: Literal["full", "compact"] | None = Field(
+        None, description="The form of the prices from now on; null leaves it as it is, `full` at first"
+    )
 
     @property
     def resumes_from(self) -> str | None:
@@ -42,6 +45,7 @@ class Subscribe(Request):
         "resume": {"pairs": PAIRS, "since": ID},
         "twice_a_second": {"pairs": ["EUR_USD"], "max_hz": 2},
         "news_only": {"pairs": ["EUR_USD"], "snapshot": False},
+        "compact": {"pairs": PAIRS, "format": "compact"},
     }
 
 

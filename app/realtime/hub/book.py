@@ -24,3 +24,7 @@ class PriceBook:
         """Return the newest price event of each of the pairs that has one, oldest first."""
         events = [event for pair in pairs if (event := self._newest.get(pair)) is not None]
         return sorted(events, key=lambda event: event.order)
+
+    def sources(self, pairs: Iterable[str]) -> list[str]:
+        """Return where the newest prices of these pairs come from, in alphabetical order."""
+        return sorted({event.body["source"] for event in self.snapshot(pairs)})

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import replace
 
 from app.errors import InvalidCursor, NotReady, TooManyClients
@@ -348,6 +348,8 @@ class Hub:
             # A client that was live stays in its audience: what it subscribed to before goes on meanwhile.
             if not before.follows:
                 self._audiences.leave(client)
+            elif interest.format is not before.format:
+                self._move(client, replace(before, format=interest.format), frozenset())
             assert self._tasks is not None
             self._tasks.create_task(self._replays.run(client, held), name=f"replay to {client.name}")
             return
@@ -355,14 +357,19 @@ class Hub:
             live = self._audiences.of(client)
             if live is not None:
                 # The replay brings the pairs that were added. Until it ends, only those that were live before stay live.
-                self._join(client, replace(live.interest, pairs=live.interest.pairs & interest.pairs))
+                live_pairs = live.interest.pairs & interest.pairs
+                self._join(client, replace(live.interest, pairs=live_pairs, format=interest.format))
             if snapshot:
                 # Without ids: the events that the replay has yet to bring are older than these.
                 client.send_history([event.without_cursor() for event in self.book.snapshot(added)])
             return
+        self._move(client, interest, added if snapshot else frozenset())
+
+    def _move(self, client: Subscription, interest: Interest, snapshot_of: Set[str]) -> None:
+        """Let a client be live in another audience, after a snapshot of some pairs."""
         # A price that ``max_hz`` holds back would be lost to this client with the audience that it leaves: send it now.
         held_back = self._audiences.held_back(client) & interest.pairs
-        self._audiences.send_snapshot(client, self.book.snapshot(added | held_back if snapshot else held_back))
+        self._audiences.send_snapshot(client, self.book.snapshot(snapshot_of | held_back))
         self._join(client, interest)
 
     def _go_live(self, client: Subscription, lost: bool) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from app.realtime.contract.compact import PriceFormat
 from app.realtime.contract.event import ORIGIN, Event
 from app.realtime.hub.delivery import Direct, Fetching
 from app.realtime.hub.frames import Framing
@@ -19,13 +20,14 @@ Wrap = Callable[[bytes], bytes]
 class Interest:
     """What a client wants: the events of these pairs, and the events that concern everyone.
 
-    ``max_hz`` limits the prices of each pair to that many a second. ``follows`` is false for a client that has never
-    subscribed: it has no place in the stream to resume from, so its events carry no id.
+    ``max_hz`` limits the prices of each pair to that many a second, ``format`` is their form. ``follows`` is false for a
+    client that has never subscribed: it has no place in the stream to resume from, so its events carry no id.
     """
 
     pairs: frozenset[str] = field(default_factory=frozenset)
     max_hz: float | None = None
     follows: bool = True
+    format: PriceFormat = PriceFormat.FULL
 
     def wants(self, event: Event) -> bool:
         """Return whether the event concerns this client."""
@@ -151,6 +153,7 @@ class Subscription:
         """Change the interest, and drop what waits of the pairs that the client leaves."""
         dropped = self.interest.pairs - interest.pairs
         self.interest = interest
+        self.framing = self.framing.in_format(interest.format)
         if self._outbox is not None and dropped:
             self._outbox.drop(lambda event: not dropped.isdisjoint(event.pairs) and not interest.wants(event))
 
@@ -322,7 +325,7 @@ class Subscription:
         self._outbox = None
         self._delivery = delivery = Direct(connection)
         self._lagging_since = None
-        self.framing = framing
+        self.framing = framing.in_format(self.interest.format)
         self.change_transport(transport)
         self._write_waited(b"".join(map(wrap, frames)), events)
         return delivery.is_full

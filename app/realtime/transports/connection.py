@@ -19,6 +19,7 @@ from app.realtime.contract.answers import (
     SubscriptionsInfo,
     UnsubscriptionConfirmed,
 )
+from app.realtime.contract.compact import PriceFormat
 from app.realtime.contract.publication import describe
 from app.realtime.contract.requests import RequestPrice, Subscribe, Unsubscribe
 from app.realtime.hub.hub import Hub
@@ -148,7 +149,8 @@ class Connection:
             if self._client.replaying:
                 raise InvalidRequest("A resume is still under way")
         before = self._client.interest
-        interest = Interest(before.pairs | asked, request.max_hz)
+        form = before.format if request.format is None else PriceFormat(request.format)
+        interest = Interest(before.pairs | asked, request.max_hz, format=form)
         # What waits for a client that follows nothing yet is no place in the stream to resume from.
         position = self._hub.position_of(self._client) if before.follows else self._hub.cursor
         lost = since is not None and held is None
@@ -159,6 +161,8 @@ class Connection:
             subscribed_to_all=self._is_all(interest.pairs),
             recovered=None if since is None else held is not None,
             cursor=position if held is None else held.cursor,
+            format=interest.format.value,
+            sources=self._hub.book.sources(interest.pairs),
             timestamp=_now(),
         )
 
@@ -167,7 +171,7 @@ class Connection:
         request = _read(Unsubscribe, body)
         before = self._client.interest
         left = self._pairs(request.pairs) & before.pairs
-        self._hub.follow(self._client, Interest(before.pairs - left, before.max_hz), snapshot=False)
+        self._hub.follow(self._client, Interest(before.pairs - left, before.max_hz, format=before.format), snapshot=False)
         return "unsubscription_confirmed", UnsubscriptionConfirmed(
             pairs=self._ordered(left), message=f"Unsubscribed from {len(left)} pairs", timestamp=_now()
         )

@@ -28,7 +28,7 @@ class Opening:
 def open_stream(hub: Hub, client: Subscription, opening: Opening, *, before: bytes = b"") -> None:
     """Send ``stream_opened`` and follow: one synchronous step, so that its cursor is where the stream begins.
 
-    ``before`` goes ahead of its frame. An interest that follows nothing is left to later subscriptions.
+    ``before`` goes ahead of its frame.
     """
     interest, held = opening.interest, opening.held
     recovered = None if opening.since is None else held is not None
@@ -38,6 +38,8 @@ def open_stream(hub: Hub, client: Subscription, opening: Opening, *, before: byt
         recovered=recovered,
         pairs=[name for name in hub.pairs.names if name in interest.pairs],
         cursor=cursor,
+        format=interest.format.value,
+        sources=hub.book.sources(interest.pairs),
         timestamp=rfc3339(utc_now()),
     )
     # A client that resumed from here without the prices of its snapshot would never get them, so they bring the first id. One
@@ -46,5 +48,4 @@ def open_stream(hub: Hub, client: Subscription, opening: Opening, *, before: byt
     resumable = interest.follows and not is_behind
     event = Event(cursor, cursor_order(cursor), int(resumable), "stream_opened", (), orjson.dumps(opened.model_dump()))
     client.send_frame(before + client.framing.event(event))
-    if interest.follows:
-        hub.follow(client, interest, held=held, snapshot=snapshot)
+    hub.follow(client, interest, held=held, snapshot=snapshot)

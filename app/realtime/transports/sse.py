@@ -11,7 +11,13 @@ from starlette.types import Receive, Scope, Send
 
 from app.errors import GatewayError
 from app.realtime.hub.delivery import Direct, Fetching
-from app.realtime.hub.frames import CHUNKED_EVENT_STREAM, EVENT_STREAM
+from app.realtime.hub.frames import (
+    CHUNKED_EVENT_STREAM,
+    CHUNKED_GZIP_EVENT_STREAM,
+    EVENT_STREAM,
+    GZIP_EVENT_STREAM,
+    Framing,
+)
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.statistics import CutReason, Transport
 from app.realtime.hub.subscription import Subscription
@@ -21,6 +27,8 @@ from app.realtime.wire.wire import Wire, WireUser, wire_of
 
 RETRY_MS = 2000
 """Milliseconds that a client waits before it reconnects, until the gateway sends another ``retry:``."""
+
+_LAST_CHUNK = b"0\r\n\r\n"
 
 _STALLED_AFTER = 60.0
 """Seconds that one write may take where there is no wire."""
@@ -38,18 +46,29 @@ class EventStreamResponse(EventSourceResponse):
         hub: Hub,
         opening: Opening,
         *,
+        gzip: bool,
         refuse: Callable[[GatewayError], Response],
     ) -> None:
-        """``refuse`` makes the answer to a client that the hub does not serve, which shows only when the stream begins."""
+        """``gzip`` compresses the stream.
+
+        ``refuse`` makes the answer to a client that the hub does not serve, which shows only when the stream begins.
+        """
+        encoding = {"Content-Encoding": "gzip"} if gzip else {}
         super().__init__(
             self._fetched(),
-            headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
+            headers={
+                "Cache-Control": "no-store, no-transform",
+                "Vary": "Accept-Encoding",
+                "X-Accel-Buffering": "no",
+                **encoding,
+            },
             media_type="text/event-stream; charset=utf-8",
             ping=0,
             send_timeout=_STALLED_AFTER,
         )
         self._hub = hub
         self._opening = opening
+        self._gzip = gzip
         self._refuse = refuse
         self._something_waits = asyncio.Event()
         self._client: Subscription | None = None
@@ -65,7 +84,7 @@ class EventStreamResponse(EventSourceResponse):
                 pass
             if message["type"] == "http.disconnect":
                 return
-            stream = _DirectStream(self._hub, wire)
+            stream = _DirectStream(self._hub, wire, CHUNKED_GZIP_EVENT_STREAM if self._gzip else CHUNKED_EVENT_STREAM)
             if await self._connect(stream.client, scope, receive, send):
                 await self._send_directly(stream, send)
             return
@@ -97,6 +116,7 @@ class EventStreamResponse(EventSourceResponse):
             self._hub.pause(client)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if not client.closed:
+                stream.wire.transport.write(client.framing.opening)
                 client.discard()  # the stream has not begun: ``stream_opened`` comes first
                 self._hub.resume(client)
                 stream.wire.open(self._hub.bounds.send_buffer_bytes, stream)
@@ -113,8 +133,8 @@ class EventStreamResponse(EventSourceResponse):
 
     def _fetching(self, wire: Wire | None) -> Subscription:
         return Subscription(
-            secrets.token_hex(8), Transport.SSE, EVENT_STREAM, self._hub.bounds, Fetching(self._something_waits.set),
-            cut=lambda _: self._end() if wire is None else wire.abort(), finish=self._end,
+            secrets.token_hex(8), Transport.SSE, GZIP_EVENT_STREAM if self._gzip else EVENT_STREAM, self._hub.bounds,
+            Fetching(self._something_waits.set), cut=lambda _: self._end() if wire is None else wire.abort(), finish=self._end,
         )  # fmt: skip
 
     def _end(self) -> None:
@@ -123,15 +143,18 @@ class EventStreamResponse(EventSourceResponse):
             self._hub.disconnect(self._client)
 
     async def _fetched(self) -> AsyncIterator[bytes]:
-        assert self._client is not None
-        while not self._client.closed:
+        client = self._client
+        assert client is not None
+        opening = client.framing.opening
+        while not client.closed:
             self._something_waits.clear()
-            frames = self._client.take()
+            frames = client.take()
             if frames:
-                yield b"".join(frames)
+                yield opening + client.framing.join(frames)
+                opening = b""
             else:
                 await self._something_waits.wait()
-        yield _advice()
+        yield opening + client.framing.join([_advice()])
 
 
 class _DirectStream(WireUser):
@@ -139,12 +162,12 @@ class _DirectStream(WireUser):
 
     __slots__ = ("_hub", "client", "opened", "wire")
 
-    def __init__(self, hub: Hub, wire: Wire) -> None:
+    def __init__(self, hub: Hub, wire: Wire, framing: Framing) -> None:
         self._hub = hub
         self.wire = wire
         self.opened = False
         self.client = Subscription(
-            secrets.token_hex(8), Transport.SSE, CHUNKED_EVENT_STREAM, hub.bounds, Direct(wire.transport),
+            secrets.token_hex(8), Transport.SSE, framing, hub.bounds, Direct(wire.transport),
             cut=self._cut, finish=self._finish,
         )  # fmt: skip
 
@@ -161,13 +184,9 @@ class _DirectStream(WireUser):
         self.wire.abort()
 
     def _finish(self) -> None:
-        self.wire.finish(_farewell_chunks() if self.opened else b"")
+        self.wire.finish(self.client.framing.join([_advice()]) + _LAST_CHUNK if self.opened else b"")
 
 
 def _advice() -> bytes:
     """Return a ``retry:`` for the end of a stream, random, so that after a stop not all clients reconnect at once."""
     return b"retry: %d\n\n" % (500 + secrets.randbelow(4500))
-
-
-def _farewell_chunks() -> bytes:
-    return CHUNKED_EVENT_STREAM.join([_advice()]) + b"0\r\n\r\n"

@@ -12,8 +12,10 @@ from app.http.gateway import CurrentGateway
 from app.http.parameters import Instrument, PairsOrAll, ResumedFrom, pairs_or_all
 from app.http.problems import problem_response, refused_event_stream
 from app.http.refusals import UNKNOWN_CURSOR, UNKNOWN_PAIR, refusals
+from app.realtime.contract.compact import PriceFormat
 from app.realtime.hub.hub import Hub
 from app.realtime.hub.subscription import Interest
+from app.realtime.transports.encoding import asks_for_gzip
 from app.realtime.transports.opening import Opening
 from app.realtime.transports.sse import EventStreamResponse
 
@@ -21,7 +23,8 @@ router = APIRouter(tags=["streams"])
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "An endless stream: `retry:`, the event `stream_opened`, a snapshot or missed events, then live events",
+        "description": "An endless stream: `retry:`, the event `stream_opened`, a snapshot or missed events, then live events. "
+        "Compressed with gzip where `Accept-Encoding` asks for it",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     },
     **refusals(
@@ -41,15 +44,17 @@ class StreamOptions:
     since: str | None
     snapshot: bool
     max_hz: float | None
+    format: PriceFormat
 
 
 async def stream_options(
     since: ResumedFrom,
     snapshot: Annotated[bool, Query(description="Send the newest price of each pair first")] = True,
     max_hz: Annotated[float | None, Query(gt=0, le=1000, description="Maximum number of prices per second and pair")] = None,
+    format: Annotated[PriceFormat, Query(description="The form of a price: `compact` is an array")] = PriceFormat.FULL,
 ) -> StreamOptions:
     """The parameters that every stream takes."""
-    return StreamOptions(since, snapshot, max_hz)
+    return StreamOptions(since, snapshot, max_hz, format)
 
 
 Options = Annotated[StreamOptions, Depends(stream_options)]
@@ -90,11 +95,13 @@ async def opening_of(hub: Hub, pairs: frozenset[str], options: StreamOptions) ->
         held = await hub.holds(options.since) if options.since is not None else None
     except LogUnavailable:
         held = None
-    return Opening(Interest(pairs, options.max_hz), options.since, held, options.snapshot)
+    return Opening(Interest(pairs, options.max_hz, format=options.format), options.since, held, options.snapshot)
 
 
 async def _stream(request: Request, hub: Hub, pairs: frozenset[str], options: StreamOptions) -> Response:
-    return EventStreamResponse(hub, await opening_of(hub, pairs, options), refuse=_refusal(request))
+    opening = await opening_of(hub, pairs, options)
+    gzip = asks_for_gzip(request.headers.getlist("accept-encoding"))
+    return EventStreamResponse(hub, opening, gzip=gzip, refuse=_refusal(request))
 
 
 def _refusal(request: Request) -> Callable[[GatewayError], Response]:

@@ -1,6 +1,7 @@
 """``/ws``: prices and alerts over a plain websocket."""
 
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated
 
@@ -36,9 +37,9 @@ async def open_websocket(
     if pairs is not None:
         opening = await opening_of(gateway.hub, pairs_or_all(pairs, gateway.hub.pairs), options)
     elif options.since is None and options.snapshot and options.max_hz is None:
-        opening = Opening(NOTHING_YET)
+        opening = Opening(replace(NOTHING_YET, format=options.format))
     else:
-        raise InvalidRequest("pairs: needed with any other parameter; without any, subscribe with a message")
+        raise InvalidRequest("pairs: needed with any other parameter but format; without pairs, subscribe with a message")
     await websocket.receive()  # the request to connect
     with suppress(OSError, WebSocketDisconnect):  # the client has left
         await gateway.sockets.serve(request, opening)

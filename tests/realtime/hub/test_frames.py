@@ -1,8 +1,11 @@
 import http.client
 import io
+import random
 import socket
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import pytest
@@ -13,11 +16,15 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
+from app.realtime.contract.compact import PriceFormat
 from app.realtime.contract.event import Event
 from app.realtime.hub.frames import (
     CHUNKED_EVENT_STREAM,
+    CHUNKED_GZIP_EVENT_STREAM,
     ENGINE_PACKETS,
     EVENT_STREAM,
+    FRAMINGS,
+    GZIP_EVENT_STREAM,
     WEBSOCKET_FRAMES,
     Framing,
     http_chunk,
@@ -71,7 +78,7 @@ def test_events_in_a_websocket_are_socket_io_events_in_engine_io_packets() -> No
 # ---------------------------------------------------------------- Engine.IO
 
 
-def engine_packets(payload: bytes) -> list[tuple[str, object]]:
+def engine_packets(payload: bytes) -> list[tuple[str, Any]]:
     """The Socket.IO events of a polling response: the name and the one argument of each."""
     events = []
     for packet in payload.decode().split("\x1e"):
@@ -192,3 +199,74 @@ def test_the_events_of_one_write_are_one_chunk() -> None:
     size, _, rest = chunk.partition(b"\r\n")
     assert int(size, 16) == len(rest) - 2
     assert body_of([chunk]) == EVENT_STREAM.join(frames)
+
+
+# ----------------------------------------------------------------- compact
+
+
+_LATE = Event.from_entry("1764000000999-399", 7, "price_update", price_event(7, bid="161.09450").bare)
+"""As long as a price of a default pair gets: the 400th event of a burst."""
+
+
+@pytest.mark.parametrize("framing", [framing for (_, format), framing in FRAMINGS.items() if format is PriceFormat.COMPACT])
+def test_a_compact_price_takes_at_most_eighty_bytes_with_all_that_carries_it(framing: Framing) -> None:
+    assert len(framing.join([framing.event(price_event(1))])) <= 80
+    assert len(framing.join([framing.event(price_event(number)) for number in range(1, 21)])) <= 20 * 80
+
+
+@pytest.mark.parametrize("framing", [framing for (_, format), framing in FRAMINGS.items() if format is PriceFormat.COMPACT])
+def test_all_but_prices_are_the_same_in_the_compact_form(framing: Framing) -> None:
+    full = framing.in_format(PriceFormat.FULL)
+    for event in (alert_event(2), correlation_event(3), ready_event(4), gap_event(9)):
+        assert framing.event(event) == full.event(event)
+    assert framing.message("pong", b"{}") == full.message("pong", b"{}")
+    assert framing.event(price_event(1)) != full.event(price_event(1))
+
+
+def test_a_compact_price_is_a_row_with_its_id() -> None:
+    compact = ENGINE_PACKETS.in_format(PriceFormat.COMPACT)
+    [(name, row)] = engine_packets(compact.event(_LATE))
+    assert (name, row[:3]) == ("price_update", ["EUR_USD", "161.09450", "161.09470"])
+    assert f"{row[3] + row[4]}-{row[5]}" == _LATE.id
+    assert row[3] == 1769851800123, "the source's time"
+    assert engine_packets(compact.event(_LATE.without_cursor())) == [("price_update", row[:4])]
+    [frame] = websocket_frames(WEBSOCKET_FRAMES.in_format(PriceFormat.COMPACT).event(_LATE))
+    assert frame.data == compact.event(_LATE)
+
+
+def test_a_compact_price_on_a_stream_is_a_message_with_its_id() -> None:
+    compact = EVENT_STREAM.in_format(PriceFormat.COMPACT)
+    text = compact.join([compact.event(price_event(5)), compact.event(price_event(6).without_cursor())])
+    data = '["EUR_USD","1.09450","1.09470",1769851800123]'
+    assert event_source(text) == [Dispatched("message", data, cursor(5)), Dispatched("message", data, cursor(5))]
+
+
+# -------------------------------------------------------------------- gzip
+
+
+@pytest.mark.parametrize("format", list(PriceFormat))
+def test_pieces_that_are_compressed_apart_can_be_read_in_any_selection_and_each_at_once(format: PriceFormat) -> None:
+    framing, plain = GZIP_EVENT_STREAM.in_format(format), EVENT_STREAM.in_format(format)
+    chance = random.Random(13)
+    pieces = [[framing.event(event) for event in chance.choices(_EVENTS, k=size)] for size in (1, 1, 3, 20, 400)]
+    for _ in range(20):
+        reader = zlib.decompressobj(wbits=31)
+        assert reader.decompress(framing.opening) == b""
+        for frames in chance.choices(pieces, k=8):
+            assert reader.decompress(framing.join(frames)) == plain.join(frames)
+
+
+def test_compressed_pieces_are_smaller_even_for_one_event() -> None:
+    for format in PriceFormat:
+        framing = GZIP_EVENT_STREAM.in_format(format)
+        frames = [framing.event(price_event(number)) for number in range(1, 21)]
+        assert len(framing.join(frames[:1])) < len(frames[0])
+        assert len(framing.join(frames)) < len(b"".join(frames)) / 3
+
+
+def test_compressed_pieces_are_chunks() -> None:
+    framing = CHUNKED_GZIP_EVENT_STREAM
+    frames = [framing.event(event) for event in _EVENTS]
+    body = body_of([framing.opening, framing.join(frames), framing.join([])])
+    assert body == GZIP_EVENT_STREAM.opening + GZIP_EVENT_STREAM.join(frames)
+    assert zlib.decompressobj(wbits=31).decompress(body) == EVENT_STREAM.join(frames)
