@@ -102,7 +102,7 @@ async def carry_out(scenarios: Sequence[Scenario], keys: Sequence[str], quick: b
                 if (reason := unprepared.get(subject.key)) is not None:
                     missing.append(Missing(scenario.key, subject, reason))
                     continue
-                status.update(f"{scenario.title}: {subject.name}")
+                status.update(f"{scenario.title}: {subject.title}")
                 try:
                     outcomes += await scenario.measure(subject, bench)
                 except* MeasurementFailed as failed:

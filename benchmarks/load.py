@@ -11,8 +11,9 @@ It reads orders as JSON lines from standard input and answers each with a JSON l
 - ``deaf``: stop reading.
 - ``closed``: return how many connections the server has closed meanwhile.
 
-Nothing is decoded. The load searches what arrives for the name of the event, which a price event holds once on either
-transport, and reads the publisher's timestamp from every ``sample_every``-th delivery.
+Nothing is decoded, except that a compressed stream is inflated. The load searches what arrives for a mark that each price holds
+once, as the name of its event, and reads the publisher's timestamp from every ``sample_every``-th delivery. It counts the bytes
+that it reads from its connections, with all framing above TCP.
 """
 
 import json
@@ -21,8 +22,9 @@ import selectors
 import socket
 import sys
 import time
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +32,9 @@ from urllib.parse import urlsplit
 _EVENT = b"price_update"
 _STAMP = b'"timestamp":"'
 _STAMP_LENGTH = len("2026-01-31T09:30:00.123456Z")
-_KEPT = len(_EVENT) - 1
+_ROW = b'data:["'
+_MILLISECONDS = re.compile(rb'",(\d{13})[,\]]')
+_ROW_LENGTH = 80
 _ROOM = 1 << 18
 _ID = re.compile(rb'"id":"(\d+-\d+)"')
 _PAIRS = 20
@@ -46,7 +50,8 @@ class Dialect:
 
     ``opening`` lists what the server sends until events flow, each with the client's answer. ``ping`` is the server's ping
     and ``pong`` the answer; ``ping_sign`` is a byte of the ping that never occurs in text. The pairs go into the answer at
-    index ``subscribe`` of ``opening``, or into ``{query}`` of the request.
+    index ``subscribe`` of ``opening``, or into ``{query}`` of the request. ``mark`` is in each price once. Prices may be
+    ``compact``, and the body of the answer ``compressed``, with gzip.
     """
 
     request: str
@@ -55,6 +60,9 @@ class Dialect:
     ping_sign: bytes = b""
     pong: bytes = b""
     subscribe: int = -1
+    mark: bytes = _EVENT
+    compact: bool = False
+    compressed: bool = False
 
 
 def masked(text: bytes) -> bytes:
@@ -64,33 +72,48 @@ def masked(text: bytes) -> bytes:
     return b"\x81" + length + bytes(4) + text
 
 
+_SOCKET_IO = Dialect(
+    "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: YmVuY2htYXJrcy9sb2FkIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    (
+        (b" 101 ", b""),
+        (b'0{"sid"', masked(b"40")),
+        (b'40{"sid"', b""),
+        (b'"subscription_confirmed"', b""),
+    ),
+    ping=b"\x81\x012",
+    ping_sign=b"\x01",
+    pong=masked(b"3"),
+    subscribe=2,
+)
+_STREAM = Dialect(
+    "GET /stream?{query} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n",
+    ((b" 200 ", b""), (b"event: stream_opened", b"")),
+)
+_COMPRESSED_STREAM = replace(
+    _STREAM,
+    request=_STREAM.request.replace("\r\n\r\n", "\r\nAccept-Encoding: gzip\r\n\r\n"),
+    opening=((b"\r\n\r\n", b""), (b"event: stream_opened", b"")),
+    compressed=True,
+)
+_PLAIN = Dialect(
+    "GET /ws?{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: YmVuY2htYXJrcy9sb2FkIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    ((b" 101 ", b""), (b'"type":"stream_opened"', b"")),
+    ping=b"\x89\x00",
+    ping_sign=b"\x89",
+    pong=b"\x8a\x80" + bytes(4),
+)
+
 DIALECTS = {
-    "websocket": Dialect(
-        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: YmVuY2htYXJrcy9sb2FkIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-        (
-            (b" 101 ", b""),
-            (b'0{"sid"', masked(b"40")),
-            (b'40{"sid"', b""),
-            (b'"subscription_confirmed"', b""),
-        ),
-        ping=b"\x81\x012",
-        ping_sign=b"\x01",
-        pong=masked(b"3"),
-        subscribe=2,
-    ),
-    "sse": Dialect(
-        "GET /stream?{query} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n",
-        ((b" 200 ", b""), (b"event: stream_opened", b"")),
-    ),
-    "plain": Dialect(
-        "GET /ws?{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: YmVuY2htYXJrcy9sb2FkIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-        ((b" 101 ", b""), (b'"type":"stream_opened"', b"")),
-        ping=b"\x89\x00",
-        ping_sign=b"\x89",
-        pong=b"\x8a\x80" + bytes(4),
-    ),
+    "websocket": _SOCKET_IO,
+    "websocket-compact": replace(_SOCKET_IO, compact=True),
+    "sse": _STREAM,
+    "sse-compact": replace(_STREAM, mark=_ROW, compact=True),
+    "sse-gzip": _COMPRESSED_STREAM,
+    "sse-compact-gzip": replace(_COMPRESSED_STREAM, mark=_ROW, compact=True),
+    "plain": _PLAIN,
+    "plain-compact": replace(_PLAIN, mark=b'["', compact=True),
     "plain-websocket": Dialect(
         "GET /subscribe HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: YmVuY2htYXJrcy9sb2FkIQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
@@ -106,7 +129,7 @@ DIALECTS = {
 class Client:
     """One connection and its progress."""
 
-    __slots__ = ("connection", "got", "ids", "opened", "pairs", "receive", "said", "tail")
+    __slots__ = ("connection", "got", "ids", "inflate", "opened", "packed", "pairs", "receive", "said", "tail")
 
     def __init__(self, connection: socket.socket, pairs: list[str] | None) -> None:
         self.connection = connection
@@ -115,7 +138,9 @@ class Client:
         self.receive: Callable[[memoryview], int] = connection.recv_into
         self.opened = 0
         self.said = bytearray()
-        self.tail = bytearray(_KEPT)
+        self.tail = bytearray()
+        self.packed = bytearray()
+        self.inflate: Callable[[bytes], bytes] = bytes
         self.got = 0
 
 
@@ -127,6 +152,7 @@ class Crowd:
         self._address = (address.hostname or "", address.port or 80)
         self._host = address.netloc
         self._dialect = dialect
+        self._kept = len(dialect.mark) - 1
         self._since: str | None = None
         self._receive_room: int | None = None
         self._keeping_ids = False
@@ -134,8 +160,9 @@ class Crowd:
         self._clients: list[Client] = []
         self._ready = 0
         self._lost = 0
-        self._buffer = bytearray(_KEPT + _ROOM)
-        self._room = memoryview(self._buffer)[_KEPT:]
+        self._buffer = bytearray(self._kept + _ROOM)
+        self._room = memoryview(self._buffer)[self._kept :]
+        self._bytes = 0
         self._delivered = 0
         self._last_arrival = 0.0
         self._sample_every = 1
@@ -205,6 +232,7 @@ class Crowd:
         client = Client(connection, pairs)
         self._selector.register(connection, selectors.EVENT_READ, client)
         query = f"pairs={','.join(pairs or '*')}" + (f"&last_event_id={self._since}" if self._since else "")
+        query += "&format=compact" if self._dialect.compact else ""
         connection.send(self._dialect.request.format(host=self._host, query=query).encode())
         return client
 
@@ -212,6 +240,8 @@ class Crowd:
         wanted: dict[str, object] = {"pairs": client.pairs or "*"}
         if self._since:
             wanted["since"] = self._since
+        if self._dialect.compact:
+            wanted["format"] = "compact"
         return masked(b"42" + json.dumps(["subscribe", wanted]).encode())
 
     def _go_on_opening(self, client: Client, piece: bytes) -> None:
@@ -228,14 +258,17 @@ class Crowd:
             if answer:
                 client.connection.send(answer)
             client.opened += 1
+            if self._dialect.compressed and client.opened == 1:  # the head is over
+                client.inflate = zlib.decompressobj(wbits=31).decompress
+                client.said = bytearray(_unpacked(client, bytes(client.said)))
         if self._keeping_ids:
             # Replayed events may follow in the same piece.
-            client.got += client.said.count(_EVENT)
+            client.got += client.said.count(self._dialect.mark)
             self._delivered += client.got
             self._keep_ids(client, bytes(client.said))
         else:
             client.said.clear()
-        client.tail = bytearray(_KEPT)
+        client.tail = bytearray(self._kept)
         self._ready += 1
 
     def _disconnect(self) -> None:
@@ -262,21 +295,29 @@ class Crowd:
             self._drop(client)
             return
         if client.opened < len(self._dialect.opening):
-            self._go_on_opening(client, bytes(self._room[:size]))
+            piece = bytes(self._room[:size])
+            self._go_on_opening(client, _unpacked(client, piece) if self._dialect.compressed and client.opened else piece)
             return
-        buffer, end = self._buffer, _KEPT + size
-        # Prepend the end of the previous piece, for a name that was split. It is too short to hold a whole one.
-        buffer[:_KEPT] = client.tail
-        client.tail = buffer[size:end]
-        found = buffer.count(_EVENT, 0, end)
+        self._bytes += size
+        kept = self._kept
+        # Prepend the end of the previous piece, for a mark that was split. It is too short to hold a whole one.
+        if self._dialect.compressed:
+            buffer = client.tail + _unpacked(client, bytes(self._room[:size]))
+            end = len(buffer)
+        else:
+            buffer, end = self._buffer, kept + size
+            buffer[:kept] = client.tail
+        client.tail = buffer[end - kept : end]
+        found = buffer.count(self._dialect.mark, 0, end)
         client.got += found
         self._delivered += found
         if self._keeping_ids:
-            self._keep_ids(client, client.said + buffer[_KEPT:end])
+            self._keep_ids(client, client.said + buffer[kept:end])
         if self._delivered >= self._next_sample:
-            self._sample(end)
+            self._sample(buffer, end)
         sign = self._dialect.ping_sign
-        if sign and buffer.find(sign, _KEPT - 2, end) >= 0 and buffer.find(self._dialect.ping, _KEPT - 2, end) >= 0:
+        start = max(0, kept - 2)
+        if sign and buffer.find(sign, start, end) >= 0 and buffer.find(self._dialect.ping, start, end) >= 0:
             client.connection.send(self._dialect.pong)
 
     def _keep_ids(self, client: Client, text: bytes | bytearray) -> None:
@@ -287,23 +328,21 @@ class Crowd:
         after = last.end() if last is not None else 0
         client.said = bytearray(text[after:])
 
-    def _sample(self, end: int) -> None:
+    def _sample(self, buffer: bytearray, end: int) -> None:
         """Read one latency, and count it for every sample that fell due with this piece."""
         now = time.time()
         due = (self._delivered - self._next_sample) // self._sample_every + 1
         self._next_sample += due * self._sample_every
-        place = self._buffer.rfind(_STAMP, 0, end - _STAMP_LENGTH)
-        if place >= 0:
-            begin = place + len(_STAMP)
-            stamped = datetime.fromisoformat(self._buffer[begin : begin + _STAMP_LENGTH].decode())
-            self._latencies += [now - stamped.timestamp()] * due
+        stamped = _newest_row(buffer, end) if self._dialect.compact else _newest_stamp(buffer, end)
+        if stamped is not None:
+            self._latencies += [now - stamped] * due
 
     def _count(self, sample_every: int, ids: bool) -> None:
         self._keeping_ids = ids
         for client in self._clients:
             client.got = 0
             client.ids.clear()
-        self._delivered, self._latencies = 0, []
+        self._delivered, self._bytes, self._latencies = 0, 0, []
         self._sample_every = self._next_sample = sample_every
         self._counting_since, self._cpu_before = time.monotonic(), time.process_time()
 
@@ -326,6 +365,7 @@ class Crowd:
         return {
             "delivered": self._delivered,
             "expected": whole,
+            "bytes": self._bytes,
             "exact": sum(client.ids == wanted for client in self._clients) if ids is not None else None,
             "least": got[0],
             "most": got[-1],
@@ -337,6 +377,35 @@ class Crowd:
             "longest": latencies[-1] if latencies else None,
             "cpu_share": (time.process_time() - self._cpu_before) / took,
         }
+
+
+def _unpacked(client: Client, piece: bytes) -> bytes:
+    """Return what the complete chunks in a piece of a compressed body hold, and keep the rest for the next call."""
+    packed, place, text = client.packed + piece, 0, []
+    while (line := packed.find(b"\r\n", place)) >= 0:
+        begin = line + 2
+        end = begin + int(packed[place:line], 16)
+        if len(packed) < end + 2:
+            break
+        text.append(client.inflate(bytes(packed[begin:end])))
+        place = end + 2
+    client.packed = packed[place:]
+    return b"".join(text)
+
+
+def _newest_stamp(buffer: bytearray, end: int) -> float | None:
+    """Return when the last whole event was published, in seconds since 1970."""
+    place = buffer.rfind(_STAMP, 0, end - _STAMP_LENGTH)
+    if place < 0:
+        return None
+    begin = place + len(_STAMP)
+    return datetime.fromisoformat(buffer[begin : begin + _STAMP_LENGTH].decode()).timestamp()
+
+
+def _newest_row(buffer: bytearray, end: int) -> float | None:
+    """The same of the last whole price in the compact form, to a millisecond."""
+    found = _MILLISECONDS.findall(buffer, max(0, end - 2 * _ROW_LENGTH), end)
+    return int(found[-1]) / 1000 if found else None
 
 
 def _ended_by_server(client: Client) -> bool:

@@ -12,8 +12,8 @@ class Outcome:
 
     ``load`` describes the load. ``delivered`` and ``expected`` are deliveries summed over all clients. ``took`` is the time from
     the first event to the last delivery or the end of the flow. ``cpu`` is the CPU time of the serving process meanwhile,
-    ``memory`` its growth per client, ``rss`` its resident memory. ``figures`` are specific to the scenario, named with their
-    units. ``troubles`` lists what limits the trust in the figures.
+    ``memory`` its growth per client, ``rss`` its resident memory. ``received`` counts the bytes that the clients read.
+    ``figures`` are specific to the scenario, named with their units. ``troubles`` lists what limits the trust in the figures.
     """
 
     scenario: str
@@ -27,6 +27,7 @@ class Outcome:
     p99: float | None = None
     memory: float | None = None
     rss: int | None = None
+    received: int | None = None
     sustained: bool = True
     figures: Mapping[str, float | str] = field(default_factory=dict)
     troubles: tuple[str, ...] = ()
@@ -35,6 +36,11 @@ class Outcome:
     def cpu_per_delivery(self) -> float | None:
         """CPU seconds of the server per delivery."""
         return self.cpu / self.delivered if self.cpu is not None and self.delivered else None
+
+    @property
+    def bytes_per_delivery(self) -> float | None:
+        """Bytes on the line per delivery, with all framing above TCP."""
+        return self.received / self.delivered if self.received is not None and self.delivered else None
 
     @property
     def per_cpu_second(self) -> float | None:

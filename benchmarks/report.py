@@ -17,9 +17,10 @@ from benchmarks.subjects import Subject
 
 _HEADINGS = (
     "", "load", "deliveries\nper second", "CPU µs per\ndelivery", "gateway is\n× cheaper", "p50\nms", "p99\nms",
-    "KiB per\nclient", "RSS\nMiB", "delivered of\nexpected",
+    "bytes per\nprice", "KiB per\nclient", "RSS\nMiB", "delivered of\nexpected",
 )  # fmt: skip
 _METHOD = (
+    "Bytes per price are what clients read, with the framing of HTTP, websocket and Socket.IO but not of TCP and IP. "
     "CPU is the time of the serving process (for nginx, its worker), all threads, user and kernel. Latency runs from the "
     "publisher's timestamp to the client's read. Memory per client is the growth of resident memory from no clients to all.",
     "“gateway is × cheaper” is the gateway's deliveries per CPU second divided by that row's, each at its own load. The gateway "
@@ -36,7 +37,7 @@ class Missing:
     reason: str
 
     def __str__(self) -> str:
-        return f"Not run: {self.scenario}, {self.subject.name}, {self.subject.transport}: {self.reason}"
+        return f"Not run: {self.scenario}, {self.subject.title}, {self.subject.transport}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,12 @@ class Report:
             "machine": asdict(self.machine),
             "pinned": self.cores.pinned,
             "outcomes": [
-                {**asdict(outcome), "cpu_per_delivery": outcome.cpu_per_delivery, "per_cpu_second": outcome.per_cpu_second}
+                {
+                    **asdict(outcome),
+                    "cpu_per_delivery": outcome.cpu_per_delivery,
+                    "bytes_per_delivery": outcome.bytes_per_delivery,
+                    "per_cpu_second": outcome.per_cpu_second,
+                }
                 for outcome in self.outcomes
             ],
             "missing": [asdict(missing) for missing in self.missing],
@@ -104,7 +110,7 @@ class Report:
         for outcome in self.outcomes:
             if outcome.scenario != scenario.key:
                 continue
-            place = f"{outcome.subject.name}, {outcome.load}"
+            place = f"{outcome.subject.title}, {outcome.load}"
             if outcome.figures:
                 lines.append(f"{place}: {_listed(outcome.figures)}")
             lines += [f"{place}: {trouble}." for trouble in outcome.troubles]
@@ -131,13 +137,14 @@ def _cells(outcome: Outcome, ours: Outcome | None) -> list[str]:
     if ours is not None and ours is not outcome and ours.per_cpu_second and outcome.per_cpu_second:
         times = f"{ours.per_cpu_second / outcome.per_cpu_second:.2f}"
     return [
-        outcome.subject.name,
+        outcome.subject.title,
         outcome.load,
         _number(outcome.per_second, 1, 0),
         _number(outcome.cpu_per_delivery, 1e6, 2),
         times,
         _number(outcome.p50, 1e3, 1),
         _number(outcome.p99, 1e3, 1),
+        _number(outcome.bytes_per_delivery, 1, 0),
         _number(outcome.memory, 1 / 1024, 1),
         _number(outcome.rss, 1 / 2**20, 0),
         _received(outcome),

@@ -126,6 +126,7 @@ class Stand:
             p99=counted["p99"],
             memory=memory,
             rss=self.rss,
+            received=counted["bytes"],
             sustained=sustained,
             troubles=troubles_of(counted, flow, published["took"], sustained, cpu / took),
         )

@@ -23,11 +23,20 @@ _INSTALLS_WITHIN = 90.0
 
 @dataclass(frozen=True)
 class Subject:
-    """A server on a transport. ``name`` is its name in the tables, ``key`` its name for ``--only``."""
+    """A server on a transport. ``name`` is its name in the tables, ``key`` its name for ``--only``.
+
+    ``form`` is how clients ask for the prices: ``compact``, ``gzip`` or both, nothing for the usual way.
+    """
 
     key: str
     name: str
     transport: str
+    form: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name, and the form of the prices."""
+        return f"{self.name}, {self.form}" if self.form else self.name
 
     @property
     def is_gateway(self) -> bool:
@@ -37,12 +46,19 @@ class Subject:
     @property
     def dialect(self) -> str:
         """The dialect of the load: peers without Socket.IO send everything on one plain path."""
-        return f"plain-{self.transport}" if self.key in ("nchan", "floor", "uvicorn") else self.transport
+        if self.key in ("nchan", "floor", "uvicorn"):
+            return f"plain-{self.transport}"
+        return "-".join((self.transport, *self.form.split()))
 
 
 GATEWAY_WEBSOCKET = Subject("gateway", GATEWAY, "websocket")
 GATEWAY_SSE = Subject("gateway", GATEWAY, "sse")
 GATEWAY_PLAIN = Subject("gateway", GATEWAY, "plain")
+COMPACT_WEBSOCKET = Subject("gateway", GATEWAY, "websocket", "compact")
+COMPACT_SSE = Subject("gateway", GATEWAY, "sse", "compact")
+GZIP_SSE = Subject("gateway", GATEWAY, "sse", "gzip")
+COMPACT_GZIP_SSE = Subject("gateway", GATEWAY, "sse", "compact gzip")
+COMPACT_PLAIN = Subject("gateway", GATEWAY, "plain", "compact")
 PYTHON_SOCKETIO = Subject("python-socketio", "python-socketio emit", "websocket")
 NODE = Subject("node", SOCKETIO_ON_NODE, "websocket")
 SSE_STARLETTE = Subject("sse-starlette", "sse-starlette generators", "sse")
@@ -53,8 +69,9 @@ UVICORN_WEBSOCKET = Subject("uvicorn", "bare uvicorn", "websocket")
 UVICORN_SSE = Subject("uvicorn", "bare uvicorn", "sse")
 
 SUBJECTS = (
-    GATEWAY_WEBSOCKET, PYTHON_SOCKETIO, NODE, NCHAN_WEBSOCKET, FLOOR, UVICORN_WEBSOCKET,
-    GATEWAY_SSE, SSE_STARLETTE, NCHAN_SSE, UVICORN_SSE, GATEWAY_PLAIN,
+    GATEWAY_WEBSOCKET, COMPACT_WEBSOCKET, PYTHON_SOCKETIO, NODE, NCHAN_WEBSOCKET, FLOOR, UVICORN_WEBSOCKET,
+    GATEWAY_SSE, COMPACT_SSE, GZIP_SSE, COMPACT_GZIP_SSE, SSE_STARLETTE, NCHAN_SSE, UVICORN_SSE,
+    GATEWAY_PLAIN, COMPACT_PLAIN,
 )  # fmt: skip
 
 KEYS = tuple(dict.fromkeys(subject.key for subject in SUBJECTS))

@@ -21,7 +21,15 @@ from benchmarks.scenarios import KEYS, SCENARIOS
 from benchmarks.scenarios.flows import Flows
 from benchmarks.scenarios.subsets import random_subsets
 from benchmarks.stand import Bench, stand
-from benchmarks.subjects import GATEWAY_PLAIN, GATEWAY_WEBSOCKET, NCHAN_WEBSOCKET, Subject, prepare
+from benchmarks.subjects import (
+    COMPACT_GZIP_SSE,
+    COMPACT_PLAIN,
+    GATEWAY_PLAIN,
+    GATEWAY_WEBSOCKET,
+    NCHAN_WEBSOCKET,
+    Subject,
+    prepare,
+)
 
 MACHINE = Machine("a processor", 2, 2**30, "Linux 6", "CPython 3.11", 0.1, "1.0", {"uvicorn": "0.1", "nginx": ""})
 BURSTS = Flows("bursts", "bursts", 500, 20, {GATEWAY_WEBSOCKET: (2000,), NCHAN_WEBSOCKET: (200,)})
@@ -29,7 +37,18 @@ BURSTS = Flows("bursts", "bursts", 500, 20, {GATEWAY_WEBSOCKET: (2000,), NCHAN_W
 
 def report() -> Report:
     ours = Outcome(
-        "bursts", GATEWAY_WEBSOCKET, "fast", 1000, 1000, took=2.0, cpu=0.001, p50=0.01, p99=0.02, memory=10240.0, rss=2**20
+        "bursts",
+        GATEWAY_WEBSOCKET,
+        "fast",
+        1000,
+        1000,
+        took=2.0,
+        cpu=0.001,
+        p50=0.01,
+        p99=0.02,
+        memory=10240.0,
+        rss=2**20,
+        received=80_000,
     )
     theirs = Outcome("bursts", NCHAN_WEBSOCKET, "slow", 90, 100, took=1.0, cpu=0.0009, figures={"s old": 1.5}, troubles=("late",))
     missing = Missing("bursts", subjects.NODE, "there is no Node")
@@ -38,8 +57,8 @@ def report() -> Report:
 
 def test_a_row_shows_rates_costs_and_what_was_delivered() -> None:
     assert report().rows(BURSTS) == [
-        ["FX Gateway", "fast", "500", "1.00", "", "10.0", "20.0", "10.0", "1", "all 1,000"],
-        ["nchan in nginx", "slow", "90", "10.00", "10.00", "", "", "", "", "90 of 100"],
+        ["FX Gateway", "fast", "500", "1.00", "", "10.0", "20.0", "80", "10.0", "1", "all 1,000"],
+        ["nchan in nginx", "slow", "90", "10.00", "10.00", "", "", "", "", "", "90 of 100"],
     ]
 
 
@@ -110,3 +129,15 @@ async def test_the_load_counts_every_delivery_of_a_real_gateway(subject: Subject
     assert whole.cpu > 0
     assert whole.p99 is not None
     assert whole.p99 > 0
+
+
+@pytest.mark.parametrize(("subject", "most_bytes"), [(COMPACT_PLAIN, 80), (COMPACT_GZIP_SSE, 40)])
+async def test_the_load_counts_prices_and_bytes_in_every_form(subject: Subject, most_bytes: int, tmp_path: Path) -> None:
+    async with stand(subject, Bench(Cores(), tmp_path), 5) as running:
+        await running.fill(5)
+        counted = await running.run("sse", "all pairs", Flow(200, 20, 0.5), 5, None)
+    assert counted.delivered == counted.expected == 500
+    assert counted.bytes_per_delivery is not None
+    assert 10 < counted.bytes_per_delivery < most_bytes
+    assert counted.p99 is not None
+    assert 0 < counted.p99 < 20
