@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.async_api import Route, WebSocketRoute, expect
+from playwright.async_api import Response, Route, WebSocketRoute, expect
 
 from app.realtime.log.log import Publisher, open_redis
 from tests.examples.news import price, volatility
@@ -56,6 +56,35 @@ async def test_where_both_are_barred_it_polls(open_page: OpenPage, publisher: Pu
         await is_live(page, "Polling")
         await publisher.publish([price("EUR_USD", 1)])
         await expect(bid(page, "EUR_USD")).to_have_text("1.10100")
+
+
+@pytest.mark.parametrize("transport", ["WebSocket", "EventSource"])
+async def test_it_reads_compact_prices_and_knows_from_the_start_that_they_are_invented(
+    open_page: OpenPage, publisher: Publisher, valkey_url: str, tmp_path: Path, transport: str
+) -> None:
+    rows: list[str] = []
+    streams: list[Response] = []
+    await publisher.publish([price("EUR_USD", 1, "simulated")])
+    async with gateway(valkey_url, tmp_path) as running, open_page() as page:
+        if transport != "WebSocket":
+            await page.route_web_socket("**/socket.io/**", _close)
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda data: rows.append(str(data))))
+        page.on("response", lambda answer: streams.append(answer) if "/stream?" in answer.url else None)
+        await page.route("**/api/**", _abort)
+        await page.goto(running.url)
+        await is_live(page, transport)
+        await expect(page.get_by_text("Simulated data", exact=True)).to_be_visible()
+        await page.unroute("**/api/**")
+        await page.reload()
+        await is_live(page, transport)
+        await expect(bid(page, "EUR_USD")).to_have_text("1.10100")
+        await publisher.publish([price("EUR_USD", 2, "simulated")])
+        await expect(bid(page, "EUR_USD")).to_have_text("1.10200")
+        if transport == "WebSocket":
+            assert any('["price_update",["EUR_USD","1.10200","1.10220",' in row for row in rows)
+        else:
+            assert all("format=compact" in answer.url for answer in streams)
+            assert {await answer.header_value("content-encoding") for answer in streams} == {"gzip"}
 
 
 @pytest.mark.parametrize("transport", ["WebSocket", "EventSource", "Polling"])

@@ -4,8 +4,9 @@
 /**
  * @typedef {{reason: string, refused: boolean, unusable: boolean}} Loss
  * `refused` if the gateway itself refused, `unusable` if it refused the cursor.
+ * A price has its pair and its values. `sources` are those of the prices when the channel opens.
  * @typedef {{
- *   opened: (recovered: boolean|null) => void, event: (type: string, data: any, id: string|null) => void,
+ *   opened: (recovered: boolean|null, sources: string[]) => void, event: (type: string, data: any, id: string|null) => void,
  *   cursor: (cursor: string) => void, latency: (milliseconds: number) => void, lost: (loss: Loss) => void
  * }} Hooks
  * @typedef {{transport: string, check: () => void, close: () => void}} Channel

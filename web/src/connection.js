@@ -7,7 +7,8 @@ import { StreamChannel } from "./stream_channel.js";
  * @typedef {import("./channel.js").Channel} Channel
  * @typedef {import("./channel.js").Hooks} Hooks
  * @typedef {import("./channel.js").Loss} Loss
- * @typedef {{state: "connecting"|"live"|"reconnecting"|"offline", transport: string|null, latency: number|null, recovered: boolean|null, reason: string}} Status
+ * @typedef {{state: "connecting"|"live"|"reconnecting"|"offline", transport: string|null, latency: number|null, recovered: boolean|null, reason: string, sources: string[]}} Status
+ * `sources` are those of the prices when the channel opened.
  */
 
 /** The ways to the gateway, the best first. */
@@ -30,7 +31,7 @@ const LIVES_WITHIN = 4000;
  */
 export class Connection {
   /** @type {Status} */
-  status = { state: "connecting", transport: null, latency: null, recovered: null, reason: "" };
+  status = { state: "connecting", transport: null, latency: null, recovered: null, reason: "", sources: [] };
   /** @type {string|null} the last event's id, or a later place that the gateway named */
   cursor = null;
 
@@ -73,7 +74,7 @@ export class Connection {
     this._waiting = 0;
     const hooks = this._hooks(
       () => this._channel === channel,
-      (recovered) => this._opened(recovered),
+      (recovered, sources) => this._opened(recovered, sources),
       (loss) => this._lost(loss),
     );
     const channel = WAYS[this._way](this.cursor, hooks);
@@ -84,9 +85,9 @@ export class Connection {
   _hooks(isCurrent, opened, lost) {
     let resumed = true;
     return {
-      opened: (recovered) => {
+      opened: (recovered, sources) => {
         resumed = recovered !== false;
-        opened(recovered);
+        opened(recovered, sources);
       },
       event: (type, data, id) => {
         if (!isCurrent() || (id && resumed && !isAfter(id, this.cursor))) return;
@@ -106,11 +107,11 @@ export class Connection {
     };
   }
 
-  _opened(recovered) {
+  _opened(recovered, sources) {
     this._worked.add(this._way);
     this._failures = 0;
     this._attempts = 0;
-    this._tell({ state: "live", transport: this._channel?.transport ?? null, latency: null, recovered, reason: "" });
+    this._tell({ state: "live", transport: this._channel?.transport ?? null, latency: null, recovered, reason: "", sources });
     clearTimeout(this._upgrading);
     if (this._way > 0) this._upgrading = setTimeout(() => this._upgrade(0), this._upgradePause);
   }
@@ -161,7 +162,7 @@ export class Connection {
     }
     const hooks = this._hooks(
       () => this._channel === better,
-      (recovered) => {
+      (recovered, sources) => {
         if (recovered === false) {
           this._upgrade(this._way); // the place it was to go on from is gone: what works has more
           return;
@@ -171,7 +172,7 @@ export class Connection {
         this._better = null;
         this._way = way;
         this._upgradePause = FIRST_UPGRADE;
-        this._opened(recovered);
+        this._opened(recovered, sources);
       },
       (loss) => (this._channel === better ? this._lost(loss) : this._better === better && this._upgrade(way + 1)),
     );

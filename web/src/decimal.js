@@ -7,6 +7,13 @@ export function minus(one, other) {
   return text(units(one, decimals) - units(other, decimals), decimals);
 }
 
+/** What lies between two prices, with one decimal more where it has to be. @param {string} one @param {string} other */
+export function middle(one, other) {
+  const decimals = Math.max(decimalsOf(one), decimalsOf(other));
+  const sum = units(one, decimals) + units(other, decimals);
+  return sum % 2 ? text(5 * sum, decimals + 1) : text(sum / 2, decimals);
+}
+
 /** The spread in pips, to a tenth: a pip is the last digit but one. @param {string} bid @param {string} ask */
 export function pips(bid, ask) {
   const decimals = Math.max(decimalsOf(bid), decimalsOf(ask));

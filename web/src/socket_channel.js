@@ -1,6 +1,7 @@
 // @ts-check
 import { io } from "socket.io-client";
 import { EVENTS, OPEN_WITHIN, SETTLED_AFTER } from "./channel.js";
+import { unpacked } from "./compact.js";
 
 const ANSWER_WITHIN = 4000;
 const MEASURE_EVERY = 5000;
@@ -16,7 +17,7 @@ export class SocketChannel {
     this._socket = io({ path, transports: [transport], reconnection: false, forceNew: true, timeout: OPEN_WITHIN });
     this._timer = setTimeout(() => this._lose("no answer in time"), OPEN_WITHIN);
     this._socket.on("connect", () => this._subscribe(since));
-    this._socket.on("subscription_confirmed", ({ recovered }) => this._open(recovered));
+    this._socket.on("subscription_confirmed", ({ recovered, sources }) => this._open(recovered, sources));
     this._socket.on("connect_error", (error) => this._lose(error.message, "data" in error));
     // The library reports no error for a connection that closes before it has opened.
     this._socket.io.engine?.once("close", (reason) => this._lose(reason));
@@ -24,7 +25,7 @@ export class SocketChannel {
     for (const error of ["subscription_error", "server_error"])
       this._socket.on(error, (problem) => !this._opened && this._lose(problem.error, true, error === "subscription_error"));
     this._socket.on("pong", ({ cursor }) => this._measured(cursor));
-    for (const name of EVENTS) this._socket.on(name, (event) => this._over || hooks.event(name, event, event.id ?? null));
+    for (const name of EVENTS) this._socket.on(name, (event) => this._over || hooks.event(name, ...read(event)));
   }
 
   /** Send a ping; without an answer in time the channel is lost. */
@@ -44,14 +45,14 @@ export class SocketChannel {
   }
 
   _subscribe(since) {
-    this._socket.emit("subscribe", since ? { pairs: "*", since } : { pairs: "*" });
+    this._socket.emit("subscribe", { pairs: "*", format: "compact", ...(since && { since }) });
   }
 
-  _open(recovered) {
+  _open(recovered, sources) {
     if (this._over || this._opened) return;
     clearTimeout(this._timer);
     this._opened = true;
-    this._hooks.opened(recovered);
+    this._hooks.opened(recovered, sources ?? []);
     this._first = setTimeout(() => this.check(), SETTLED_AFTER);
     this._measuring = setInterval(() => this.check(), MEASURE_EVERY);
   }
@@ -71,3 +72,6 @@ export class SocketChannel {
     this._hooks.lost({ reason, refused, unusable });
   }
 }
+
+/** The data of an event and its id. @returns {[any, string|null]} */
+const read = (event) => (Array.isArray(event) ? unpacked(/** @type {any} */ (event)) : [event, event.id ?? null]);

@@ -16,6 +16,7 @@ const REFRESH_EVERY = 30_000;
 const SOON = 1000;
 const REMEMBERED = 90;
 const MOST_ALERTS = 500;
+const TO_MILLISECONDS = "2026-01-31T09:30:00.123".length;
 const ALERTS = new Set(["volatility_alert", "correlation_alert", "price_alert"]);
 
 /**
@@ -36,6 +37,8 @@ export class Store {
     this._api = api;
     /** @type {Map<string, ShownPrice>} */
     this._prices = new Map();
+    /** @type {Map<string, {source: string, kind: string}>} where each pair's price comes from, which the stream does not say */
+    this._origins = new Map();
     /** @type {Map<string, number[]>} */
     this._history = new Map();
     /** @type {Map<string, Set<(value: any) => void>>} */
@@ -57,7 +60,9 @@ export class Store {
 
   /** Whether any price shown is simulated. */
   get simulated() {
-    return this.source.simulated === true || [...this._prices.values()].some(({ source }) => source === "simulated");
+    const { simulated } = this.source;
+    if (simulated === null && this.connection.sources.includes("simulated")) return true;
+    return simulated === true || [...this._prices.values()].some(({ source }) => source === "simulated");
   }
 
   /** The newest price, if any. @param {string} pair @returns {ShownPrice|undefined} */
@@ -145,7 +150,7 @@ export class Store {
     if (type === "price_update") this._takePrice(event, id);
     else if (ALERTS.has(type)) this._takeAlert({ ...event, type });
     else if (type === "data_ready") this._emit("data_ready", event);
-    else if (type === "source_changed") this._takeSource(event.source, event.simulated);
+    else if (type === "source_changed") this._takeChange(event);
     else if (type === "feed_status") this._takeFeed(event);
     else if (type === "gap") {
       this.reload();
@@ -153,8 +158,9 @@ export class Store {
     }
   }
 
-  _takePrice({ instrument, price, source, kind = "quoted" }, id) {
+  _takePrice({ instrument, price }, id) {
     const before = this._prices.get(instrument);
+    const { source, kind } = this._origins.get(instrument) ?? { source: this.source.name, kind: "quoted" };
     const prevClose = before?.prevClose ?? null;
     // The stream begins with a snapshot, whose prices keep their age.
     const stale = !!before?.stale && isSame(price, before);
@@ -166,8 +172,10 @@ export class Store {
     for (const [pair, listed] of Object.entries(prices)) {
       const before = this._prices.get(pair);
       // The stream may have brought a newer price meanwhile, but only this answer has the change of the day.
-      const newest = before?.id && isAfter(before.id, cursor) ? before : { kind: "quoted", ...listed, id: before?.id ?? null };
-      this._put(pair, shown({ ...newest, prevClose: listed.prev_close ?? null }, before));
+      const newest = before?.id && isAfter(before.id, cursor) ? before : { ...listed, id: before?.id ?? null };
+      const origin = { source: listed.source, kind: listed.kind ?? "quoted" };
+      this._origins.set(pair, origin);
+      this._put(pair, shown({ ...newest, ...origin, prevClose: listed.prev_close ?? null }, before));
     }
   }
 
@@ -184,6 +192,13 @@ export class Store {
     setTimeout(() => this.reload(), SOON);
   }
 
+  /** From here on every pair may come from another source; the list of all prices says which, once they have come. */
+  _takeChange({ source, simulated }) {
+    this._takeSource(source, simulated);
+    this._origins.clear();
+    setTimeout(() => this.reload(), SOON);
+  }
+
   _takeSource(name, simulated) {
     if (name === this.source.name && simulated === this.source.simulated) return;
     this.source = { name, simulated };
@@ -193,7 +208,7 @@ export class Store {
   _put(pair, price) {
     const before = this._prices.get(pair);
     this._prices.set(pair, price);
-    if (before?.mid !== price.mid || before.time !== price.time) {
+    if (before?.mid !== price.mid || !isSame(price, before)) {
       const mids = this._history.get(pair) ?? [];
       this._history.set(pair, mids);
       mids.push(Number(price.mid));
@@ -222,7 +237,11 @@ export class Store {
   }
 }
 
-const isSame = (price, other) => price.time === other.time && price.bid === other.bid && price.ask === other.ask;
+/** Of a time the stream has milliseconds, and the list of all prices microseconds. */
+const isSame = (price, other) =>
+  price.time.slice(0, TO_MILLISECONDS) === other.time.slice(0, TO_MILLISECONDS) &&
+  price.bid === other.bid &&
+  price.ask === other.ask;
 
 function shown({ bid, ask, mid, time, source, kind, prevClose, stale, id }, before) {
   const change = prevClose === null ? null : minus(mid, prevClose);

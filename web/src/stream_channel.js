@@ -1,5 +1,6 @@
 // @ts-check
 import { EVENTS, OPEN_WITHIN, SETTLED_AFTER } from "./channel.js";
+import { PRICE, unpacked } from "./compact.js";
 import { momentOf } from "./cursor.js";
 
 const SILENT_AFTER = 40_000;
@@ -15,12 +16,14 @@ export class StreamChannel {
     this._hooks = hooks;
     this._over = false;
     this._told = 0;
-    this._source = new EventSource(`stream?${new URLSearchParams({ pairs: "*", ...(since && { last_event_id: since }) })}`);
+    this._lastId = "";
+    const wanted = { pairs: "*", format: "compact", ...(since && { last_event_id: since }) };
+    this._source = new EventSource(`stream?${new URLSearchParams(wanted)}`);
     this._timer = setTimeout(() => this._lose("no answer in time"), OPEN_WITHIN);
     this._source.onerror = () => this._lose("the stream broke off");
-    this._listen("stream_opened", ({ recovered }) => {
+    this._listen("stream_opened", ({ recovered, sources }) => {
       this._openedAt = performance.now();
-      hooks.opened(recovered);
+      hooks.opened(recovered, sources ?? []);
     });
     this._listen("heartbeat", ({ cursor }) => hooks.cursor(cursor));
     this._listen("server_error", ({ error }) => this._lose(error, true));
@@ -29,6 +32,10 @@ export class StreamChannel {
         this._tellAge(id);
         hooks.event(name, event, id);
       });
+    this._listen("message", (row, id) => {
+      this._tellAge(id);
+      hooks.event(PRICE, unpacked(row)[0], id);
+    });
   }
 
   /** Call after the machine slept: a connection without a recent event or heartbeat counts as lost. */
@@ -43,11 +50,13 @@ export class StreamChannel {
   }
 
   _listen(name, listener) {
-    this._source.addEventListener(name, ({ data }) => {
+    this._source.addEventListener(name, ({ data, lastEventId }) => {
       if (this._over) return;
       this._heard = performance.now();
-      const event = JSON.parse(data);
-      listener(event, event.id ?? null);
+      // An event without an id has that of the event before it.
+      const id = lastEventId === this._lastId ? null : lastEventId;
+      this._lastId = lastEventId;
+      listener(JSON.parse(data), id);
       if (this._over || !this._openedAt) return;
       clearTimeout(this._timer);
       this._timer = setTimeout(() => this._lose("silent"), SILENT_AFTER);
