@@ -67,11 +67,14 @@ def test_the_limit_of_bodies_is_above_that_of_the_gateway() -> None:
 # ------------------------------------------------------------- event streams
 
 
-async def test_an_event_reaches_a_stream_at_once_and_uncompressed(valkey_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+async def test_an_event_reaches_a_stream_at_once_and_as_the_gateway_sent_it(
+    encoding: str, valkey_url: str, tmp_path: Path
+) -> None:
     async with proxied(valkey_url, tmp_path) as (server, _), open_redis(valkey_url) as redis:
         publisher = EventLog(redis).publisher()
-        async with open_stream(server.url, "/stream/EUR_USD", Accept_Encoding="gzip") as stream:
-            assert stream.header("content-encoding") is None
+        async with open_stream(server.url, "/stream/EUR_USD", Accept_Encoding=encoding) as stream:
+            assert stream.header("content-encoding") == (None if encoding == "identity" else encoding)
             assert (stream.header("content-type") or "").startswith("text/event-stream")
             for number in range(1, 6):
                 [id] = await publisher.publish([tick("EUR_USD", f"1.{number:05}")])

@@ -9,6 +9,8 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from app.realtime.contract.compact import CompactPrice
+
 
 class PlainMessage(NamedTuple):
     """A message of the gateway."""
@@ -37,6 +39,11 @@ class PlainSocket:
         assert isinstance(text, str), "messages are text"
         self.texts.append(text)
         body = orjson.loads(text)
+        if isinstance(body, list):  # a compact price
+            CompactPrice.model_validate(body)
+            id = f"{body[3] + body[4]}-{body[5]}" if len(body) > 4 else None
+            self.received.append(PlainMessage("price_update", id, body))
+            return self.received[-1]
         assert list(body) in (["type", "data"], ["type", "id", "data"])
         self.received.append(PlainMessage(body["type"], body.get("id"), body["data"]))
         return self.received[-1]

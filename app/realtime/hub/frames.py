@@ -14,8 +14,8 @@ from typing import ClassVar, Protocol
 from app.realtime.contract.compact import PriceFormat, compact_price, resumable_price
 from app.realtime.contract.event import Event
 
-_LEVEL, _WINDOW_BITS, _MEMORY_LEVEL = 6, 13, 5
-_SHARED_PIECES = 64
+_LEVEL, _WINDOW_BITS, _MEMORY_LEVEL = 3, 13, 5
+_SHARED_PIECES = 32
 
 
 class Framing(Protocol):

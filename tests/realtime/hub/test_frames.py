@@ -25,6 +25,8 @@ from app.realtime.hub.frames import (
     EVENT_STREAM,
     FRAMINGS,
     GZIP_EVENT_STREAM,
+    PLAIN_FRAMES,
+    PLAIN_MESSAGES,
     WEBSOCKET_FRAMES,
     Framing,
     http_chunk,
@@ -231,6 +233,14 @@ def test_a_compact_price_is_a_row_with_its_id() -> None:
     assert row[3] == 1769851800123, "the source's time"
     assert engine_packets(compact.event(_LATE.without_cursor())) == [("price_update", row[:4])]
     [frame] = websocket_frames(WEBSOCKET_FRAMES.in_format(PriceFormat.COMPACT).event(_LATE))
+    assert frame.data == compact.event(_LATE)
+
+
+def test_a_compact_price_of_a_plain_websocket_is_the_row_alone() -> None:
+    compact = PLAIN_MESSAGES.in_format(PriceFormat.COMPACT)
+    [(_, row)] = engine_packets(ENGINE_PACKETS.in_format(PriceFormat.COMPACT).event(_LATE))
+    assert orjson.loads(compact.event(_LATE)) == row
+    [frame] = websocket_frames(PLAIN_FRAMES.in_format(PriceFormat.COMPACT).event(_LATE))
     assert frame.data == compact.event(_LATE)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +16,10 @@ from app.realtime.contract.event import Draft, cursor_order
 from app.realtime.log.log import EventLog, Publisher, open_redis
 from tests.gateways import RunningGateway, gateway
 from tests.realtime.listening import alert, data_ready, tick
+from tests.realtime.plain_clients import PlainSocket, plain_socket
 from tests.realtime.socket_clients import POLLING, UPGRADE, WEBSOCKET, StockClient, event_of, raw_socket, stock_client
 from tests.realtime.stream_clients import StreamEvent, open_stream, raw_stream
+from tests.realtime.transports.test_other_servers import served
 from tests.waiting import wait_until
 
 SOCKETS = pytest.mark.parametrize("transports", [WEBSOCKET, POLLING, UPGRADE], ids=["websocket", "polling", "upgrade"])
@@ -135,6 +138,47 @@ async def test_a_stream_gets_rows_and_resumes_from_one(version: str, accepted: s
         assert read(stream.parser.events) == [*whole[21:], *expected(later, 50)]
 
 
+def plainly(socket: PlainSocket) -> list[tuple[str, str | None, Any]]:
+    """The same of what a plain websocket has been sent."""
+    return [
+        (message.type, message.id, message.data[1] if message.type == "price_update" else None)
+        for message in socket.received
+        if message.type in ("price_update", "volatility_alert", "data_ready")
+    ]
+
+
+@pytest.mark.parametrize("wired", [True, False], ids=["past ASGI", "through ASGI"])
+async def test_a_plain_websocket_gets_rows_and_resumes_from_one(wired: bool, on: On, valkey_url: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        url = on.url if wired else (await stack.enter_async_context(served(valkey_url, tmp_path / "2", "h11", "wsproto"))).url
+        before = await on.publish(tick("EUR_USD", "1.00007"))
+        async with plain_socket(url, "?pairs=EUR_USD&format=compact") as socket:
+            assert (socket.opened.data["format"], socket.opened.data["sources"]) == ("compact", ["replay"])
+            assert (await socket.read()).id == before[0]
+            ids = await on.publish(*burst(10))
+            await socket.read_until(ids[-1])
+            whole = [("price_update", before[0], "1.00007"), *expected(ids, 10)]
+            assert plainly(socket) == whole
+        later = await on.publish(*burst(50))
+        async with plain_socket(url, f"?pairs=*&format=compact&since={whole[20][1]}") as socket:
+            await socket.read_until(later[-1])
+            assert socket.opened.data["recovered"] is True
+            assert plainly(socket) == [*whole[21:], *expected(later, 50)]
+
+
+async def test_a_plain_websocket_asks_for_rows_in_its_address_or_with_a_message(on: On) -> None:
+    await on.publish(tick("EUR_USD"), tick("GBP_USD"), tick("USD_JPY"))
+    async with plain_socket(on.url, "?format=compact") as socket:
+        assert (socket.opened.data["format"], socket.opened.id) == ("compact", None)
+        await socket.send("subscribe", {"pairs": ["EUR_USD"]})
+        assert isinstance(await socket.next("price_update"), list)
+        await socket.send("subscribe", {"pairs": ["GBP_USD"], "format": "full"})
+        assert (await socket.next("price_update"))["instrument"] == "GBP_USD"
+        await socket.send("subscribe", {"pairs": ["USD_JPY"], "format": "compact"})
+        assert (await socket.next("subscription_confirmed"))["format"] == "compact"
+        assert (await socket.next("price_update"))[0] == "USD_JPY"
+
+
 async def test_a_socket_changes_its_form_and_keeps_it_until_it_asks_for_another(on: On) -> None:
     async with stock_client(on.url) as client:
         forms = []
@@ -178,7 +222,7 @@ async def test_max_hz_thins_rows_out_and_the_last_one_comes_without_an_id(on: On
             ("volatility_alert", ids[2], None),
             ("price_update", ids[2], "1.20000"),  # no place to resume from: the last id stands
         ]
-        assert stream.parser.own_ids == [ids[0], ids[2]]
+        assert stream.parser.own_ids[-2:] == [ids[0], ids[2]]
 
 
 async def test_an_unknown_form_is_refused(on: On) -> None:
@@ -195,7 +239,11 @@ async def test_an_unknown_form_is_refused(on: On) -> None:
 async def test_a_price_takes_at_most_eighty_bytes_on_each_line(on: On) -> None:
     """In a burst, and over the streams alone as well, with all that carries it but for IP and TCP."""
     drafts = [tick(pair, "161.123" if pair.endswith("JPY") else "1.12345") for pair in DEFAULT_PAIRS * 10]
-    async with raw_socket(on.url, joined=True) as socket, open_stream(on.url, "/stream?pairs=*&format=compact") as stream:
+    async with (
+        raw_socket(on.url, joined=True) as socket,
+        open_stream(on.url, "/stream?pairs=*&format=compact") as stream,
+        plain_socket(on.url, "?pairs=*&format=compact") as plain,
+    ):
         await socket.send('42["subscribe",{"pairs":"*","format":"compact"}]')
         assert event_of(await socket.read())[0] == "subscription_confirmed"
         before = stream.received
@@ -203,6 +251,8 @@ async def test_a_price_takes_at_most_eighty_bytes_on_each_line(on: On) -> None:
         packets = [await socket.read() for _ in drafts]
         assert all(packet.startswith('42["price_update",["') for packet in packets)
         assert max(2 + len(packet) for packet in packets) <= 80  # the head of so short a frame has two bytes
+        await plain.read_until(ids[-1])
+        assert max(2 + len(text) for text in plain.texts[1:]) <= 80
         await stream.read_until(ids[-1])
         chunk = len(b"4d\r\n\r\n")
         assert (stream.received - before) / len(drafts) <= 80 - chunk
@@ -239,7 +289,7 @@ async def test_a_compressed_stream_that_stops_has_sent_all_and_its_advice(on: On
         ids = await on.publish(tick("EUR_USD"))
         on.running.hub.stop()
         await stream.read_to_end()
-        assert stream.ids == ids
+        assert stream.ids[-1:] == ids
         assert len(stream.parser.retries) == 2
 
 

@@ -245,7 +245,7 @@ async def test_a_message_that_is_too_large_ends_the_connection(on: On) -> None:
         (
             "?pairs=*&sinc=1-1",
             422,
-            "Unknown parameter: sinc; the parameters are lastEventId, last_event_id, max_hz, pairs,",
+            "Unknown parameter: sinc; the parameters are format, lastEventId, last_event_id, max_hz,",
         ),
         ("?pairs=XXX", 400, "Invalid instrument: XXX"),
         ("?pairs=", 400, "Invalid instrument"),
