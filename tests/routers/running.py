@@ -121,7 +121,7 @@ async def rest(
                 on.hub,
                 prices,
                 cache,
-                allows_origin=lambda origin, environ: False,
+                allows_origin=lambda scope: False,
                 new_limit=lambda: RequestLimit(0, 60, time.monotonic),
                 ping_interval=25,
             ),

@@ -45,11 +45,11 @@ class PlainSockets:
         prices: PriceView,
         cache: Cache,
         *,
-        allows_origin: Callable[[str, Mapping[str, Any]], bool],
+        allows_origin: Callable[[Mapping[str, Any]], bool],
         new_limit: Callable[[], RequestLimit],
         ping_interval: float,
     ) -> None:
-        """``allows_origin`` judges a web page's origin, given the request's ``HTTP_HOST``.
+        """``allows_origin`` judges the web page that a request comes from, given its scope; without one it allows.
 
         ``new_limit`` gives each client a limit of its own; ``ping_interval`` is in seconds.
         """
@@ -63,8 +63,7 @@ class PlainSockets:
 
     def allows(self, request: Request) -> bool:
         """Return whether the page that opens the websocket may, true for a client that is no browser."""
-        origin = request.header(b"origin")
-        return origin is None or self._allows_origin(origin, {"HTTP_HOST": request.header(b"host")})
+        return self._allows_origin(request.scope)
 
     async def serve(self, request: Request, opening: Opening) -> None:
         """Serve a client. Where the server offers a wire this returns at once, and the hub writes to the connection.
