@@ -88,8 +88,9 @@ LAYERS = {
         hub
     """,
     "app.realtime.wire": """
+        line
         wire address forwarded
-        stream websocket
+        stream websocket watch
         exchange requests
         connection
         protocols handover

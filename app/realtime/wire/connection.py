@@ -137,7 +137,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_deadline()
-        self.wire.gone()
+        self.wire.lost(exc)
         self.wire.release()
         self._lose()
 

@@ -8,12 +8,13 @@ fails when one of them changes.
 import asyncio
 import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from app.realtime.wire.connection import MakesConnection
 from app.realtime.wire.forwarded import ForwardedMiddleware
+from app.realtime.wire.watch import Watch
 from app.realtime.wire.websocket import Application
 from app.realtime.wire.wire import wire_of
 
@@ -61,8 +62,9 @@ class LifeCycle(uvicorn.Server):
             raise
 
     async def main_loop(self) -> None:
+        watch = Watch(cast(set[Any], self.server_state.connections))
         async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(super().main_loop()), tasks.create_task(self.serving())]
+            beside = [tasks.create_task(work) for work in (super().main_loop(), self.serving(), watch.run())]
             await self._stop.wait()
             for task in beside:
                 task.cancel()

@@ -12,11 +12,11 @@ MOST_UNREAD = 32_768
 class DetachedStream(asyncio.Protocol):
     """A response body after its ASGI call has returned: the wire's user writes it, and nothing more is read."""
 
-    __slots__ = ("_connections", "_unread", "_wire")
+    __slots__ = ("_connections", "_unread", "wire")
 
     def __init__(self, wire: Wire, connections: set[Any]) -> None:
         """``connections`` are those that the server asks to shut down."""
-        self._wire = wire
+        self.wire = wire
         self._connections = connections
         self._unread = 0
 
@@ -24,19 +24,19 @@ class DetachedStream(asyncio.Protocol):
         # A further request would never have its turn, so it is not kept.
         self._unread += len(data)
         if self._unread > MOST_UNREAD:
-            self._wire.abort()
+            self.wire.abort()
 
     def shutdown(self) -> None:
         """Close the connection because the server stops."""
-        self._wire.gone()
-        self._wire.transport.close()
+        self.wire.gone()
+        self.wire.transport.close()
 
     def pause_writing(self) -> None:
-        self._wire.full()
+        self.wire.full()
 
     def resume_writing(self) -> None:
-        self._wire.room()
+        self.wire.room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wire.gone()
+        self.wire.lost(exc)
         self._connections.discard(self)

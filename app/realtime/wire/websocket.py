@@ -60,7 +60,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     __slots__ = (
         "_app", "_call", "_close_code", "_closing", "_conn", "_connections", "_is_lost", "_is_text", "_parts",
-        "_reading_paused", "_root_path", "_state", "_wire", "_writable",
+        "_reading_paused", "_root_path", "_state", "_writable", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -86,14 +86,14 @@ class WebSocketConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._wire = Wire(transport, self._let_go)
+        self.wire = Wire(transport, self._let_go)
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._conn.receive_data(data)
         if self._conn.handshake_exc is not None:
             self._send_rest()
-            self._wire.transport.close()
+            self.wire.transport.close()
             return
         for event in self._conn.events_received():
             if isinstance(event, Request):
@@ -105,15 +105,15 @@ class WebSocketConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = asyncio.Event()
-        self._wire.full()
+        self.wire.full()
 
     def resume_writing(self) -> None:
         self._has_room()
-        self._wire.room()
+        self.wire.room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = True
-        self._wire.gone()
+        self.wire.lost(exc)
         self._has_room()
         if self._closing is not None:
             self._closing.cancel()
@@ -127,9 +127,9 @@ class WebSocketConnection(asyncio.Protocol):
         call = self._call
         if call is not None and not call.accepted and call.answer is None:
             self._reject(HTTPStatus.SERVICE_UNAVAILABLE)
-        elif not self._wire.transport.is_closing():
+        elif not self.wire.transport.is_closing():
             self._send_close(CloseCode.SERVICE_RESTART)
-            self._wire.transport.close()
+            self.wire.transport.close()
 
     def _has_room(self) -> None:
         writable, self._writable = self._writable, None
@@ -139,8 +139,8 @@ class WebSocketConnection(asyncio.Protocol):
     def _send_rest(self) -> None:
         """Write what the protocol has put together."""
         data = b"".join(self._conn.data_to_send())
-        if data and not self._wire.transport.is_closing():
-            self._wire.transport.write(data)
+        if data and not self.wire.transport.is_closing():
+            self.wire.transport.write(data)
 
     # ------------------------------------------------------------ frames
 
@@ -155,21 +155,21 @@ class WebSocketConnection(asyncio.Protocol):
         elif frame.opcode is Opcode.PING:
             pong = b"".join(self._conn.data_to_send())
             # A client that does not read gets no pongs: they would pile up here.
-            if self._writable is None and not self._wire.transport.is_closing():
-                self._wire.transport.write(pong)
+            if self._writable is None and not self.wire.transport.is_closing():
+                self.wire.transport.write(pong)
         elif frame.opcode is Opcode.PONG:
-            self._wire.answered()
+            self.wire.answered()
         elif frame.opcode is Opcode.CLOSE:
             if len(frame.data) >= 2:
                 self._close_code = int.from_bytes(frame.data[:2])
             if self._closing is not None:
-                self._wire.transport.close()
+                self.wire.transport.close()
 
     def _hand_on(self) -> None:
         """Pass a complete message on, to the wire's user or to the application."""
         data = b"".join(self._parts)
         self._parts.clear()
-        if self._wire.transport.is_closing() or self._conn.state is not State.OPEN:
+        if self.wire.transport.is_closing() or self._conn.state is not State.OPEN:
             return
         message: str | bytes = data
         if self._is_text:
@@ -179,24 +179,24 @@ class WebSocketConnection(asyncio.Protocol):
                 self._conn.send_close(CloseCode.INVALID_DATA)
                 return
         if self._call is None:
-            self._wire.received(message)
+            self.wire.received(message)
         else:
             self._queue({"type": "websocket.receive", "text" if self._is_text else "bytes": message})
 
     def _send_close(self, code: int, reason: str = "") -> None:
         # A data frame behind a close frame breaks the protocol, so writing past ASGI ends before a close frame is written.
-        self._wire.gone()
+        self.wire.gone()
         if self._conn.state is State.OPEN:
             self._conn.send_close(code, reason)
         self._send_rest()
 
     def _end_of_messages(self) -> None:
         """Close: the client has sent a close frame or broken the protocol, and the answer to that is put together."""
-        self._wire.gone()
+        self.wire.gone()
         self._send_rest()
         if self._call is not None:
             self._queue({"type": "websocket.disconnect", "code": self._close_code})
-        self._wire.transport.close()
+        self.wire.transport.close()
 
     # ------------------------------------------------------------ the ASGI call
 
@@ -206,13 +206,13 @@ class WebSocketConnection(asyncio.Protocol):
             response.headers.update(_OF_REFUSALS)
             self._conn.send_response(response)
             self._send_rest()
-            self._wire.transport.close()
+            self.wire.transport.close()
             return
         self._call = _Call(request, response)
         self._call.task = asyncio.get_running_loop().create_task(self._run(self._scope(request)))
 
     def _scope(self, request: Request) -> dict[str, Any]:
-        transport = self._wire.transport
+        transport = self.wire.transport
         target, _, query = request.path.partition("?")
         protocols = request.headers.get_all("Sec-WebSocket-Protocol")
         encrypted = transport.get_extra_info("sslcontext") is not None
@@ -229,7 +229,7 @@ class WebSocketConnection(asyncio.Protocol):
             "query_string": query.encode("ascii"),
             "headers": [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in request.headers.raw_items()],
             "subprotocols": [name.strip() for header in protocols for name in header.split(",")],
-            "state": {**(self._state or {}), SCOPE_KEY: self._wire},
+            "state": {**(self._state or {}), SCOPE_KEY: self.wire},
             "extensions": {"websocket.http.response": {}},
         }
 
@@ -253,7 +253,7 @@ class WebSocketConnection(asyncio.Protocol):
         elif not call.accepted and call.answer is None:
             self._reject(HTTPStatus.INTERNAL_SERVER_ERROR)
         elif self._closing is None:
-            self._wire.transport.close()
+            self.wire.transport.close()
         self._forget_request()
 
     def _let_go(self) -> None:
@@ -262,10 +262,10 @@ class WebSocketConnection(asyncio.Protocol):
         self._forget_request()
         if self._is_lost:
             self._connections.discard(self)
-        elif call is not None and not self._wire.transport.is_closing():
+        elif call is not None and not self.wire.transport.is_closing():
             for message in call.messages:
                 if message["type"] == "websocket.receive":
-                    self._wire.received(message["text"] if "text" in message else message["bytes"])
+                    self.wire.received(message["text"] if "text" in message else message["bytes"])
             self._resume_reading()
 
     def _forget_request(self) -> None:
@@ -276,15 +276,15 @@ class WebSocketConnection(asyncio.Protocol):
         assert self._call is not None
         self._call.messages.append(message)
         self._call.wake.set()
-        if not self._reading_paused and not self._wire.transport.is_closing():
+        if not self._reading_paused and not self.wire.transport.is_closing():
             self._reading_paused = True
-            self._wire.transport.pause_reading()
+            self.wire.transport.pause_reading()
 
     def _resume_reading(self) -> None:
         if self._reading_paused:
             self._reading_paused = False
-            if not self._wire.transport.is_closing():
-                self._wire.transport.resume_reading()
+            if not self.wire.transport.is_closing():
+                self.wire.transport.resume_reading()
 
     async def _receive(self) -> Message:
         call = self._call
@@ -301,7 +301,7 @@ class WebSocketConnection(asyncio.Protocol):
         if self._writable is not None:
             await self._writable.wait()
         call = self._call
-        if self._is_lost or self._closing is not None or call is None or self._wire.transport.is_closing():
+        if self._is_lost or self._closing is not None or call is None or self.wire.transport.is_closing():
             raise OSError("the websocket is closed")
         kind = message["type"]
         if call.answer is not None:
@@ -317,7 +317,7 @@ class WebSocketConnection(asyncio.Protocol):
         elif kind == "websocket.close" and call.accepted:
             self._send_close(message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or "")
             # The client's reply ends the connection. Closing it at once might reset it before the close frame is read.
-            self._closing = asyncio.get_running_loop().call_later(CLOSE_WITHIN, self._wire.transport.abort)
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_WITHIN, self.wire.transport.abort)
             self._resume_reading()
         elif kind == "websocket.close":
             self._reject(HTTPStatus.FORBIDDEN, "")
@@ -344,7 +344,7 @@ class WebSocketConnection(asyncio.Protocol):
         response.headers.update(_OF_REFUSALS)
         self._conn.send_response(response)
         self._send_rest()
-        self._wire.transport.close()
+        self.wire.transport.close()
 
     def _answer_more(self, answer: tuple[int, Headers, bytes], message: Message) -> None:
         """Take the body of the HTTP response that the application sends instead of a websocket."""
@@ -360,7 +360,7 @@ class WebSocketConnection(asyncio.Protocol):
             response.headers[name] = value
         self._conn.send_response(response)
         self._send_rest()
-        self._wire.transport.close()
+        self.wire.transport.close()
 
 
 def _text_headers(message: Message) -> list[tuple[str, str]]:

@@ -4,17 +4,26 @@ Our server puts a ``Wire`` into ``scope["state"]``. Other ASGI servers offer non
 """
 
 import asyncio
+import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
+
+from app.realtime.wire.line import GONE_AFTER, Line, is_suspect
 
 SCOPE_KEY = "fx.wire"
 
 _UNSENT_IN_KERNEL = 16_384
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_LOOK_EVERY = 0.1
+_MARK = 65_536
+
+_UNREACHABLE = frozenset((errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN))
+"""How the kernel reports a peer that no longer answers."""
 
 
 class WireUser:
@@ -23,13 +32,23 @@ class WireUser:
     __slots__ = ()
 
     def wire_full(self) -> None:
-        """Stop writing: more bytes than the mark are unsent."""
+        """Stop writing: more than a second of what the line drains is unsent, or more bytes than the mark.
+
+        A line that is known to be slow is full all the time, so that a burst never meets an empty one: it is told about
+        again after each call of ``wire_has_room``.
+        """
 
     def wire_has_room(self) -> None:
-        """Write again: at most a quarter of the mark is unsent."""
+        """Write again, but no more than ``Wire.line.room()`` bytes while ``Wire.line.rate`` is known.
+
+        Called when the transport has drained to a quarter of the mark, and about every 100 ms while the line is full.
+        """
 
     def wire_gone(self) -> None:
-        """Forget the connection: writing is over. Called once, before the connection closes."""
+        """Forget the connection: writing is over. Called once, before the connection closes.
+
+        ``Wire.has_vanished`` says whether the client has left without a word.
+        """
 
     def wire_received(self, message: str | bytes) -> None:
         """Take a message that the client sent over a detached websocket."""
@@ -44,15 +63,20 @@ _UNUSED = WireUser()
 class Wire:
     """The transport under a request or a websocket, for complete bytes that are written without waiting."""
 
-    __slots__ = ("_let_go", "_user", "detached", "is_gone", "transport")
+    __slots__ = ("_let_go", "_line", "_mark", "_timer", "_user", "detached", "has_vanished", "is_gone", "transport")
 
     def __init__(self, transport: asyncio.Transport, let_go: Callable[[], None] | None = None) -> None:
         """``let_go`` frees what the server keeps for the request, once the ASGI call of a detached request has returned."""
         self.transport = transport
         self.detached = False
         self.is_gone = False
+        self.has_vanished = False
+        """True once the connection has ended because the client's kernel did not answer any more."""
         self._let_go = let_go
         self._user = _UNUSED
+        self._mark = _MARK
+        self._line: Line | None = None  # of the few that are not drained at once
+        self._timer: asyncio.TimerHandle | None = None
 
     def open(self, mark: int, user: WireUser) -> None:
         """Start using the wire; it reports itself full above ``mark`` unsent bytes.
@@ -62,12 +86,17 @@ class Wire:
         self.watch(user)
         if self.is_gone:
             return
+        self._mark = mark
         self.transport.set_write_buffer_limits(high=mark)
         connection = self.transport.get_extra_info("socket")
         if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
             # What the kernel has taken can no longer be conflated: a slow reader would get megabytes of old prices.
             with suppress(OSError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_IN_KERNEL)
+        if is_suspect(self.transport):
+            self.line.suspect()
+            user.wire_full()
+            self._watch_closely()
 
     def watch(self, user: WireUser) -> None:
         """Report to ``user`` from now on, with the connection's limits unchanged."""
@@ -99,13 +128,88 @@ class Wire:
         """Forget the server's connection, which has ended or has another wire, and refers to this one."""
         self._let_go = None
 
+    # ------------------------------------------------------------ the line
+
+    @property
+    def line(self) -> Line:
+        """What the connection drains. It is measured from the first use on, and while something stays unsent."""
+        if self._line is None:
+            self._line = Line(self.transport, self._mark)
+        return self._line
+
     def full(self) -> None:
         """Pass on that the transport asks for a pause."""
         self._user.wire_full()
+        self._watch_closely()
 
     def room(self) -> None:
         """Pass on that the transport has drained."""
-        self._user.wire_has_room()
+        if self._line is None or self._line.room() > 0:
+            self._user.wire_has_room()
+
+    def glance(self, now: float) -> None:
+        """Look at a connection on which something is unsent; the server does so about once a second.
+
+        ``now`` is the monotonic time. What is still unsent at the second look makes the line measured closely.
+        """
+        if self.is_gone or self._timer is not None:
+            return
+        line = self._line
+        if line is None:
+            self._line = Line(self.transport, self._mark)
+            return
+        line.look(now)
+        if line.is_late:
+            self._watch_closely()
+        elif line.has_vanished:
+            self.vanish()
+
+    def all_sent(self) -> None:
+        """Note that nothing is unsent, so that nothing more has to be kept of the line."""
+        if self._timer is None:
+            self._line = None
+
+    def vanish(self) -> None:
+        """End the connection of a client that left without a word."""
+        self.has_vanished = True
+        self.abort()
+
+    def _watch_closely(self) -> None:
+        if self._timer is None and not self.is_gone and self._user is not _UNUSED:
+            # A client that only does not read is for the user to judge; one that has vanished shows when the line is measured.
+            self._set_user_timeout(0)
+            self.line.look(time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
+
+    def _set_user_timeout(self, seconds: float) -> None:
+        """Set how long the kernel lets sent bytes be unacknowledged, or the window be closed; 0 is its own default."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            with suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
+
+    def _look(self) -> None:
+        """Measure the line, and tell the user whether it is full or has room."""
+        self._timer = None
+        if self.is_gone:
+            return
+        line, user = self.line, self._user
+        line.look(time.monotonic())
+        if line.has_vanished:
+            self.vanish()
+            return
+        before = line.position
+        if line.room() > 0:
+            user.wire_has_room()
+        if self.is_gone:
+            return
+        if line.rate is not None or line.is_late:
+            user.wire_full()
+        elif line.unsent() == 0 and line.position == before:
+            # Nothing waits any more, neither here nor with the user.
+            self._set_user_timeout(GONE_AFTER)
+            return
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
 
     def received(self, message: str | bytes) -> None:
         """Pass on a message from the client."""
@@ -118,8 +222,18 @@ class Wire:
     def gone(self) -> None:
         """Report that the connection is ending. Later calls do nothing."""
         self.is_gone = True
+        self._line = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         user, self._user = self._user, _UNUSED
         user.wire_gone()
+
+    def lost(self, error: Exception | None) -> None:
+        """Report that the connection has ended, with the error that ended it, if any."""
+        if not self.is_gone and isinstance(error, OSError) and error.errno in _UNREACHABLE:
+            self.has_vanished = True
+        self.gone()
 
     def abort(self) -> None:
         """End the connection at once and drop what is unsent."""

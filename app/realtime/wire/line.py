@@ -1,0 +1,272 @@
+"""The line: what a connection drains, and its signs of life, as the kernel knows them.
+
+The kernel counts what it has taken from us and the client's kernel has not acknowledged (``SIOCOUTQ``, see tcp(7)), and says
+when it last heard of the client (``TCP_INFO``, ``struct tcp_info`` in include/uapi/linux/tcp.h). Neither costs anything until
+it is asked. Where they do not exist, the transport's buffer and the clock take their place.
+"""
+
+import array
+import socket
+import struct
+import sys
+import time
+from asyncio import WriteTransport
+from typing import NamedTuple
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+BACKLOG = 1.0
+"""Seconds of a line's own time that may be unsent on it."""
+
+GONE_AFTER = 43.0
+"""Seconds without a sign of life after which a client is gone."""
+
+LEAST_ROOM = 512
+"""Bytes that a line has room for whenever nothing is unsent on it."""
+
+SUSPECT_RTT = 0.05
+"""Round-trip time in seconds from which a new line has to show what it drains before it gets more than ``FIRST_ROOM``."""
+
+FIRST_ROOM = 1024
+"""Bytes that a suspect line gets at first: a second's worth of the slowest line that is served well."""
+
+_SHORTEST_SAMPLE = 0.05
+_SAMPLE = 1.0
+_PROVEN_AFTER = 1.0
+_FORGET_AFTER = 60.0
+
+_TCP_INFO = struct.Struct("=3xB12xI4xI24xII8xI48xQQ")
+
+
+class TcpInfo(NamedTuple):
+    """The members of ``struct tcp_info`` that are used; offsets 3, 16, 24, 52, 56, 68, 120 and 128."""
+
+    probes: int
+    """Probes of the receiver's window, or of an idle connection, that were not answered."""
+    snd_mss: int
+    """Bytes of the largest segment."""
+    unacked: int
+    """Segments in flight."""
+    last_data_recv: int
+    """Milliseconds since the client last sent bytes."""
+    last_ack_recv: int
+    """Milliseconds since the client's kernel last acknowledged anything."""
+    rtt: int
+    """Microseconds of a round trip, smoothed."""
+    bytes_acked: int
+    """Bytes that the client's kernel has taken."""
+    bytes_received: int
+    """Bytes that have come from the client."""
+
+
+def tcp_info(connection: socket.socket) -> TcpInfo | None:
+    """Return what the kernel knows of a TCP connection; None where it does not tell, and once the connection is closed."""
+    if sys.platform != "linux":
+        return None
+    try:
+        return TcpInfo(*_TCP_INFO.unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)))
+    except (OSError, struct.error):
+        return None
+
+
+class OutQueue:
+    """Asks the kernel how many bytes of a connection are unsent or not acknowledged (``SIOCOUTQ``)."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self) -> None:
+        self._answer = array.array("i", [0])
+
+    def bytes_of(self, descriptor: int) -> int:
+        """Return the bytes; 0 where the kernel does not tell, and once the connection is closed."""
+        if sys.platform != "linux" or descriptor < 0:
+            return 0
+        try:
+            fcntl.ioctl(descriptor, termios.TIOCOUTQ, self._answer)  # the same number as SIOCOUTQ
+        except OSError:
+            return 0
+        return self._answer[0]
+
+
+class Line:
+    """What one connection drains.
+
+    It is measured at each ``look``; make one at least every second while anything is unsent, and every 100 to 250 ms while the
+    client waits. Nothing is counted when something is written.
+
+    - ``rate``: bytes a second that the connection drains, while the line is what limits; else None.
+    - ``is_late``: true while something handed over more than ``BACKLOG`` ago is not acknowledged, or cannot be in time.
+
+    While ``rate`` is known, hand over no more than ``room()``, also of a burst after a quiet time.
+    """
+
+    __slots__ = (
+        "_acked", "_due", "_due_at", "_limited_at", "_looked_at", "_mark", "_queue", "_received", "_sampled", "_sampled_at",
+        "_taken_at", "_transport", "_unsent", "is_late", "is_suspect", "rate",
+    )  # fmt: skip
+
+    def __init__(self, transport: WriteTransport, mark: int, queue: OutQueue | None = None) -> None:
+        """``mark`` is the most that may be unsent in the transport, in bytes. ``queue`` may be shared between lines."""
+        self._transport = transport
+        self._mark = mark
+        self._queue = queue or OutQueue()
+        self.rate: float | None = None
+        self.is_late = False
+        self.is_suspect = False
+        now = time.monotonic()
+        self._acked = self._received = 0
+        self._unsent = self.unsent()
+        info = self._info()
+        if info is not None:
+            self._acked, self._received = info.bytes_acked, info.bytes_received
+        self._looked_at = self._taken_at = self._limited_at = now
+        self._start_sample(now)
+        self._due, self._due_at = self._acked + self._unsent, now
+
+    def suspect(self) -> None:
+        """Ask a new line to show what it drains, before it gets more than ``FIRST_ROOM`` at once."""
+        self.is_suspect = True
+        self.rate = FIRST_ROOM / BACKLOG
+
+    # ------------------------------------------------------------ what it holds
+
+    def unsent(self) -> int:
+        """Return the bytes that were handed over and that the client's kernel has not acknowledged."""
+        return self._transport.get_write_buffer_size() + self._queue.bytes_of(descriptor_of(self._transport))
+
+    def room(self) -> int:
+        """Return the bytes that may be handed over now.
+
+        With them, what is unsent is about a second of what the line drains. A line that is not known to be slow has room up to
+        its mark. Where nothing is unsent there is always room for ``LEAST_ROOM``.
+        """
+        if self.rate is None:
+            return max(0, self._mark - self._transport.get_write_buffer_size())
+        unsent = self.unsent()
+        room = min(int(self.rate * BACKLOG), self._mark) - unsent
+        return max(room, 0 if unsent else LEAST_ROOM)
+
+    @property
+    def position(self) -> int:
+        """The bytes that were handed over since the connection began; only differences mean something."""
+        info = self._info()
+        return self.unsent() + (self._acked if info is None else info.bytes_acked)
+
+    # ------------------------------------------------------------ signs of life
+
+    @property
+    def progressed_at(self) -> float:
+        """The monotonic time of the last sign of life: the client's kernel took bytes, or some came from the client.
+
+        Where nothing is unsent, an answer of the client's kernel to a probe is a sign as well.
+        """
+        info = self._info()
+        if info is None:
+            return self._taken_at
+        self._note(info, now := time.monotonic())
+        silent = info.last_data_recv if self.unsent() else min(info.last_data_recv, info.last_ack_recv)
+        return max(self._taken_at, now - silent / 1000)
+
+    @property
+    def received_at(self) -> float | None:
+        """The monotonic time at which bytes last came from the client; None if the kernel does not tell."""
+        info = self._info()
+        return None if info is None else time.monotonic() - info.last_data_recv / 1000
+
+    @property
+    def has_vanished(self) -> bool:
+        """True if the client's kernel has left something unanswered and said nothing for ``GONE_AFTER`` seconds."""
+        info = self._info()
+        if info is None:
+            return False
+        silent = min(info.last_ack_recv, info.last_data_recv)
+        return bool(info.unacked or info.probes) and silent >= GONE_AFTER * 1000
+
+    # ------------------------------------------------------------ looking
+
+    def look(self, now: float) -> None:
+        """Measure what the line has drained since the last look; ``now`` is the monotonic time."""
+        if now - self._looked_at < _SHORTEST_SAMPLE:
+            return
+        before, was_unsent, elapsed = self._acked, self._unsent, now - self._looked_at
+        self._unsent = self.unsent()
+        info = self._info()
+        if info is None:  # what has left the buffer since is at least what the buffer is shorter by
+            if was_unsent > self._unsent:
+                self._acked += was_unsent - self._unsent
+                self._taken_at = now
+        else:
+            self._note(info, now)
+        self._looked_at = now
+        taken = self._acked - before
+        if self._unsent == 0:
+            self._drained(now, taken / elapsed)
+        elif was_unsent == 0:
+            self._start_sample(now)
+        else:
+            self._limits(now, 0 if info is None else info.snd_mss)
+        self._check_due(now)
+
+    def _note(self, info: TcpInfo, now: float) -> None:
+        if info.bytes_acked != self._acked or info.bytes_received != self._received:
+            self._acked, self._received, self._taken_at = info.bytes_acked, info.bytes_received, now
+
+    def _drained(self, now: float, pace: float) -> None:
+        """Take in that the line has taken everything, at this pace or faster."""
+        self._start_sample(now)
+        if self.rate is None:
+            return
+        self.rate = max(self.rate, pace)
+        proven = self.is_suspect and now - self._limited_at >= _PROVEN_AFTER
+        if proven or self.rate >= self._mark / BACKLOG or now - self._limited_at >= _FORGET_AFTER:
+            self.rate, self.is_suspect = None, False
+
+    def _limits(self, now: float, segment: int) -> None:
+        """Take in that something was unsent all the time since the sample began: the line is what limits."""
+        elapsed, taken = now - self._sampled_at, self._acked - self._sampled
+        # A segment may be on its way, of which nothing is known until it has arrived.
+        if self.rate is None and elapsed >= _SAMPLE / 2 and self._unsent > BACKLOG * (taken + segment) / elapsed:
+            self.rate = taken / elapsed
+        if elapsed >= _SAMPLE:
+            if self.rate is not None:
+                self.rate = taken / elapsed if self.is_suspect else (self.rate + taken / elapsed) / 2
+                self.is_suspect, self._limited_at = False, now
+            self._start_sample(now)
+
+    def _check_due(self, now: float) -> None:
+        if self._acked >= self._due or self._unsent == 0:
+            self._due, self._due_at = self._acked + self._unsent, now
+        passed = now - self._due_at >= BACKLOG
+        if passed and self.rate is None:
+            self.rate = (self._acked - self._sampled) / max(now - self._sampled_at, BACKLOG)
+            self._limited_at = now
+        self.is_late = passed or (self.rate is not None and self._unsent > self.rate * BACKLOG)
+
+    def _start_sample(self, now: float) -> None:
+        self._sampled, self._sampled_at = self._acked, now
+
+    def _info(self) -> TcpInfo | None:
+        return info_of(self._transport)
+
+
+def is_suspect(transport: WriteTransport) -> bool:
+    """Return whether a new connection may be a thin line: its round trips are long, as even a small packet takes long there.
+
+    A client that is only far away gets what comes in its first second in pieces.
+    """
+    info = info_of(transport)
+    return info is not None and info.rtt >= SUSPECT_RTT * 1e6
+
+
+def info_of(transport: WriteTransport) -> TcpInfo | None:
+    """Return what the kernel knows of the connection under a transport, None if it has none or is closed."""
+    connection = transport.get_extra_info("socket")
+    return None if connection is None or connection.fileno() < 0 else tcp_info(connection)
+
+
+def descriptor_of(transport: WriteTransport) -> int:
+    """Return the file descriptor under a transport, -1 if it has none or is closed."""
+    connection = transport.get_extra_info("socket")
+    return -1 if connection is None else connection.fileno()
