@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from app.errors import ConfigurationError
+from app.realtime.wire.watch import notice_vanished
 
 BACKLOG = 4096
 """Connections that the kernel may keep waiting on each socket."""
@@ -53,6 +54,7 @@ def _bound(host: str, port: int, workers: int, only_ipv6: bool, opened: ExitStac
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listener.bind((host, port))
     for listener in listeners:
+        notice_vanished(listener)
         listener.listen(BACKLOG)
     return listeners
 

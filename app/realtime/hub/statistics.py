@@ -44,6 +44,7 @@ class CutReason(StrEnum):
     LAGGING = "lagging for too long"
     LANE_FULL = "alert lane overflowed"
     NOT_READING = "not reading"
+    VANISHED = "vanished"
     REPLAY_FAILED = "replay failed"
     FLOODING = "flooding"
     TOO_MANY_PACKETS = "too many packets"

@@ -178,6 +178,8 @@ class _DirectStream(WireUser):
         self._hub.resume(self.client)
 
     def wire_gone(self) -> None:
+        if self.wire.has_vanished:
+            self._hub.cut(self.client, CutReason.VANISHED)
         self._hub.disconnect(self.client)
 
     def _cut(self, reason: str) -> None:

@@ -119,9 +119,10 @@ class Line:
         self._acked = self._received = 0
         self._unsent = self.unsent()
         info = self._info()
+        self._looked_at = self._taken_at = self._limited_at = now
         if info is not None:
             self._acked, self._received = info.bytes_acked, info.bytes_received
-        self._looked_at = self._taken_at = self._limited_at = now
+            self._taken_at = now - min(info.last_ack_recv, info.last_data_recv) / 1000
         self._start_sample(now)
         self._due, self._due_at = self._acked + self._unsent, now
 

@@ -15,8 +15,6 @@ ROUND = 1.0
 
 _SLICES = 10
 
-_IDLE = 18
-_PROBES_EVERY = 5
 _PROBES = 5
 
 
@@ -65,14 +63,14 @@ def notice_vanished(listener: socket.socket) -> None:
     On Linux the connections that a listening socket accepts inherit its options (see socket(7) and tcp(7)): idle connections
     are probed, and what is sent has to be acknowledged in time.
     """
+    every = max(1, round(GONE_AFTER / 9))
     options = {
-        "TCP_KEEPIDLE": _IDLE,
-        "TCP_KEEPINTVL": _PROBES_EVERY,
+        "TCP_KEEPIDLE": max(1, round(GONE_AFTER) - _PROBES * every),
+        "TCP_KEEPINTVL": every,
         "TCP_KEEPCNT": _PROBES,
         "TCP_USER_TIMEOUT": round((GONE_AFTER - 1) * 1000),
     }
-    with suppress(OSError):  # an optimization that a system may lack
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in options.items():
         if hasattr(socket, name):
             with suppress(OSError):

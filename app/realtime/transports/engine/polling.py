@@ -20,6 +20,7 @@ async def poll(session: Session, request: Request) -> None:
         await request.refuse("A poll of this session is waiting already")
         return
     session.is_polling = True
+    session.hear()
     try:
         wire = wire_of(request.scope)
         if wire is not None:
@@ -34,7 +35,8 @@ async def poll(session: Session, request: Request) -> None:
 
 
 async def _answer_watched(session: Session, request: Request, wire: Wire) -> None:
-    wire.watch(_Watch(session))
+    session.poll_wire = wire
+    wire.watch(_Watch(session, wire))
     try:
         await request.answer(packet.joined(await session.next_packets()))
     finally:
@@ -61,12 +63,15 @@ async def _end_when_disconnected(session: Session, request: Request) -> None:
 class _Watch(WireUser):
     """Ends a session whose client leaves while it polls."""
 
-    __slots__ = ("_session",)
+    __slots__ = ("_session", "_wire")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, wire: Wire) -> None:
         self._session = session
+        self._wire = wire
 
     def wire_gone(self) -> None:
+        if self._wire.has_vanished:
+            self._session.cut(CutReason.VANISHED)
         self._session.end(Reason.TRANSPORT_CLOSE)
 
 

@@ -7,7 +7,7 @@ its bounded outbox. So nothing queues up without bound, and all packets of a cli
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
-from functools import partial
+from time import monotonic
 from typing import Protocol
 
 from app.realtime.hub.delivery import Fetching
@@ -16,9 +16,16 @@ from app.realtime.hub.hub import Hub
 from app.realtime.hub.statistics import CutReason
 from app.realtime.hub.subscription import Subscription
 from app.realtime.transports.engine import packet
+from app.realtime.wire.wire import Wire
 
 CONNECT_WITHIN = 10.0
 """Seconds in which a session must connect to a namespace of Socket.IO."""
+
+PATIENCE = 1.5
+"""Heartbeats, each a ping's interval and timeout, without a sign of life after which a client is gone: 45 s by default."""
+
+MUTE_PATIENCE = 4
+"""Heartbeats after which a client is gone that sends nothing, whatever its kernel takes: 120 s by default."""
 
 _NEVER_CONNECTED = "never connected"
 
@@ -53,6 +60,10 @@ class Host(Protocol):
 class Line(Protocol):
     """The websocket of a session."""
 
+    @property
+    def wire(self) -> Wire | None:
+        """The wire of the websocket, None if the server offers none."""
+
     def attach(self, client: Subscription) -> None:
         """Send what the client is sent from here on over this websocket."""
 
@@ -64,8 +75,8 @@ class Session:
     """One Engine.IO session."""
 
     __slots__ = (
-        "_awaits_pong", "_bell", "_connect_timer", "_ends_polls", "_engine", "_line", "_ping_timer", "_reason", "_rest", "client",
-        "is_closed", "is_polling", "is_probing", "is_upgraded", "sid", "user",
+        "_awaits_pong", "_bell", "_connect_timer", "_ends_polls", "_engine", "_heard_at", "_line", "_ping_timer", "_reason",
+        "_rest", "client", "is_closed", "is_polling", "is_probing", "is_upgraded", "poll_wire", "sid", "user",
     )  # fmt: skip
 
     def __init__(self, engine: Host, sid: str) -> None:
@@ -81,7 +92,10 @@ class Session:
         self._ends_polls = False
         self.is_upgraded = False
         """True once a websocket serves the session, for good."""
+        self.poll_wire: Wire | None = None
+        """The wire of the newest poll, if the server offers one."""
         self._line: Line | None = None
+        self._heard_at = monotonic()
         self._reason: str | None = None
         self._rest: Sequence[bytes] = ()
         self._bell: asyncio.Event | None = None
@@ -194,8 +208,13 @@ class Session:
 
     # ------------------------------------------------------------ receiving
 
+    def hear(self) -> None:
+        """Note that something has come from the client."""
+        self._heard_at = monotonic()
+
     async def receive(self, encoded: str | bytes) -> None:
         """Take in one packet. One that the protocol does not allow ends the session."""
+        self.hear()
         try:
             kind, data = packet.read(encoded)
             if kind == packet.MESSAGE:
@@ -225,8 +244,34 @@ class Session:
     def _ping(self) -> None:
         self._awaits_pong = True
         self.send_packet(packet.PING)
-        # A client that does not answer would not read a polite close either, so it is cut off.
-        self._set_ping_timer(self._engine.ping_timeout, partial(self.cut, Reason.PING_TIMEOUT))
+        self._set_ping_timer(self._engine.ping_timeout, self._miss_pong)
+
+    def _miss_pong(self) -> None:
+        """Cut off a client that shows no sign of life. One that does may take longer to answer a ping, though not for ever.
+
+        What its kernel takes is a sign as well: the ping may wait behind other data there, or the client for a processor.
+        """
+        now, engine = monotonic(), self._engine
+        wire = self.poll_wire if self._line is None else self._line.wire
+        heard_at = self._heard_at
+        progressed_at = heard_at
+        reason: str = Reason.PING_TIMEOUT
+        if wire is not None and not wire.is_gone:
+            line = wire.line
+            heard_at = max(heard_at, line.received_at or 0.0)
+            progressed_at = max(heard_at, line.progressed_at)
+            if line.has_vanished:
+                reason = CutReason.VANISHED
+            elif line.unsent():
+                reason = CutReason.NOT_READING
+        # The kernel of a process that hangs goes on taking what is sent.
+        heartbeat = engine.ping_interval + engine.ping_timeout
+        until = min(progressed_at + PATIENCE * heartbeat, heard_at + MUTE_PATIENCE * heartbeat)
+        if now < until:
+            self._set_ping_timer(until - now, self._miss_pong)
+        else:
+            # A client that does not answer would not read a polite close either, so it is cut off.
+            self.cut(reason)
 
     def _set_ping_timer(self, seconds: float, then: Callable[[], None]) -> None:
         if self._ping_timer is not None:

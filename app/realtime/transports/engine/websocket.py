@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from app.realtime.hub.frames import WEBSOCKET_FRAMES
 from app.realtime.hub.hub import Hub
+from app.realtime.hub.statistics import CutReason
 from app.realtime.hub.subscription import Subscription
 from app.realtime.transports.engine import packet
 from app.realtime.transports.engine.request import Request
@@ -99,6 +100,8 @@ class WireLine(Receiver):
         self._hub.resume(self._session.client)
 
     def wire_gone(self) -> None:
+        if self.wire.has_vanished:
+            self._session.cut(CutReason.VANISHED)
         self._session.end(Reason.TRANSPORT_CLOSE)
 
     def wire_received(self, message: str | bytes) -> None:
@@ -120,6 +123,8 @@ class WireLine(Receiver):
 
 class AsgiLine:
     """A websocket under a server without a wire: one task reads and one writes."""
+
+    wire = None
 
     def __init__(self, session: Session, request: Request) -> None:
         self._session = session

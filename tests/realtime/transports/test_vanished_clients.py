@@ -1,0 +1,145 @@
+"""Clients that vanish without a word: their places are free again within 45 s, on every transport."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from app.realtime.log.log import EventLog, open_redis
+from app.realtime.wire import line, watch, wire
+from tests.gateways import RunningGateway, gateway
+from tests.network import Network, network
+from tests.realtime.listening import tick
+from tests.realtime.socket_clients import TEXT, UPGRADE_HEADERS, frame
+from tests.waiting import wait_until
+
+SOON = float(os.environ.get("GONE_AFTER", "7"))
+"""What stands for the 43 s in these tests."""
+
+_UPGRADE = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in UPGRADE_HEADERS.items())
+_SOCKET = f"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n{_UPGRADE}\r\n".encode()
+_POLL = "/socket.io/?EIO=4&transport=polling"
+
+
+@pytest.fixture
+def cut_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
+    """A network whose clients can vanish, and a gateway that takes less time to notice."""
+    for module in (line, watch, wire):
+        monkeypatch.setattr(module, "GONE_AFTER", SOON)
+    with network() as here:
+        if here is None:
+            pytest.skip("this machine does not allow network namespaces")
+        yield here
+
+
+class Client:
+    """A client on a bare socket in another network."""
+
+    def __init__(self, here: Network, url: str) -> None:
+        self.socket = here.socket()
+        self._url = url
+        self._unread = b""
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes, over a connection that the first of them open."""
+        loop = asyncio.get_running_loop()
+        if self.socket.getblocking():
+            self.socket.setblocking(False)
+            parts = urlsplit(self._url)
+            await loop.sock_connect(self.socket, (parts.hostname, parts.port))
+        await loop.sock_sendall(self.socket, data)
+
+    async def read_until(self, end: bytes) -> bytes:
+        """Read up to these bytes, and return what came before them."""
+        while end not in self._unread:
+            async with asyncio.timeout(10):
+                data = await asyncio.get_running_loop().sock_recv(self.socket, 65_536)
+            assert data, self._unread
+            self._unread += data
+        before, _, self._unread = self._unread.partition(end)
+        return before
+
+    async def follow(self, kind: str, pairs: str) -> None:
+        """Be a client of this kind that the gateway serves."""
+        if kind == "stream":
+            await self.send(f"GET /stream?pairs={pairs}&snapshot=false HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await self.read_until(b"stream_opened")
+        elif kind == "websocket":
+            await self.send(_SOCKET)
+            await self.read_until(b'"maxPayload"')
+            await self.send(frame(TEXT, b"40"))
+            await self.read_until(b"connection_established")
+            await self.send(frame(TEXT, f'42["subscribe",{{"pairs":["{pairs}"],"snapshot":false}}]'.encode()))
+            await self.read_until(b"subscription_confirmed")
+        elif kind == "poll":
+            sid = await self._poll_session()
+            await self.send(f"GET {_POLL}&sid={sid} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        else:
+            await self.send(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            await self.read_until(b"\r\n\r\n")
+
+    async def _poll_session(self) -> str:
+        await self.send(f"GET {_POLL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await self.read_until(b'"sid":"')
+        sid = (await self.read_until(b'"')).decode()
+        await self.read_until(b"}")
+        await self.send(f"POST {_POLL}&sid={sid} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n40".encode())
+        await self.read_until(b"ok")
+        await self.send(f"GET {_POLL}&sid={sid} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await self.read_until(b"connection_established")
+        await self.read_until(b"}]")
+        return sid
+
+
+async def test_clients_that_vanish_are_gone_on_every_transport(cut_off: Network, valkey_url: str, tmp_path: Path) -> None:
+    kinds = ["stream", "websocket", "poll", "keep-alive"]
+    quiet = {"websocket_host": cut_off.host, "heartbeat_interval": 3600, "websocket_ping_interval": 3600}
+    async with gateway(valkey_url, tmp_path, **quiet) as running, open_redis(valkey_url) as redis:
+        clients = [(kind, pairs, Client(cut_off, running.url)) for kind in kinds for pairs in ("EUR_USD", "GBP_USD")]
+        connections = running.server.server_state.connections
+        try:
+            for kind, pairs, client in clients:
+                await client.follow(kind, pairs)
+            await wait_until(lambda: running.hub.client_count == 6, "all are served")
+            cut_off.vanish()
+            loop = asyncio.get_running_loop()
+            began, publisher = loop.time(), EventLog(redis).publisher()
+            while connections:
+                await publisher.publish([tick("GBP_USD")])  # half of the clients are sent something, the others nothing
+                await asyncio.sleep(0.1)
+                assert loop.time() - began < SOON + 3, _left(running)
+        finally:
+            for _, _, client in clients:
+                client.socket.close()
+        assert running.hub.client_count == 0
+        assert running.hub.statistics.cut_off["vanished"].value == 6
+
+
+def _left(running: RunningGateway) -> list[tuple[str, str]]:
+    connections = running.server.server_state.connections
+    return [(type(one).__name__, repr(one.wire.transport)) for one in connections]  # type: ignore[union-attr]
+
+
+async def test_accepted_connections_inherit_what_notices_the_vanished(valkey_url: str, tmp_path: Path) -> None:
+    async with gateway(valkey_url, tmp_path) as running:
+        parts = urlsplit(running.url)
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        await wait_until(lambda: bool(running.server.server_state.connections), "the connection is accepted")
+        [accepted] = running.server.server_state.connections
+        connection = accepted.wire.transport.get_extra_info("socket")  # type: ignore[union-attr]
+        assert notices(connection)
+        writer.close()
+
+
+def notices(connection: socket.socket) -> bool:
+    """Whether the kernel ends a connection whose peer has vanished, within 45 s."""
+    idle, every, number, unacknowledged = (
+        connection.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+        for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+    )
+    kept_alive = connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    return bool(kept_alive) and 30 <= idle + every * number <= 45 and 30_000 <= unacknowledged <= 45_000
