@@ -33,7 +33,9 @@ FIRST_ROOM = 1024
 """Bytes that a suspect line gets at first: a second's worth of the slowest line that is served well."""
 
 _SHORTEST_SAMPLE = 0.05
+_FIRST_SAMPLE = 0.25
 _SAMPLE = 1.0
+_LATE_ANSWER = 0.2
 _PROVEN_AFTER = 1.0
 _FORGET_AFTER = 60.0
 
@@ -98,13 +100,15 @@ class Line:
 
     - ``rate``: bytes a second that the connection drains, while the line is what limits; else None.
     - ``is_late``: true while something handed over more than ``BACKLOG`` ago is not acknowledged, or cannot be in time.
+    - ``answers_late``: true if acknowledgements took long when the measuring began, at ``began_at``.
+    - ``was_full``: whether the connection's user was told to wait. For the use of the wire.
 
     While ``rate`` is known, hand over no more than ``room()``, also of a burst after a quiet time.
     """
 
     __slots__ = (
-        "_acked", "_due", "_due_at", "_limited_at", "_looked_at", "_mark", "_queue", "_received", "_sampled", "_sampled_at",
-        "_taken_at", "_transport", "_unsent", "is_late", "is_suspect", "rate",
+        "_acked", "_before", "_due", "_due_at", "_limited_at", "_looked_at", "_mark", "_queue", "_received", "_sample",
+        "_taken_at", "_transport", "_unsent", "answers_late", "began_at", "is_late", "is_suspect", "rate", "was_full",
     )  # fmt: skip
 
     def __init__(self, transport: WriteTransport, mark: int, queue: OutQueue | None = None) -> None:
@@ -114,8 +118,8 @@ class Line:
         self._queue = queue or OutQueue()
         self.rate: float | None = None
         self.is_late = False
-        self.is_suspect = False
-        now = time.monotonic()
+        self.is_suspect = self.was_full = self.answers_late = False
+        self.began_at = now = time.monotonic()
         self._acked = self._received = 0
         self._unsent = self.unsent()
         info = self._info()
@@ -123,6 +127,7 @@ class Line:
         if info is not None:
             self._acked, self._received = info.bytes_acked, info.bytes_received
             self._taken_at = now - min(info.last_ack_recv, info.last_data_recv) / 1000
+            self.answers_late = self._unsent > 0 and max(info.last_ack_recv * 1000, info.rtt) >= _LATE_ANSWER * 1e6
         self._start_sample(now)
         self._due, self._due_at = self._acked + self._unsent, now
 
@@ -191,7 +196,7 @@ class Line:
         """Measure what the line has drained since the last look; ``now`` is the monotonic time."""
         if now - self._looked_at < _SHORTEST_SAMPLE:
             return
-        before, was_unsent, elapsed = self._acked, self._unsent, now - self._looked_at
+        was_unsent = self._unsent
         self._unsent = self.unsent()
         info = self._info()
         if info is None:  # what has left the buffer since is at least what the buffer is shorter by
@@ -201,9 +206,8 @@ class Line:
         else:
             self._note(info, now)
         self._looked_at = now
-        taken = self._acked - before
         if self._unsent == 0:
-            self._drained(now, taken / elapsed)
+            self._drained(now)
         elif was_unsent == 0:
             self._start_sample(now)
         else:
@@ -214,8 +218,10 @@ class Line:
         if info.bytes_acked != self._acked or info.bytes_received != self._received:
             self._acked, self._received, self._taken_at = info.bytes_acked, info.bytes_received, now
 
-    def _drained(self, now: float, pace: float) -> None:
-        """Take in that the line has taken everything, at this pace or faster."""
+    def _drained(self, now: float) -> None:
+        """Take in that the line has taken everything since the sample began, and perhaps faster."""
+        acked, at = self._before
+        pace = (self._acked - acked) / max(now - at, _SHORTEST_SAMPLE)
         self._start_sample(now)
         if self.rate is None:
             return
@@ -226,27 +232,31 @@ class Line:
 
     def _limits(self, now: float, segment: int) -> None:
         """Take in that something was unsent all the time since the sample began: the line is what limits."""
-        elapsed, taken = now - self._sampled_at, self._acked - self._sampled
+        acked, at = self._sample
+        elapsed, taken = now - at, self._acked - acked
         # A segment may be on its way, of which nothing is known until it has arrived.
-        if self.rate is None and elapsed >= _SAMPLE / 2 and self._unsent > BACKLOG * (taken + segment) / elapsed:
+        if self.rate is None and elapsed >= _FIRST_SAMPLE and self._unsent > BACKLOG * (taken + segment) / elapsed:
             self.rate = taken / elapsed
         if elapsed >= _SAMPLE:
             if self.rate is not None:
                 self.rate = taken / elapsed if self.is_suspect else (self.rate + taken / elapsed) / 2
                 self.is_suspect, self._limited_at = False, now
-            self._start_sample(now)
+            # The last acknowledgement of a sample may be for what the one before has sent, so both count once all is taken.
+            self._before, self._sample = self._sample, (self._acked, now)
 
     def _check_due(self, now: float) -> None:
         if self._acked >= self._due or self._unsent == 0:
             self._due, self._due_at = self._acked + self._unsent, now
         passed = now - self._due_at >= BACKLOG
         if passed and self.rate is None:
-            self.rate = (self._acked - self._sampled) / max(now - self._sampled_at, BACKLOG)
+            acked, at = self._before
+            self.rate = (self._acked - acked) / max(now - at, BACKLOG)
             self._limited_at = now
         self.is_late = passed or (self.rate is not None and self._unsent > self.rate * BACKLOG)
 
     def _start_sample(self, now: float) -> None:
-        self._sampled, self._sampled_at = self._acked, now
+        self._before: tuple[int, float] = (self._acked, now)
+        self._sample: tuple[int, float] = self._before
 
     def _info(self) -> TcpInfo | None:
         return info_of(self._transport)

@@ -8,10 +8,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from app.realtime.wire.line import GONE_AFTER, OutQueue, descriptor_of
-from app.realtime.wire.wire import Wire
-
-ROUND = 1.0
-"""Seconds in which every connection is looked at once."""
+from app.realtime.wire.wire import ROUND, Wire
 
 _SLICES = 10
 

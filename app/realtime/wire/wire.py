@@ -20,6 +20,10 @@ SCOPE_KEY = "fx.wire"
 _UNSENT_IN_KERNEL = 16_384
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _LOOK_EVERY = 0.1
+
+ROUND = 1.0
+"""Seconds in which every connection is looked at once."""
+
 _MARK = 65_536
 
 _UNREACHABLE = frozenset((errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN))
@@ -95,8 +99,9 @@ class Wire:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_IN_KERNEL)
         if is_suspect(self.transport):
             self.line.suspect()
-            user.wire_full()
-            self._watch_closely()
+            self.full()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._first_look)
 
     def watch(self, user: WireUser) -> None:
         """Report to ``user`` from now on, with the connection's limits unchanged."""
@@ -141,6 +146,8 @@ class Wire:
         """Pass on that the transport asks for a pause."""
         self._user.wire_full()
         self._watch_closely()
+        if self._line is not None:
+            self._line.was_full = True
 
     def room(self) -> None:
         """Pass on that the transport has drained."""
@@ -156,10 +163,10 @@ class Wire:
             return
         line = self._line
         if line is None:
-            self._line = Line(self.transport, self._mark)
-            return
-        line.look(now)
-        if line.is_late:
+            line = self.line
+        else:
+            line.look(now)
+        if line.is_late or line.answers_late:
             self._watch_closely()
         elif line.has_vanished:
             self.vanish()
@@ -178,7 +185,9 @@ class Wire:
         if self._timer is None and not self.is_gone and self._user is not _UNUSED:
             # A client that only does not read is for the user to judge; one that has vanished shows when the line is measured.
             self._set_user_timeout(0)
-            self.line.look(time.monotonic())
+            line = self.line
+            line.began_at = time.monotonic()
+            line.look(line.began_at)
             self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
 
     def _set_user_timeout(self, seconds: float) -> None:
@@ -188,25 +197,34 @@ class Wire:
             with suppress(OSError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
 
+    def _first_look(self) -> None:
+        """Look at a new connection soon: what it gets at first may be more than its line carries in a while."""
+        self._timer = None
+        if not self.is_gone and (self._line or Line(self.transport, self._mark)).unsent():
+            self._watch_closely()
+
     def _look(self) -> None:
         """Measure the line, and tell the user whether it is full or has room."""
         self._timer = None
         if self.is_gone:
             return
-        line, user = self.line, self._user
-        line.look(time.monotonic())
+        line, user, now = self.line, self._user, time.monotonic()
+        line.look(now)
         if line.has_vanished:
             self.vanish()
             return
         before = line.position
-        if line.room() > 0:
+        if line.was_full and line.room() > 0:
             user.wire_has_room()
-        if self.is_gone:
-            return
-        if line.rate is not None or line.is_late:
+            if self.is_gone:
+                return
+        is_full = line.rate is not None or line.is_late
+        if is_full:
+            line.was_full = True
             user.wire_full()
-        elif line.unsent() == 0 and line.position == before:
-            # Nothing waits any more, neither here nor with the user.
+        elif now - line.began_at >= ROUND if not line.was_full else line.unsent() == 0 and line.position == before:
+            # It keeps up, and nothing waits any more, neither here nor with the user.
+            line.was_full = line.answers_late = False
             self._set_user_timeout(GONE_AFTER)
             return
         self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
