@@ -36,6 +36,7 @@ _SHORTEST_SAMPLE = 0.05
 _FIRST_SAMPLE = 0.25
 _SAMPLE = 1.0
 _LATE_ANSWER = 0.2
+_STALLED_AFTER = 3.0
 _PROVEN_AFTER = 1.0
 _FORGET_AFTER = 60.0
 
@@ -107,8 +108,8 @@ class Line:
     """
 
     __slots__ = (
-        "_acked", "_before", "_due", "_due_at", "_limited_at", "_looked_at", "_mark", "_queue", "_received", "_sample",
-        "_taken_at", "_transport", "_unsent", "answers_late", "began_at", "is_late", "is_suspect", "rate", "was_full",
+        "_acked", "_acked_at", "_before", "_due", "_due_at", "_limited_at", "_looked_at", "_mark", "_queue", "_received",
+        "_sample", "_taken_at", "_transport", "_unsent", "answers_late", "began_at", "is_late", "is_suspect", "rate", "was_full",
     )  # fmt: skip
 
     def __init__(self, transport: WriteTransport, mark: int, queue: OutQueue | None = None) -> None:
@@ -123,12 +124,13 @@ class Line:
         self._acked = self._received = 0
         self._unsent = self.unsent()
         info = self._info()
-        self._looked_at = self._taken_at = self._limited_at = now
+        self._looked_at = self._acked_at = self._taken_at = self._limited_at = now
         if info is not None:
             self._acked, self._received = info.bytes_acked, info.bytes_received
             self._taken_at = now - min(info.last_ack_recv, info.last_data_recv) / 1000
             self.answers_late = self._unsent > 0 and max(info.last_ack_recv * 1000, info.rtt) >= _LATE_ANSWER * 1e6
-        self._start_sample(now)
+        self._before: tuple[int, float] = (self._acked, now)
+        self._sample: tuple[int, float] = self._before
         self._due, self._due_at = self._acked + self._unsent, now
 
     def suspect(self) -> None:
@@ -196,7 +198,7 @@ class Line:
         """Measure what the line has drained since the last look; ``now`` is the monotonic time."""
         if now - self._looked_at < _SHORTEST_SAMPLE:
             return
-        was_unsent = self._unsent
+        was_unsent, before = self._unsent, self._acked
         self._unsent = self.unsent()
         info = self._info()
         if info is None:  # what has left the buffer since is at least what the buffer is shorter by
@@ -206,6 +208,8 @@ class Line:
         else:
             self._note(info, now)
         self._looked_at = now
+        if self._acked != before:
+            self._acked_at = now
         if self._unsent == 0:
             self._drained(now)
         elif was_unsent == 0:
@@ -232,6 +236,9 @@ class Line:
 
     def _limits(self, now: float, segment: int) -> None:
         """Take in that something was unsent all the time since the sample began: the line is what limits."""
+        if now - self._acked_at >= _STALLED_AFTER:
+            self._start_sample(now)  # a line that stalls, or is not read, may be fast when it goes on
+            return
         acked, at = self._sample
         elapsed, taken = now - at, self._acked - acked
         # A segment may be on its way, of which nothing is known until it has arrived.
@@ -255,8 +262,7 @@ class Line:
         self.is_late = passed or (self.rate is not None and self._unsent > self.rate * BACKLOG)
 
     def _start_sample(self, now: float) -> None:
-        self._before: tuple[int, float] = (self._acked, now)
-        self._sample: tuple[int, float] = self._before
+        self._before = self._sample = (self._acked, now)
 
     def _info(self) -> TcpInfo | None:
         return info_of(self._transport)
