@@ -40,7 +40,9 @@ class Settings(BaseSettings):
         1000, ge=1, description="Maximum number of streaming clients (Socket.IO and SSE) of all `WORKERS` together"
     )
     websocket_ping_interval: float = Field(25, gt=0, description="Seconds between Socket.IO pings")
-    websocket_ping_timeout: float = Field(5, gt=0, description="Seconds a client has to answer a ping")
+    websocket_ping_timeout: float = Field(
+        5, gt=0, description="Seconds a client has to answer a ping, unless it shows other signs of life"
+    )
     keepalive_timeout: float = Field(
         75, gt=0, description="Seconds for which an idle HTTP connection is kept; longer than a proxy in front keeps its own"
     )

@@ -192,6 +192,38 @@ async def test_a_polling_session_that_answers_no_ping_is_gone(valkey_url: str, t
         assert (await polling.post("3")).status_code == 400
 
 
+async def test_a_client_that_is_slow_to_answer_pings_stays_while_its_kernel_takes_what_is_sent(
+    valkey_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = {"websocket_ping_interval": 0.3, "websocket_ping_timeout": 0.2}
+    async with watched(valkey_url, tmp_path, caplog, **times) as on, raw_socket(on.url, joined=True) as starved:
+        await starved.send('42["subscribe",{"pairs":"*"}]')
+        loop = asyncio.get_running_loop()
+        began = answered = loop.time()
+        pings = 0
+        while loop.time() < began + 5:
+            async with asyncio.timeout(10):
+                pings += await starved.connection.recv() == "2"
+            if loop.time() > answered + 1:  # two heartbeats
+                answered = loop.time()
+                await starved.send("3")
+        assert pings > 1
+        assert (await starved.end(10)) == 1006, "one that never answers is gone in the end"
+        assert on.running.hub.statistics.cut_off["ping timeout"].value == 1
+
+
+async def test_a_client_that_takes_nothing_is_gone_for_not_reading(valkey_url: str, tmp_path: Path) -> None:
+    times = {"websocket_ping_interval": 0.5, "websocket_ping_timeout": 0.5}
+    async with gateway(valkey_url, tmp_path, **times) as running, open_redis(valkey_url) as redis:
+        publisher = EventLog(redis).publisher()
+        async with raw_socket(running.url, joined=True, max_queue=1) as deaf:
+            await deaf.send('42["subscribe",{"pairs":"*"}]')
+            cut_off = running.hub.statistics.cut_off["not reading"]
+            while not cut_off.value:
+                await publisher.publish([tick("EUR_USD") for _ in range(400)])
+            assert running.hub.client_count == 0
+
+
 async def test_unsolicited_pongs_change_nothing(valkey_url: str, tmp_path: Path) -> None:
     times = {"websocket_ping_interval": 0.3, "websocket_ping_timeout": 0.3}
     async with gateway(valkey_url, tmp_path, **times) as running, raw_socket(running.url, joined=True) as socket:

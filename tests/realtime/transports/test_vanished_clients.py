@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import selectors
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +13,7 @@ import pytest
 
 from app.realtime.log.log import EventLog, open_redis
 from app.realtime.wire import line, watch, wire
+from app.run.server import listen_together
 from tests.gateways import RunningGateway, gateway
 from tests.network import Network, network
 from tests.realtime.listening import tick
@@ -122,6 +125,24 @@ async def test_clients_that_vanish_are_gone_on_every_transport(cut_off: Network,
 def _left(running: RunningGateway) -> list[tuple[str, str]]:
     connections = running.server.server_state.connections
     return [(type(one).__name__, repr(one.wire.transport)) for one in connections]  # type: ignore[union-attr]
+
+
+def test_connections_of_several_workers_inherit_it_too() -> None:
+    listeners = listen_together("127.0.0.1", 0, 2)
+    address = listeners[0].getsockname()
+    with listeners[0], listeners[1], selectors.DefaultSelector() as ready, ExitStack() as clients:
+        for listener in listeners:
+            ready.register(listener, selectors.EVENT_READ)
+        accepted = 0
+        while len(ready.get_map()):  # each has connections of its own, which the kernel chooses
+            clients.enter_context(socket.create_connection(address))
+            for key, _ in ready.select(1):
+                connection, _ = key.fileobj.accept()  # type: ignore[union-attr]
+                with connection:
+                    assert notices(connection)
+                ready.unregister(key.fileobj)
+                accepted += 1
+        assert accepted == 2
 
 
 async def test_accepted_connections_inherit_what_notices_the_vanished(valkey_url: str, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from app.realtime.wire.wire import Wire
 CONNECT_WITHIN = 10.0
 """Seconds in which a session must connect to a namespace of Socket.IO."""
 
-PATIENCE = 1.5
-"""Heartbeats, each a ping's interval and timeout, without a sign of life after which a client is gone: 45 s by default."""
+PATIENCE = 1.45
+"""Heartbeats, each a ping's interval and timeout, without a sign of life after which a client is gone: 43.5 s by default."""
 
 MUTE_PATIENCE = 4
 """Heartbeats after which a client is gone that sends nothing, whatever its kernel takes: 120 s by default."""
