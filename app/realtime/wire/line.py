@@ -37,6 +37,7 @@ _FIRST_SAMPLE = 0.25
 _SAMPLE = 1.0
 _LATE_ANSWER = 0.2
 _STALLED_AFTER = 3.0
+_FORGIVES_EVERY = 30.0
 _PROVEN_AFTER = 1.0
 _FORGET_AFTER = 60.0
 
@@ -108,8 +109,9 @@ class Line:
     """
 
     __slots__ = (
-        "_acked", "_acked_at", "_before", "_due", "_due_at", "_limited_at", "_looked_at", "_mark", "_queue", "_received",
-        "_sample", "_taken_at", "_transport", "_unsent", "answers_late", "began_at", "is_late", "is_suspect", "rate", "was_full",
+        "_acked", "_acked_at", "_before", "_due", "_due_at", "_forgiven", "_limited_at", "_looked_at", "_mark", "_queue",
+        "_received", "_sample", "_taken_at", "_transport", "_unsent", "answers_late", "began_at", "is_late", "is_suspect",
+        "rate", "was_full",
     )  # fmt: skip
 
     def __init__(self, transport: WriteTransport, mark: int, queue: OutQueue | None = None) -> None:
@@ -129,6 +131,7 @@ class Line:
             self._acked, self._received = info.bytes_acked, info.bytes_received
             self._taken_at = now - min(info.last_ack_recv, info.last_data_recv) / 1000
             self.answers_late = self._unsent > 0 and max(info.last_ack_recv * 1000, info.rtt) >= _LATE_ANSWER * 1e6
+        self._forgiven = now - _FORGIVES_EVERY
         self._before: tuple[int, float] = (self._acked, now)
         self._sample: tuple[int, float] = self._before
         self._due, self._due_at = self._acked + self._unsent, now
@@ -215,7 +218,7 @@ class Line:
         elif was_unsent == 0:
             self._start_sample(now)
         else:
-            self._limits(now, 0 if info is None else info.snd_mss)
+            self._limits(now, 0 if info is None else info.snd_mss, info is not None and info.unacked == 0)
         self._check_due(now)
 
     def _note(self, info: TcpInfo, now: float) -> None:
@@ -234,19 +237,30 @@ class Line:
         if proven or self.rate >= self._mark / BACKLOG or now - self._limited_at >= _FORGET_AFTER:
             self.rate, self.is_suspect = None, False
 
-    def _limits(self, now: float, segment: int) -> None:
-        """Take in that something was unsent all the time since the sample began: the line is what limits."""
-        if now - self._acked_at >= _STALLED_AFTER:
-            self._start_sample(now)  # a line that stalls, or is not read, may be fast when it goes on
+    def _forgives(self) -> bool:
+        """Return whether a pause in reading says nothing of the line: not one that comes again and again."""
+        again = self._acked_at - self._forgiven
+        if again == 0 or again >= _FORGIVES_EVERY:
+            self._forgiven = self._acked_at
+            return True
+        return False
+
+    def _limits(self, now: float, segment: int, is_closed: bool) -> None:
+        """Take in that something was unsent all the time since the sample began: the line is what limits.
+
+        ``segment`` is in bytes; the client's window may be closed.
+        """
+        if is_closed and now - self._acked_at >= _STALLED_AFTER and self._forgives():
+            self._start_sample(now)
             return
         acked, at = self._sample
         elapsed, taken = now - at, self._acked - acked
         # A segment may be on its way, of which nothing is known until it has arrived.
         if self.rate is None and elapsed >= _FIRST_SAMPLE and self._unsent > BACKLOG * (taken + segment) / elapsed:
             self.rate = taken / elapsed
-        if elapsed >= _SAMPLE:
+        if elapsed >= _SAMPLE and taken:  # a large segment may take longer than a sample
             if self.rate is not None:
-                self.rate = taken / elapsed if self.is_suspect else (self.rate + taken / elapsed) / 2
+                self.rate = (self.rate + taken / elapsed) / 2 if self.rate and not self.is_suspect else taken / elapsed
                 self.is_suspect, self._limited_at = False, now
             # The last acknowledgement of a sample may be for what the one before has sent, so both count once all is taken.
             self._before, self._sample = self._sample, (self._acked, now)

@@ -101,7 +101,7 @@ class Wire:
             self.line.suspect()
             self.full()
         else:
-            self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._first_look)
+            self._look_soon()
 
     def watch(self, user: WireUser) -> None:
         """Report to ``user`` from now on, with the connection's limits unchanged."""
@@ -197,8 +197,12 @@ class Wire:
             with suppress(OSError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
 
-    def _first_look(self) -> None:
-        """Look at a new connection soon: what it gets at first may be more than its line carries in a while."""
+    def _look_soon(self) -> None:
+        """Look at the connection before its turn: what it gets now may be more than its line carries in a while."""
+        if self._timer is None and not self.is_gone:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look_before_turn)
+
+    def _look_before_turn(self) -> None:
         self._timer = None
         if not self.is_gone and (self._line or Line(self.transport, self._mark)).unsent():
             self._watch_closely()
@@ -231,6 +235,7 @@ class Wire:
 
     def received(self, message: str | bytes) -> None:
         """Pass on a message from the client."""
+        self._look_soon()  # at what it has asked for
         self._user.wire_received(message)
 
     def answered(self) -> None:
