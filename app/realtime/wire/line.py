@@ -37,6 +37,8 @@ _FIRST_SAMPLE = 0.25
 _SAMPLE = 1.0
 _LATE_ANSWER = 0.2
 _STALLED_AFTER = 3.0
+_SEGMENTS = 2 * 1460
+_OVERDUE = 0.05
 _FORGIVES_EVERY = 30.0
 _PROVEN_AFTER = 1.0
 _FORGET_AFTER = 60.0
@@ -137,9 +139,21 @@ class Line:
         self._due, self._due_at = self._acked + self._unsent, now
 
     def suspect(self) -> None:
-        """Ask a new line to show what it drains, before it gets more than ``FIRST_ROOM`` at once."""
-        self.is_suspect = True
-        self.rate = FIRST_ROOM / BACKLOG
+        """Ask a line to show what it drains, before it gets more than ``FIRST_ROOM`` at once."""
+        if self.rate is None:
+            self.is_suspect = True
+            self.rate = FIRST_ROOM / BACKLOG
+
+    @property
+    def is_overdue(self) -> bool:
+        """True while several segments are unsent, and no acknowledgement has come for two round trips.
+
+        A client may wait with its acknowledgement until it has two segments (RFC 9293, section 3.8.6.3), no longer.
+        """
+        info = self._info()
+        if info is None or self.unsent() <= _SEGMENTS:
+            return False
+        return info.last_ack_recv >= max(1000 * _OVERDUE, 2 * info.rtt / 1000)
 
     # ------------------------------------------------------------ what it holds
 
@@ -295,6 +309,11 @@ def info_of(transport: WriteTransport) -> TcpInfo | None:
     """Return what the kernel knows of the connection under a transport, None if it has none or is closed."""
     connection = transport.get_extra_info("socket")
     return None if connection is None or connection.fileno() < 0 else tcp_info(connection)
+
+
+def unsent_of(transport: WriteTransport) -> int:
+    """Return the bytes that were handed to a transport and that the client's kernel has not acknowledged."""
+    return transport.get_write_buffer_size() + OutQueue().bytes_of(descriptor_of(transport))
 
 
 def descriptor_of(transport: WriteTransport) -> int:

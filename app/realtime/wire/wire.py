@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from app.realtime.wire.line import GONE_AFTER, Line, is_suspect
+from app.realtime.wire.line import GONE_AFTER, Line, is_suspect, unsent_of
 
 SCOPE_KEY = "fx.wire"
 
@@ -204,7 +204,12 @@ class Wire:
 
     def _look_before_turn(self) -> None:
         self._timer = None
-        if not self.is_gone and (self._line or Line(self.transport, self._mark)).unsent():
+        if self.is_gone or not unsent_of(self.transport):
+            return
+        if self.line.is_overdue and self._user is not _UNUSED:
+            self.line.suspect()
+            self.full()
+        else:
             self._watch_closely()
 
     def _look(self) -> None:
