@@ -37,17 +37,16 @@ _FIRST_SAMPLE = 0.25
 _SAMPLE = 1.0
 _LATE_ANSWER = 0.2
 _STALLED_AFTER = 3.0
-_SEGMENTS = 2 * 1460
 _OVERDUE = 0.05
 _FORGIVES_EVERY = 30.0
 _PROVEN_AFTER = 1.0
 _FORGET_AFTER = 60.0
 
-_TCP_INFO = struct.Struct("=3xB12xI4xI24xII8xI48xQQ")
+_TCP_INFO = struct.Struct("=3xB12xI4xI24xII8xI48xQQ12xI")
 
 
 class TcpInfo(NamedTuple):
-    """The members of ``struct tcp_info`` that are used; offsets 3, 16, 24, 52, 56, 68, 120 and 128."""
+    """The members of ``struct tcp_info`` that are used; offsets 3, 16, 24, 52, 56, 68, 120, 128 and 148."""
 
     probes: int
     """Probes of the receiver's window, or of an idle connection, that were not answered."""
@@ -65,6 +64,8 @@ class TcpInfo(NamedTuple):
     """Bytes that the client's kernel has taken."""
     bytes_received: int
     """Bytes that have come from the client."""
+    min_rtt: int
+    """Microseconds of the shortest round trip, in which no acknowledgement was put off."""
 
 
 def tcp_info(connection: socket.socket) -> TcpInfo | None:
@@ -151,7 +152,7 @@ class Line:
         A client may wait with its acknowledgement until it has two segments (RFC 9293, section 3.8.6.3), no longer.
         """
         info = self._info()
-        if info is None or self.unsent() <= _SEGMENTS:
+        if info is None or self.unsent() <= 2 * info.snd_mss:
             return False
         return info.last_ack_recv >= max(1000 * _OVERDUE, 2 * info.rtt / 1000)
 
@@ -302,7 +303,7 @@ def is_suspect(transport: WriteTransport) -> bool:
     A client that is only far away gets what comes in its first second in pieces.
     """
     info = info_of(transport)
-    return info is not None and info.rtt >= SUSPECT_RTT * 1e6
+    return info is not None and info.min_rtt >= SUSPECT_RTT * 1e6
 
 
 def info_of(transport: WriteTransport) -> TcpInfo | None:
