@@ -82,6 +82,7 @@ LAYERS = {
     """,
     "app.realtime.hub": """
         frames book delivery outbox pacer ring signs statistics
+        backlog
         subscription
         audience follower
         replay

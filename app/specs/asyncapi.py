@@ -29,11 +29,9 @@ of one log, in the same order and under the same ids.
 - **`max_hz`** limits the prices of each pair per second; newer prices replace older ones that had to wait. Alerts are
   never held back. Such a subscription resumes with its alerts and a snapshot: it asked for state, not history.
 - **Gap.** Where the log itself lost events, a `gap` says between which cursors. Loss is never silent.
-- **Slow clients** get the newest price of each pair and every alert as soon as they can take them. One that stays
-  behind for too long is disconnected, and resumes from its cursor.
-- **Compact prices.** With `format=compact` a price is an array, a fifth of the size of the object: the pair, bid, ask,
-  and milliseconds since 1970. Over Socket.IO and plain websockets two more numbers stand for its id. All else stays the
-  same. `sources` at the start and `source_changed` say where the prices come from.
+- **Slow clients** get the newest price of each pair and every alert as their line carries them. `conflated` says which
+  prices were left out for this client, and that it may resume from the cursor `to`. An event without an `id` is then
+  one that an older one has yet to follow. A client that takes nothing for too long is disconnected.
 
 Prices are decimal strings at the pair's precision. Times are RFC 3339 in UTC. Prices whose `source` is `simulated` are
 invented.

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from app.realtime.contract.answers import (
     AllPricesResponse,
+    Conflated,
     ConnectionEstablished,
     Pong,
     PriceResponse,
@@ -113,6 +114,10 @@ CLIENT_EVENTS = {
 
 LOG_EVENTS = {type.value: _spoken(kind.summary, kind.model) for type, kind in EVENTS.items() if kind.model is not None}
 
+CONFLATED = _spoken(
+    "Prices were left out for this client, because its line is too slow for all of them; it has the newest of each pair", Conflated
+)
+
 SOCKET_EVENTS = {
     "connection_established": _spoken("The first event of every connection", ConnectionEstablished),
     **LOG_EVENTS,
@@ -128,6 +133,7 @@ SOCKET_EVENTS = {
     "all_prices_response": _spoken("Answers `request_all_prices`", AllPricesResponse),
     "server_stats": _spoken("Answers `get_server_stats`", ServerStats),
     "pong": _spoken("Answers `ping`", Pong),
+    "conflated": CONFLATED,
     "subscription_error": _problem(
         "`subscribe` was refused; nothing has changed",
         {
@@ -170,6 +176,7 @@ STREAM_EVENTS = {
     **LOG_EVENTS,
     "compact_price": _compact("message"),
     "heartbeat": _spoken("Shows that the connection is alive, and at which cursor; sent every 15 seconds", StreamHeartbeat),
+    "conflated": CONFLATED,
     "server_error": SOCKET_EVENTS["server_error"],
 }
 

@@ -1,7 +1,7 @@
 """What the gateway answers on Socket.IO, on event streams and, with the same bodies, over REST."""
 
 from datetime import date
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -46,6 +46,36 @@ class ConnectionEstablished(Message):
     }
 
 
+class Conflated(Message):
+    """Prices that were left out for this client: newer ones of the same pairs took their places, as its line was too slow.
+
+    It is no event of the log and has no id. All that the client follows up to `to` has been sent to it or is counted here.
+    """
+
+    pairs: list[PairName] = Field(description="The pairs that prices were left out of")
+    count: int = Field(ge=1, description="The number of prices left out", examples=[42])
+    from_: Cursor = Field(alias="from", description="A cursor before all of them")
+    to: Cursor = Field(description="The cursor that the client stands at now")
+    timestamp: TimeText
+
+    examples: ClassVar[Examples] = {
+        "slow_line": {"pairs": PAIRS, "count": 42, "from": ID, "to": LATER_ID, "timestamp": LATER},
+    }
+
+
+class Conflation(Message):
+    """How many prices were left out for a client on this connection, because newer ones took their places."""
+
+    count: int = Field(ge=0, description="The number of prices left out", examples=[42])
+    since: TimeText = Field(description="When the first was")
+    last: TimeText = Field(description="When the last was")
+
+
+LeftOut = Annotated[
+    int, Field(ge=0, description="Prices left out for this client since its last confirmation, as `conflated` says", examples=[0])
+]
+
+
 class SubscriptionConfirmed(Message):
     """Answers `subscribe`. `pairs` are those the client follows after it."""
 
@@ -53,6 +83,7 @@ class SubscriptionConfirmed(Message):
     pair_count: int = Field(description="The number of these pairs", examples=[2])
     subscribed_to_all: bool = Field(description="True where these are all tracked pairs")
     recovered: bool | None = Field(description="Whether everything after `since` follows; null without `since`")
+    conflated: LeftOut = 0
     cursor: Cursor
     format: FormatName
     sources: Sources
@@ -64,6 +95,7 @@ class SubscriptionConfirmed(Message):
             "pair_count": 2,
             "subscribed_to_all": False,
             "recovered": None,
+            "conflated": 0,
             "cursor": ID,
             "format": "full",
             "sources": ["simulated"],
@@ -74,6 +106,7 @@ class SubscriptionConfirmed(Message):
             "pair_count": 2,
             "subscribed_to_all": False,
             "recovered": True,
+            "conflated": 0,
             "cursor": ID,
             "format": "compact",
             "sources": ["simulated"],
@@ -87,9 +120,12 @@ class UnsubscriptionConfirmed(Message):
 
     pairs: list[PairName] = Field(description="The pairs the client has left")
     message: str = Field(description="The same in words", examples=["Unsubscribed from 1 pairs"])
+    conflated: LeftOut = 0
     timestamp: TimeText
 
-    examples: ClassVar[Examples] = {"one_left": {"pairs": ["EUR_USD"], "message": "Unsubscribed from 1 pairs", "timestamp": TIME}}
+    examples: ClassVar[Examples] = {
+        "one_left": {"pairs": ["EUR_USD"], "message": "Unsubscribed from 1 pairs", "conflated": 0, "timestamp": TIME}
+    }
 
 
 class SubscriptionsInfo(Message):
@@ -208,6 +244,9 @@ class ServerStats(Message):
     prices_conflated: int = Field(description="Prices replaced by newer ones before a client took them")
     clients_cut_off: dict[str, int] = Field(description="Clients disconnected by the gateway since it started, by reason")
     gaps: int = Field(description="Gaps in the log met by the worker that answers")
+    conflated: Conflation | None = Field(
+        default=None, description="Prices left out for the client that asks; null where none were"
+    )
 
     examples: ClassVar[Examples] = {
         "busy": {
@@ -244,6 +283,7 @@ class ServerStats(Message):
             "prices_conflated": 310,
             "clients_cut_off": {"lagging for too long": 1, "ping timeout": 2},
             "gaps": 0,
+            "conflated": {"count": 42, "since": TIME, "last": LATER},
         }
     }
 

@@ -2,13 +2,25 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from typing import Protocol
 
-from app.realtime.contract.event import Event
+from app.market.clock import rfc3339, utc_now
+from app.realtime.contract.catalogue import EventType
+from app.realtime.contract.event import Event, cursor_order
 from app.realtime.hub.frames import Framing
 from app.realtime.hub.pacer import Pacer
-from app.realtime.hub.statistics import Statistics
+from app.realtime.hub.statistics import Statistics, Transport
 from app.realtime.hub.subscription import Interest, Subscription
 from app.realtime.wire.wire import Way, write_to_all
+
+
+class Reader(Protocol):
+    """What reads the log."""
+
+    @property
+    def cursor(self) -> str:
+        """The id of the newest event read."""
+        ...
 
 
 class Audience:
@@ -62,6 +74,19 @@ class Audience:
         """Return the held prices that are due. Those older than what was delivered meanwhile carry no id: ids only rise."""
         assert self.pacer is not None
         return [event if event.order > self.last else event.without_cursor() for event in self.pacer.release()]
+
+    def release_later(self, reader: Reader) -> None:
+        """Set the timer for the prices that ``max_hz`` holds back, if any; ``reader`` knows how far the log was read."""
+        waits = None if self.pacer is None else self.pacer.waits
+        if waits is not None and self.timer is None:
+            self.timer = asyncio.get_running_loop().call_later(waits, self._release_due, reader)
+
+    def _release_due(self, reader: Reader) -> None:
+        self.timer = None
+        # All clients may have left meanwhile. The audience is no longer in the table then, and holds nothing for anyone.
+        if self and (events := self.release()):
+            self.deliver(events, {event: self.framing.event(event) for event in events}, reader.cursor, held_back=True)
+        self.release_later(reader)
 
     def deliver(self, events: Sequence[Event], frames: Mapping[Event, bytes], position: str, *, held_back: bool = False) -> None:
         """Send the events: in one write to each client that can be written to, into the outbox of the others.
@@ -157,6 +182,17 @@ class Audiences:
         audience = self._of.get(client)
         heard = (0, 0) if audience is None or not audience.interest.follows else audience.last
         return max(client.seen, heard if heard > client.joined else (0, 0))
+
+    def send_heartbeats(self, cursor: str) -> None:
+        """Send a heartbeat with the hub's cursor to each event stream that is up to date.
+
+        A client resumes from the cursor of a heartbeat, so one that has not got all events up to it must not get it.
+        """
+        body = b'{"cursor":"%s","timestamp":"%s"}' % (cursor.encode(), rfc3339(utc_now()).encode())
+        beat = Event(cursor, cursor_order(cursor), 1, EventType.HEARTBEAT, (), body)
+        for client in list(self._of):
+            if client.transport == Transport.SSE and self._of[client] is not None and not client.is_behind:
+                client.send_frame(client.framing.event(beat))
 
     def send_snapshot(self, client: Subscription, newest: Sequence[Event]) -> None:
         """Send the newest prices, oldest first, with their ids where the client has seen nothing newer: ids only rise.

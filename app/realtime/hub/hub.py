@@ -5,20 +5,22 @@ import logging
 import time
 from collections.abc import Collection, Sequence, Set
 from dataclasses import replace
+from functools import partial
 
 from app.errors import InvalidCursor, NotReady, TooManyClients
-from app.market.clock import parse_time, rfc3339, utc_now
+from app.market.clock import parse_time
 from app.market.pair import TrackedPairs
 from app.realtime.contract.catalogue import VISIBLE, EventType
 from app.realtime.contract.event import ORIGIN, Event, canonical_cursor, cursor_order
-from app.realtime.hub.audience import Audience, Audiences
+from app.realtime.hub.audience import Audiences
 from app.realtime.hub.book import PriceBook
+from app.realtime.hub.delivery import Wired
 from app.realtime.hub.follower import Follower
 from app.realtime.hub.frames import Framing
 from app.realtime.hub.replay import Replays
 from app.realtime.hub.ring import Held, Ring
 from app.realtime.hub.signs import Signs
-from app.realtime.hub.statistics import CutReason, Refusal, Resume, Statistics, StatisticsTable, Transport
+from app.realtime.hub.statistics import CutReason, Refusal, Resume, Statistics, StatisticsTable
 from app.realtime.hub.subscription import NOTHING_YET, Bounds, Interest, Subscription, Wrap
 from app.realtime.log.log import EventLog
 
@@ -61,7 +63,8 @@ class Hub:
         self._ring = Ring(ring_size)
         self._follower = Follower(log, self.dispatch, heartbeat_interval, self.statistics)
         self._audiences = Audiences(self._clock, self.statistics)
-        self._replays = Replays(log, self._ring, self._follower, self._audiences, self.sees, self._go_live)
+        self._replays = Replays(log, self._ring, self._follower, self._audiences, self.sees, self._left, self._go_live)
+        self._before = Held(ORIGIN, 0)
         self._stopping = False
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -117,34 +120,23 @@ class Hub:
             self.statistics.take_process()
             if now >= heartbeat_at:
                 heartbeat_at = now + self._heartbeat_interval
-                self._send_heartbeats()
+                self._audiences.send_heartbeats(self.cursor)
 
     def _check_lag(self, now: float) -> None:
         """Cut off the clients that have lagged for too long; count the others that lag, and the bytes that wait."""
         lagging = buffered = 0
         for client in list(self.clients):
-            if not client.may_have_backlog:
+            if not client.may_have_backlog and client.thinning is None:
                 continue
             client.check_lag(now)
-            if client.lag(now) > client.bounds.lagging_timeout:
+            self._tell(client)
+            if client.has_stalled(now):
                 self.cut(client, CutReason.LAGGING)
             else:
                 lagging += client.is_lagging
                 buffered += client.waiting_bytes
         self.statistics.lagging.set(lagging)
         self.statistics.buffered.set(buffered)
-
-    def _send_heartbeats(self) -> None:
-        """Send a heartbeat with the hub's cursor to each event stream and plain websocket that is up to date.
-
-        A client resumes from the cursor of a heartbeat, so one that has not got all events up to it must not get it.
-        """
-        body = b'{"cursor":"%s","timestamp":"%s"}' % (self.cursor.encode(), rfc3339(utc_now()).encode())
-        beat = Event(self.cursor, cursor_order(self.cursor), 1, EventType.HEARTBEAT, (), body)
-        for client in list(self.clients):
-            up_to_date = self._audiences.of(client) is not None and not client.is_behind
-            if client.transport in (Transport.SSE, Transport.PLAIN) and up_to_date:
-                client.send_frame(client.framing.event(beat))
 
     # --------------------------------------------------------------- dispatch
 
@@ -154,6 +146,7 @@ class Hub:
         Each event is framed once for each framing, and each audience is written one piece.
         """
         position = self._ring.cursor
+        self._before = Held(position, self.seq)
         visible = [event for event in events if self._take_in(event)]
         if visible and self.clients:
             frames: dict[object, dict[Event, bytes]] = {}
@@ -165,7 +158,7 @@ class Hub:
                         if event not in framed:
                             framed[event] = audience.framing.event(event)
                     audience.deliver(wanted, framed, position)
-                self._release_later(audience)
+                audience.release_later(self._follower)
             self._time_price(visible)
         self.statistics.take_batch(events, live=self._follower.is_caught_up)
 
@@ -174,20 +167,6 @@ class Hub:
         newest = next((event for event in reversed(events) if event.is_price), None)
         if newest is not None:
             self.statistics.take_price(parse_time(newest.body["price"]["time"]).timestamp())
-
-    def _release_later(self, audience: Audience) -> None:
-        """Set the audience's timer for the prices that ``max_hz`` holds back."""
-        waits = None if audience.pacer is None else audience.pacer.waits
-        if waits is not None and audience.timer is None:
-            audience.timer = asyncio.get_running_loop().call_later(waits, self._release, audience)
-
-    def _release(self, audience: Audience) -> None:
-        audience.timer = None
-        # All clients may have left meanwhile. The audience is no longer in the table then, and holds nothing for anyone.
-        if audience and (events := audience.release()):
-            frames = {event: audience.framing.event(event) for event in events}
-            audience.deliver(events, frames, self.cursor, held_back=True)
-        self._release_later(audience)
 
     def _take_in(self, event: Event) -> bool:
         """Update the ring and the book with an event; return whether clients may see it."""
@@ -236,7 +215,7 @@ class Hub:
             statistics.refused[Refusal.FULL].add()
             raise TooManyClients(f"Max clients reached: this gateway serves {self.max_clients} at once")
         statistics.connections[client.transport].add()
-        client.begin(self._clock(), self.cut)
+        client.begin(self._clock(), self.cut, self._fall_back)
         self._join(client, NOTHING_YET)
 
     def disconnect(self, client: Subscription) -> None:
@@ -256,17 +235,55 @@ class Hub:
 
     def pause(self, client: Subscription) -> None:
         """Let a direct client lag: its connection is full."""
-        client.pause(self._clock(), self.cursor)
-        self._audiences.rejoin(client)
-
-    def resume(self, client: Subscription) -> None:
-        """Write what waits for a client and let it be live again: its connection has room."""
-        client.resume()
-        if not client.paused:  # what waited may have filled the connection again
+        if not client.paused:
+            client.pause(self._clock(), self.cursor)
             self._audiences.rejoin(client)
 
+    def resume(self, client: Subscription) -> None:
+        """Write what waits for a client, as its connection has room, and let it be live again once nothing waits."""
+        if client.paused:
+            client.resume(partial(self._notice, client))
+            if not client.paused:  # what waited may have filled the connection again
+                self._audiences.rejoin(client)
+        self._tell(client)
+
+    def fetch(self, client: Subscription, most: int | None = None) -> list[bytes]:
+        """Return the answer to a fetching client: frames of what waits, as its line can carry them, and at most ``most``.
+
+        Without an answer it has to ask again when it is woken.
+        """
+        now = self._clock()
+        frames = client.fetch(now, self._left(client.replayed) if client.replaying else 0, most)
+        self._tell(client)
+        return frames
+
+    def _tell(self, client: Subscription) -> None:
+        """Tell a client what was left out for it, if that is due."""
+        if (body := self._notice(client)) is not None:
+            client.send_message("conflated", body)
+
+    def _notice(self, client: Subscription) -> bytes | None:
+        return client.notice(self.pairs.names, self.cursor, self._clock())
+
+    def _fall_back(self, client: Subscription, position: str) -> None:
+        """Replay to a live client what follows a cursor: it does not fit into the client's outbox."""
+        held = self._before if position == self._before.cursor else Held(position, self._ring.seq(position) or 0)
+        self._audiences.leave(client)
+        assert self._tasks is not None
+        self._replays.start(self._tasks, client, held, fallen_back=True)
+
+    def _left(self, seq: int) -> int:
+        """Return how many events this process has read after one with this sequence number."""
+        return max(0, self.seq - seq)
+
     def become_direct(
-        self, client: Subscription, framing: Framing, wrap: Wrap, connection: asyncio.WriteTransport, transport: str
+        self,
+        client: Subscription,
+        framing: Framing,
+        wrap: Wrap,
+        connection: asyncio.WriteTransport,
+        transport: str,
+        wire: Wired | None = None,
     ) -> None:
         """Write to a connection from now on what a fetching client would have fetched, beginning with what waits for it.
 
@@ -276,7 +293,7 @@ class Hub:
         audience = self._audiences.of(client)
         if audience is not None:
             self._audiences.leave(client)  # an audience has one framing
-        if client.become_direct(framing, wrap, connection, transport):
+        if client.become_direct(framing, wrap, connection, transport, wire):
             client.pause(self._clock(), self.cursor)
         if audience is not None:
             self._join(client, audience.interest)
@@ -344,14 +361,13 @@ class Hub:
         client.follow(interest)
         self.statistics.subscriptions.add(len(interest.pairs) - len(before.pairs))
         if held is not None and not client.replaying:
-            client.start_replay(held.cursor)
             # A client that was live stays in its audience: what it subscribed to before goes on meanwhile.
             if not before.follows:
                 self._audiences.leave(client)
             elif interest.format is not before.format:
                 self._move(client, replace(before, format=interest.format), frozenset())
             assert self._tasks is not None
-            self._tasks.create_task(self._replays.run(client, held), name=f"replay to {client.name}")
+            self._replays.start(self._tasks, client, held)
             return
         if client.replaying:
             live = self._audiences.of(client)
@@ -379,6 +395,7 @@ class Hub:
         if lost or client.interest.max_hz is not None:
             self._audiences.send_snapshot(client, self.book.snapshot(client.interest.pairs))
         self._join(client, client.interest)
+        self._tell(client)
 
     def _join(self, client: Subscription, interest: Interest) -> None:
         self._audiences.join(client, interest, cursor_order(self.cursor))

@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.realtime.contract.compact import PriceFormat
-from app.realtime.contract.event import ORIGIN, Event
-from app.realtime.hub.delivery import Direct, Fetching
+from app.realtime.contract.event import Event
+from app.realtime.hub.backlog import Backlog
+from app.realtime.hub.delivery import Direct, Fetching, Wired
 from app.realtime.hub.frames import Framing
+from app.realtime.hub.outbox import Bounds as Bounds
 from app.realtime.hub.outbox import Outbox
 from app.realtime.hub.statistics import CutReason, Statistics
 from app.realtime.wire.wire import Way
@@ -38,38 +40,23 @@ NOTHING_YET = Interest(follows=False)
 """The interest of a client that has connected and not subscribed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The limits of what may wait for one client.
+class Subscription(Backlog):
+    """A client's interest, its backlog, and the delivery of frames to it.
 
-    ``send_buffer_bytes`` may be unsent before the client lags, which it may do for ``lagging_timeout`` seconds. Meanwhile
-    ``alert_lane_events`` alerts and answers are kept for it, of ``alert_lane_bytes`` in all.
-    """
+    A *direct* client is written to at once; it has an outbox only while its connection is full, which drains in pieces as
+    the line has room. A *fetching* client has every frame put into its outbox. Where more waits than the outbox may hold, the
+    client *falls back*: it gets the rest from the log, at its pace, as in a replay. A client may change from fetching to
+    direct, once, and keeps all else.
 
-    send_buffer_bytes: int = 65_536
-    alert_lane_events: int = 1000
-    lagging_timeout: float = 120
-    alert_lane_bytes: int = 1_048_576
-
-
-class Subscription:
-    """A client's interest, its position in the log, and the delivery of frames to it.
-
-    A *direct* client is written to at once; it has an outbox only while its connection is full. A *fetching* client has
-    every frame put into its outbox. A client may change from fetching to direct, once, and keeps all else.
-
-    Attributes are read-only to other classes; methods change them.
+    Attributes are read-only to other classes; methods change them. Those of the backlog are described there.
 
     - ``interest``: what it wants; ``joined``: the order of the event after which it began to hear that live.
-    - ``seen``: the order of the newest event that it has got with its id, as far as its audience does not know better.
-    - ``position``: the cursor to resume from while events wait for it or are replayed to it. Otherwise it is where the
-      hub is. A replay is behind what comes live meanwhile, so only ``replayed_to`` moves the position then.
     - ``since``: when the hub began to serve it, by the monotonic clock.
     """
 
     __slots__ = (
-        "_cut_by", "_delivery", "_drained", "_end", "_finish", "_lagging_since", "_outbox", "_statistics", "_transport", "bounds",
-        "closed", "framing", "interest", "joined", "name", "position", "replaying", "seen", "since",
+        "_cut_by", "_delivery", "_end", "_fall_back", "_finish", "_transport", "framing", "interest",
+        "joined", "name", "since",
     )  # fmt: skip
 
     def __init__(
@@ -87,24 +74,18 @@ class Subscription:
 
         ``cut`` ends the connection at once and takes the reason; ``finish`` ends it politely, because the gateway stops.
         """
+        super().__init__(bounds)
         self.name = name
         self._transport = transport
         self.framing = framing
-        self.bounds = bounds
         self.interest = NOTHING_YET
-        self.position = ORIGIN
-        self.seen = self.joined = (0, 0)
+        self.joined = (0, 0)
         self.since = 0.0
-        self.replaying = False
-        self.closed = False
         self._delivery = delivery
         self._end = cut
         self._finish = finish
-        self._cut_by: Callable[[Subscription, str], None] | None = None
-        self._statistics: Statistics | None = None
-        self._lagging_since: float | None = None
-        self._outbox: Outbox | None = None
-        self._drained: asyncio.Future[None] | None = None
+        self._cut_by: Report | None = None
+        self._fall_back: Report | None = None
 
     # -------------------------------------------------------- coming and going
 
@@ -119,10 +100,14 @@ class Subscription:
             self._statistics.leave(self._transport)
             self._statistics = None
 
-    def begin(self, now: float, cut_by: Callable[["Subscription", str], None]) -> None:
-        """Note that the client is served from ``now`` on, and that ``cut_by`` does the work of ``cut``."""
+    def begin(self, now: float, cut_by: "Report", fall_back: "Report | None" = None) -> None:
+        """Note that the client is served from ``now`` on, and that ``cut_by`` does the work of ``cut``.
+
+        ``fall_back`` is called with a cursor after which events do not fit into the outbox.
+        """
         self.since = now
         self._cut_by = cut_by
+        self._fall_back = fall_back
 
     def cut(self, reason: str) -> None:
         """Cut the client off, through the hub while the hub serves it."""
@@ -142,10 +127,9 @@ class Subscription:
     def close(self) -> None:
         """Mark the client as gone: it is not counted, and nothing is sent to it any more."""
         self.leave()
-        self._cut_by = None
+        self._cut_by = self._fall_back = None
         self.closed = True
-        self._outbox = None
-        self._notify_drained()
+        self.discard()
 
     # ------------------------------------------------------------- what it wants
 
@@ -163,24 +147,6 @@ class Subscription:
         if self.interest == interest:
             # One object for the whole audience: the set of pairs takes more memory than the rest of a client.
             self.interest = interest
-
-    def mark_seen(self, order: tuple[int, int]) -> None:
-        """Note that the client has got the event of this order with its id."""
-        self.seen = max(self.seen, order)
-
-    def start_replay(self, cursor: str) -> None:
-        """Note that the events after the cursor are being replayed to the client."""
-        self.replaying = True
-        self.position = cursor
-
-    def replayed_to(self, cursor: str) -> None:
-        """Note that the client has been sent all that it wants up to the cursor."""
-        self.position = cursor
-
-    def end_replay(self, order: tuple[int, int]) -> None:
-        """Note that the replay has reached the hub, whose newest event is of this order."""
-        self.replaying = False
-        self.mark_seen(order)
 
     # ----------------------------------------------------------------- how it does
 
@@ -200,41 +166,42 @@ class Subscription:
         return self._delivery.paused
 
     @property
-    def has_waiting_events(self) -> bool:
-        """True while an event waits in the outbox, so that the client stands at ``position``."""
-        return self._outbox is not None and self._outbox.has_events
-
-    @property
     def is_behind(self) -> bool:
         """True while past events are replayed to the client, its connection is full, or events wait for it."""
         return self.replaying or self.paused or self.has_waiting_events
 
     @property
-    def may_have_backlog(self) -> bool:
-        """False only where nothing waits and the client does not lag; cheap, for the many clients of which that is true."""
-        return self._outbox is not None or self._lagging_since is not None
+    def rate(self) -> float | None:
+        """Bytes a second that the client's line drains, None where it is not known to be slow."""
+        return self._delivery.rate
 
     @property
-    def conflating(self) -> bool:
-        """True while prices are being conflated for the client."""
-        return self._outbox is not None and self._outbox.conflating
+    def fetching(self) -> Fetching | None:
+        """How the client fetches; None for a direct client."""
+        return self._delivery if isinstance(self._delivery, Fetching) else None
 
     @property
-    def is_lagging(self) -> bool:
-        """True while the client does not take what is sent at its pace."""
-        return self._lagging_since is not None
+    def direct(self) -> Direct | None:
+        """How the client is written to; None for a fetching client."""
+        return self._delivery if isinstance(self._delivery, Direct) else None
 
-    def lag(self, now: float) -> float:
-        """Return for how many seconds the client has lagged, 0 where it keeps up."""
-        return 0.0 if self._lagging_since is None else max(0.0, now - self._lagging_since)
+    def has_stalled(self, now: float) -> bool:
+        """Return whether the client has lagged for too long without a sign that it takes anything."""
+        longest = self.bounds.lagging_timeout
+        return self.lag(now) > longest and now - self._delivery.progressed_at > longest
 
     def check_lag(self, now: float) -> None:
         """Look whether a fetching client lags, which it does while its outbox conflates.
 
         Nothing reports that, unlike the full connection of a direct client. Call this regularly.
         """
-        if not self.is_direct and self.conflating != self.is_lagging:
-            self._lagging_since = now if self.conflating else None
+        if (fetching := self.fetching) is not None:
+            if self._outbox:
+                fetching.look(now, self.bounds.fetch_within)
+                if fetching.is_slow:
+                    self.thin()
+            if self.conflating != self.is_lagging:
+                self._lagging_since = now if self.conflating else None
 
     @property
     def waiting_bytes(self) -> int:
@@ -264,38 +231,52 @@ class Subscription:
             self._waiting_grew()
 
     def send_history(self, events: Sequence[Event]) -> None:
-        """Send a snapshot or a page of past events, whole. Await ``drained`` before the next page."""
-        if not events:
-            return
-        if (connection := self._connection()) is not None:
-            piece = self.framing.join([self.framing.event(event) for event in events])
-            connection.write(piece)
-            self._count(len(events), len(piece))
-        elif self.is_direct:
-            self._keep(events)
-        else:
-            self._waiting().put_history(events)
+        """Send a snapshot. Where it has to wait, newer prices may replace those in it."""
+        if events and not self._write_history(events):
+            self._merge(self._waiting().put(events))
+            self._waiting_grew()
+
+    def send_page(self, events: Sequence[Event]) -> None:
+        """Send a page of past events, whole. Await ``drained`` before the next page."""
+        if events and not self._write_history(events):
+            self._waiting().put_whole(events)
             self._waiting_grew()
 
     def keep(self, events: Sequence[Event], position: str) -> None:
-        """Put live events into the outbox, which conflates them as it fills.
+        """Put events into the outbox: those that have just come, or those of a replay that ``thins``.
 
         ``position`` is the cursor before these events. The client stands there, or further back if it is behind already.
         """
-        if not self.replaying and not self.has_waiting_events:
-            self.position = position
-        self._keep(events)
+        outbox = self._waiting()
+        if not outbox.has_events and (self.thins or not self.replaying):
+            self._stand_at(position)
+        if self._fits(outbox, events):
+            self._put(outbox, events, position)
+            self._waiting_grew()
+        elif self._fall_back is not None and self.interest.follows and not self.replaying:
+            self._fall_back(self, position)
+        else:
+            self.cut(CutReason.LANE_FULL)
 
-    def take(self) -> list[bytes]:
-        """Return everything that waits, as frames in order, for a client that fetches it."""
-        frames, events = self._unpack()
+    def take(self, room: int | None = None, most: int | None = None) -> list[bytes]:
+        """Return what waits, as frames in order, for a client that fetches it: by default all, else as ``Outbox.take``."""
+        frames, events = self._frames(room, most)
         self._count_waited(events, sum(map(len, frames)))
         return frames
 
-    def discard(self) -> None:
-        """Drop everything that waits."""
-        self._outbox = None
-        self._notify_drained()
+    def fetch(self, now: float, left: int, most: int | None) -> list[bytes]:
+        """Return the answer to a client that asks, as its line can carry it; ``left`` events of a replay are yet to come."""
+        fetching = self.fetching
+        if fetching is None:
+            return []
+        fetching.ask(now)
+        if fetching.is_slow:
+            self.thin()
+        frames = self.take(fetching.room(), most)
+        fetching.judge(now, left + self.waiting)
+        if frames:
+            fetching.answer(sum(map(len, frames)), now)
+        return frames
 
     def pause(self, now: float, position: str) -> None:
         """Note that the connection of a direct client is full: from now on it lags, behind the event at ``position``."""
@@ -303,31 +284,39 @@ class Subscription:
             self._delivery.pause()
             self._lagging_since = now
             if not self.replaying:
-                self.position = position
+                self._stand_at(position)
 
-    def resume(self) -> None:
-        """Note that the connection has room again and write what waits. That may fill it again."""
-        if isinstance(self._delivery, Direct) and self._delivery.paused:
-            self._delivery.resume()
-            self._lagging_since = None
-            frames, events = self._unpack()
-            self._outbox = None  # a client that keeps up costs none
-            self._write_waited(self.framing.join(frames), events)
-            if not self.paused:
-                self._notify_drained()
+    def resume(self, notice: Callable[[], bytes | None] = lambda: None) -> None:
+        """Write as much of what waits as the connection has room for. That may fill it again.
 
-    def become_direct(self, framing: Framing, wrap: Wrap, connection: asyncio.WriteTransport, transport: str) -> bool:
+        Where nothing waits any more, ``notice`` is called for the body of a ``conflated`` that comes last.
+        """
+        delivery = self._delivery
+        if isinstance(delivery, Direct) and delivery.paused:
+            frames, events = self._frames(delivery.room())
+            if not self._outbox:  # a client that keeps up costs none
+                delivery.resume()
+                self._lagging_since = None
+                if (body := notice()) is not None:
+                    frames.append(self.framing.message("conflated", body))
+            if frames:
+                self._write_waited(delivery, self.framing.join(frames), events)
+            self._notify()
+
+    def become_direct(
+        self, framing: Framing, wrap: Wrap, connection: asyncio.WriteTransport, transport: str, wire: Wired | None = None
+    ) -> bool:
         """Go on over a connection that can be written to; return whether it is full already.
 
         What waits goes first, in frames of the old transport that ``wrap`` turns into frames of the new one.
         """
-        frames, events = self._unpack()
-        self._outbox = None
-        self._delivery = delivery = Direct(connection)
+        frames, events = self._frames()
+        self._delivery = delivery = Direct(connection, wire)
         self._lagging_since = None
         self.framing = framing.in_format(self.interest.format)
         self.change_transport(transport)
-        self._write_waited(b"".join(map(wrap, frames)), events)
+        if frames:
+            self._write_waited(delivery, b"".join(map(wrap, frames)), events)
         return delivery.is_full
 
     def change_transport(self, transport: str) -> None:
@@ -338,29 +327,48 @@ class Subscription:
         self._transport = transport
 
     async def drained(self) -> None:
-        """Wait until nothing waits for the client, or the client is gone."""
-        while not self.closed and (self.paused or (not self.is_direct and bool(self._outbox))):
-            if self._drained is None:
-                self._drained = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._drained)  # others may wait for the same future
+        """Wait until nothing waits for the client, its replay ``thins``, or the client is gone.
+
+        A full connection is waited for as well, but not a slow line, which is full most of the time.
+        """
+        while not self.closed and not self.thins and (bool(self._outbox) or (self.paused and self.rate is None)):
+            await self.changed()
+
+    def _frames(self, room: int | None = None, most: int | None = None) -> tuple[list[bytes], list[Event]]:
+        """Take what is to be sent now, as frames, and return the events among it as well."""
+        messages, events = self._unpack(room, most)
+        return messages + [self.framing.event(event) for event in events], events
 
     def _connection(self) -> Direct | None:
         """Return the connection, None where it cannot be written to now."""
         delivery = self._delivery
         return delivery if isinstance(delivery, Direct) and not delivery.paused else None
 
-    def _waiting(self) -> Outbox:
-        if self._outbox is None:
-            # The connection of a direct client holds a buffer full of unsent events already: conflate at once.
-            lossless = 0 if self.is_direct else self.bounds.send_buffer_bytes
-            self._outbox = Outbox(lossless, self.bounds.alert_lane_events, self.bounds.alert_lane_bytes)
-        return self._outbox
+    def _write_history(self, events: Sequence[Event]) -> bool:
+        """Write past events to the connection; return False where it cannot be written to now."""
+        connection = self._connection()
+        if connection is None or self._outbox:
+            return False
+        piece = self.framing.join([self.framing.event(event) for event in events])
+        connection.write(piece)
+        self._count(len(events), len(piece))
+        return True
 
-    def _keep(self, events: Sequence[Event]) -> None:
-        conflated = self._waiting().put(events)
-        if conflated and self._statistics is not None:
-            self._statistics.conflated.add(conflated)
-        self._waiting_grew()
+    def _waiting(self) -> Outbox:
+        if self._outbox is not None:
+            return self._outbox
+        # The connection of a direct client holds a buffer full of unsent events already: conflate at once.
+        return self._open_outbox(conflating=not isinstance(self._delivery, Fetching) or self._delivery.is_slow)
+
+    def _fits(self, outbox: Outbox, events: Sequence[Event]) -> bool:
+        """Return whether the outbox can take the events. It conflates for that where a fetching client cannot fall back."""
+        if not outbox.conflating:
+            if outbox.size + sum(len(event.payload) for event in events) <= self.bounds.send_buffer_bytes:
+                return True
+            if self.interest.max_hz is None and self.interest.follows and not self.replaying:
+                return False
+            self._merge(outbox.conflate())
+        return outbox.has_place(events)
 
     def _waiting_grew(self) -> None:
         if self._outbox is not None and self._outbox.overflowed:
@@ -368,18 +376,9 @@ class Subscription:
         else:
             self._delivery.wake()
 
-    def _unpack(self) -> tuple[list[bytes], list[Event]]:
-        """Take everything that waits, as frames, and return the events among them as well."""
-        if self._outbox is None:
-            return [], []
-        messages, events = self._outbox.take()
-        self._notify_drained()
-        return messages + [self.framing.event(event) for event in events], events
-
-    def _write_waited(self, piece: bytes, events: Sequence[Event]) -> None:
-        if piece and (connection := self._connection()) is not None:
-            connection.write(piece)
-            self._count_waited(events, len(piece))
+    def _write_waited(self, connection: Direct, piece: bytes, events: Sequence[Event]) -> None:
+        connection.write(piece)
+        self._count_waited(events, len(piece))
 
     def _count(self, events: int, size: int) -> None:
         if self._statistics is not None:
@@ -392,8 +391,6 @@ class Subscription:
             live = [event for event in events if event.order > self.joined]
             self._statistics.time(self._transport, live, 1)
 
-    def _notify_drained(self) -> None:
-        """Let the replay to this client go on."""
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-        self._drained = None
+
+Report = Callable[[Subscription, str], None]
+"""Takes a client and what concerns it: the reason to cut it off, or a cursor."""

@@ -261,14 +261,15 @@ class Publisher:
 class LogReader:
     """Reads the log from a cursor and proves by the sequence numbers that nothing is missing.
 
-    ``malformed`` counts the entries that were skipped because they are no events.
+    ``cursor`` and ``seq`` are the id and the sequence number that it has come to. ``malformed`` counts the entries that were
+    skipped because they are no events.
     """
 
     def __init__(self, log: EventLog, cursor: str, seq: int | None, on_malformed: OnMalformed | None = None) -> None:
         self._log = log
         self._on_malformed = on_malformed
         self.cursor = cursor
-        self._seq = seq
+        self.seq = seq
         self.malformed = 0
 
     async def read(self, count: int = 512, block_ms: int | None = None) -> list[Event]:
@@ -288,9 +289,9 @@ class LogReader:
                 if self._on_malformed is not None:
                     self._on_malformed(id, fields, error)
                 continue
-            if self._seq is not None and event.seq != self._seq + 1:
-                events.append(gap(self.cursor, id, event.seq - self._seq - 1 if event.seq > self._seq else None))
-            self.cursor, self._seq = id, event.seq
+            if self.seq is not None and event.seq != self.seq + 1:
+                events.append(gap(self.cursor, id, event.seq - self.seq - 1 if event.seq > self.seq else None))
+            self.cursor, self.seq = id, event.seq
             events.append(event)
         return events
 

@@ -1,7 +1,9 @@
 """A client that sends events, over Socket.IO or a plain websocket: the answer to each of them, and its error."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from math import ceil
 from typing import NamedTuple, TypeVar
@@ -36,6 +38,9 @@ FLOOD = 10
 
 _MOST_PAIRS = 1000
 """Names in one list, before they are looked at."""
+
+_CAUGHT_UP_WITHIN = 2.0
+"""Seconds that a resume waits for a replay that the client did not ask for."""
 
 Request = TypeVar("Request", bound=BaseModel)
 
@@ -146,6 +151,8 @@ class Connection:
                 held = None
             if self._client.closed:
                 return None
+            if self._client.has_fallen_back:
+                await self._catch_up()
             if self._client.replaying:
                 raise InvalidRequest("A resume is still under way")
         before = self._client.interest
@@ -160,6 +167,7 @@ class Connection:
             pair_count=len(interest.pairs),
             subscribed_to_all=self._is_all(interest.pairs),
             recovered=None if since is None else held is not None,
+            conflated=self._left_out(),
             cursor=position if held is None else held.cursor,
             format=interest.format.value,
             sources=self._hub.book.sources(interest.pairs),
@@ -173,7 +181,10 @@ class Connection:
         left = self._pairs(request.pairs) & before.pairs
         self._hub.follow(self._client, Interest(before.pairs - left, before.max_hz, format=before.format), snapshot=False)
         return "unsubscription_confirmed", UnsubscriptionConfirmed(
-            pairs=self._ordered(left), message=f"Unsubscribed from {len(left)} pairs", timestamp=_now()
+            pairs=self._ordered(left),
+            message=f"Unsubscribed from {len(left)} pairs",
+            conflated=self._left_out(),
+            timestamp=_now(),
         )
 
     async def get_subscriptions(self, body: object) -> Answer:
@@ -197,11 +208,23 @@ class Connection:
 
     async def get_server_stats(self, body: object) -> Answer:
         """Answer ``get_server_stats``."""
-        return "server_stats", await server_stats(self._hub, self._cache)
+        stats, thinning = await server_stats(self._hub, self._cache), self._client.thinning
+        return "server_stats", stats.model_copy(update={"conflated": None if thinning is None else thinning.summary})
 
     async def ping(self, body: object) -> Answer:
         """Answer ``ping``. The cursor keeps a quiet client's position from ageing out of the log."""
         return "pong", Pong(timestamp=_now(), cursor=self._hub.position_of(self._client))
+
+    async def _catch_up(self) -> None:
+        """Wait a while for a client that has fallen back: it did not ask for what is replayed to it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CAUGHT_UP_WITHIN):
+                while self._client.replaying and not self._client.closed:
+                    await self._client.changed()
+
+    def _left_out(self) -> int:
+        """Return how many prices were left out for the client since its last confirmation."""
+        return 0 if self._client.thinning is None else self._client.thinning.confirm()
 
     def _pairs(self, asked: object) -> frozenset[str]:
         if asked == "*":

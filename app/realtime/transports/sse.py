@@ -148,7 +148,7 @@ class EventStreamResponse(EventSourceResponse):
         opening = client.framing.opening
         while not client.closed:
             self._something_waits.clear()
-            frames = client.take()
+            frames = self._hub.fetch(client)
             if frames:
                 yield opening + client.framing.join(frames)
                 opening = b""
@@ -167,7 +167,7 @@ class _DirectStream(WireUser):
         self.wire = wire
         self.opened = False
         self.client = Subscription(
-            secrets.token_hex(8), Transport.SSE, framing, hub.bounds, Direct(wire.transport),
+            secrets.token_hex(8), Transport.SSE, framing, hub.bounds, Direct(wire.transport, wire),
             cut=self._cut, finish=self._finish,
         )  # fmt: skip
 

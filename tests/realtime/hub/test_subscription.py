@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 
@@ -210,20 +211,45 @@ def test_a_fetching_client_is_woken_and_fetches_in_order(fetching: Connection) -
     assert not client.has_waiting_events
 
 
-def test_a_fetching_client_conflates_above_its_mark() -> None:
+def test_a_fetching_client_falls_back_above_its_mark_and_conflates_nothing() -> None:
     connection = Connection(direct=False, bounds=Bounds(send_buffer_bytes=2 * _SIZE))
     client = connection.client
-    connection.keep(price_event(1), price_event(2))
-    client.check_lag(1.0)
-    assert not client.conflating
-    assert not client.is_lagging
-    connection.keep(price_event(3))
-    client.check_lag(2.0)
-    client.check_lag(3.0)
-    assert client.conflating
-    assert client.lag(5.0) == 3.0
+    fallen: list[str] = []
+    client.begin(0.0, lambda client, reason: None, lambda client, position: fallen.append(position))
+    client.follow(Interest(frozenset({"EUR_USD"})))
+    client.keep([price_event(1), price_event(2)], cursor(0))
+    client.keep([price_event(3), price_event(4)], cursor(2))
+    assert fallen == [cursor(2)]
+    assert client.take() == framed(price_event(1), price_event(2))
+    assert client.thinning is None
+
+
+def test_a_client_that_asked_for_state_conflates_above_its_mark() -> None:
+    client = Connection(direct=False, bounds=Bounds(send_buffer_bytes=2 * _SIZE)).client
+    client.follow(Interest(frozenset({"EUR_USD"}), max_hz=5))
+    client.keep([price_event(1), price_event(2), price_event(3)], ORIGIN)
     assert client.take() == framed(price_event(3))
-    client.check_lag(6.0)
+
+
+def test_a_client_that_does_not_fetch_for_long_lags_and_conflates() -> None:
+    connection = Connection(direct=False, bounds=Bounds(fetch_within=5))
+    client = connection.client
+    began = time.monotonic()
+    client.fetch(began, 0, None)
+    connection.keep(price_event(1), price_event(2))
+    assert client.fetch(began, 0, 1) == framed(price_event(1))
+    connection.keep(price_event(3))
+    client.check_lag(began + 4)
+    assert not client.is_lagging
+    client.check_lag(began + 6)
+    assert client.lag(began + 8) == pytest.approx(2, abs=0.1)
+    assert not client.has_stalled(began + 100)
+    assert client.has_stalled(began + 200)
+    connection.keep(price_event(4))
+    assert client.fetch(began + 200, 0, None) == framed(price_event(4))
+    assert client.thinning is not None
+    assert client.thinning.count == 2
+    client.check_lag(began + 201)
     assert not client.is_lagging
 
 
@@ -234,18 +260,30 @@ def test_a_fetching_client_gets_history_whole() -> None:
 
 
 @pytest.mark.parametrize("direct", [True, False])
-def test_a_full_lane_cuts_the_client_off(direct: bool) -> None:
+def test_alerts_that_do_not_fit_come_from_the_log_later(direct: bool) -> None:
     connection = Connection(direct=direct, bounds=Bounds(send_buffer_bytes=0, alert_lane_events=2))
+    client = connection.client
+    fallen: list[str] = []
+    client.begin(0.0, lambda client, reason: None, lambda client, position: fallen.append(position))
+    client.follow(Interest(frozenset({"EUR_USD"}), max_hz=5))
     connection.pause()
-    connection.keep(alert_event(1), alert_event(2))
+    client.keep([alert_event(1), alert_event(2)], cursor(0))
+    assert fallen == []
+    client.keep([alert_event(3)], cursor(2))
+    assert fallen == [cursor(2)]
     assert connection.reasons == []
-    woken = connection.woken
-    connection.keep(alert_event(3))
+
+
+def test_a_full_lane_cuts_a_client_off_that_has_no_place_to_fall_back_to() -> None:
+    connection = Connection(direct=True, bounds=Bounds(alert_lane_events=2))
+    connection.pause()
+    connection.keep(ready_event(1), ready_event(2))
+    assert connection.reasons == []
+    connection.keep(ready_event(3))
     assert connection.reasons == ["alert lane overflowed"]
-    assert connection.woken == woken
 
 
-def test_answers_overflow_the_lane_too_and_the_hub_does_the_cutting() -> None:
+def test_answers_overflow_too_and_the_hub_does_the_cutting() -> None:
     connection = Connection(direct=False, bounds=Bounds(alert_lane_events=1))
     told: list[str] = []
     connection.client.begin(5.0, lambda client, reason: told.append(f"{client.name}: {reason}"))

@@ -204,7 +204,11 @@ def _assert_conflated(slow: SlowClient, published: list[tuple[str, str | None]])
     assert got == sorted(set(got), key=cursor_order)
     everything = [id for id, _ in published]
     jump = next(n for n, id in enumerate(got) if id != everything[n])
-    assert len(published) - len(got) > 1500, "a good part of what was missed was never sent"
+    left_out = len(published) - len(got)
+    assert left_out > 1500, "a good part of what was missed was never sent"
+    notices = [body for name, body in slow.events if name == "conflated"]
+    assert sum(notice["count"] for notice in notices) == left_out
+    assert {pair for notice in notices for pair in notice["pairs"]} <= set(DEFAULT_PAIRS)
 
     def resumed_at(moment: int) -> list[str]:
         missed = published[jump:moment]
@@ -269,7 +273,7 @@ async def test_answers_that_are_not_read_do_not_pile_up(valkey_url: str, tmp_pat
 
 
 def _last_id(slow: SlowClient) -> str | None:
-    return slow.events[-1][1].get("id") if slow.events else None
+    return slow.of_the_log[-1][1].get("id") if slow.of_the_log else None
 
 
 async def _measure(read: Callable[[], Any], latencies: list[float]) -> None:

@@ -39,6 +39,8 @@ async def _answer_watched(session: Session, request: Request, wire: Wire) -> Non
     wire.watch(_Watch(session, wire))
     try:
         await request.answer(packet.joined(await session.next_packets()))
+        if (fetching := session.client.fetching) is not None:
+            fetching.sent(lambda: wire.line.unsent())
     finally:
         wire.unwatch()
 

@@ -76,7 +76,7 @@ class Session:
 
     __slots__ = (
         "_awaits_pong", "_bell", "_connect_timer", "_ends_polls", "_engine", "_heard_at", "_line", "_ping_timer", "_reason",
-        "_rest", "client", "is_closed", "is_polling", "is_probing", "is_upgraded", "poll_wire", "sid", "user",
+        "client", "is_closed", "is_polling", "is_probing", "is_upgraded", "poll_wire", "sid", "user",
     )  # fmt: skip
 
     def __init__(self, engine: Host, sid: str) -> None:
@@ -97,7 +97,6 @@ class Session:
         self._line: Line | None = None
         self._heard_at = monotonic()
         self._reason: str | None = None
-        self._rest: Sequence[bytes] = ()
         self._bell: asyncio.Event | None = None
         self._awaits_pong = True  # as if the ping before the first had to be answered
         self._ping_timer: asyncio.TimerHandle | None = None
@@ -152,14 +151,7 @@ class Session:
 
     def take(self) -> Sequence[bytes]:
         """Return what waits for a client without a wire, at most as many packets as one poll may carry."""
-        waiting = self._rest or self.client.take()
-        self._rest = waiting[packet.MOST_PACKETS_A_POLL :]
-        return waiting[: packet.MOST_PACKETS_A_POLL]
-
-    def take_rest(self) -> Sequence[bytes]:
-        """Return what one poll was too small for."""
-        rest, self._rest = self._rest, ()
-        return rest
+        return self._engine.hub.fetch(self.client, packet.MOST_PACKETS_A_POLL)
 
     @property
     def was_invalid(self) -> bool:

@@ -81,9 +81,7 @@ class WireLine(Receiver):
     def attach(self, client: Subscription) -> None:
         if self.wire.is_gone:
             return
-        if rest := self._session.take_rest():
-            self.wire.transport.write(b"".join(map(packet.websocket_frame, rest)))
-        self._hub.become_direct(client, WEBSOCKET_FRAMES, packet.websocket_frame, self.wire.transport, "websocket")
+        self._hub.become_direct(client, WEBSOCKET_FRAMES, packet.websocket_frame, self.wire.transport, "websocket", self.wire)
 
     def end(self, *, abort: bool) -> None:
         if self.wire.is_gone:
