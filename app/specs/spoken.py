@@ -115,7 +115,8 @@ CLIENT_EVENTS = {
 LOG_EVENTS = {type.value: _spoken(kind.summary, kind.model) for type, kind in EVENTS.items() if kind.model is not None}
 
 CONFLATED = _spoken(
-    "Prices were left out for this client, because its line is too slow for all of them; it has the newest of each pair", Conflated
+    "Prices were left out for this client, because its line is too slow for all of them; it has the newest of each pair",
+    Conflated,
 )
 
 SOCKET_EVENTS = {

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from app.realtime.wire.wire import Way, way_of
 
-LINE_TIME = 1.5
+LINE_TIME = 1.0
 """Seconds of a line's own time that one answer to a fetching client may take."""
 
-_LEAST_ANSWER = 1500
+_LEAST_ANSWER = 1024
 _FAST = 32_768
 _LOOK_AFTER = 1.0
 _WINDOW = 3.0

@@ -13,7 +13,7 @@ everything else in order. The rule by which it drains:
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from app.realtime.contract.event import Event
@@ -147,28 +147,21 @@ class Outbox:
 
         Nothing is taken without room, and one frame with 512 bytes of it, whatever its size.
         """
-        room = self.size + _AROUND * len(self._queue) if room is None else room
-        sizes = self._sizes()
-        taken, number = 0, 0
-        for size in sizes:
-            if number == most or (taken + size > room and (taken or room < _LEAST)):
-                break
-            taken, number = taken + size, number + 1
+        keys = list(self._queue)
+        if room is None:
+            # In the order of the log every event keeps its id. Taking turns matters only where the line cannot carry them all.
+            keys.sort(key=lambda key: _in_log(self._queue[key]))
+        sizes = [*map(len, self._messages), *(len(self._queue[key].payload) + _AROUND for key in keys)][:most]
+        number = len(sizes) if room is None else _fitting(sizes, room)
         messages = [self._messages.popleft() for _ in range(min(number, len(self._messages)))]
         self._message_bytes -= sum(map(len, messages))
-        events = [self._queue.popitem(last=False)[1] for _ in range(number - len(messages))]
+        events = [self._queue.pop(key) for key in keys[: number - len(messages)]]
         for event in events:
             self._count(event, -1)
-        # A gap has the order of the event after it, and stays before it.
-        events.sort(key=lambda event: (event.order, event.is_price))
+        events.sort(key=_in_log)
         if (lowest := self.lowest) is not None:
             events = [event if event.order < lowest or not event.is_cursor else event.without_cursor() for event in events]
         return messages, events
-
-    def _sizes(self) -> Iterator[int]:
-        yield from map(len, self._messages)
-        for event in self._queue.values():
-            yield len(event.payload) + _AROUND
 
     def _add(self, event: Event) -> int:
         key: object = event
@@ -196,3 +189,18 @@ class Outbox:
     def _forget_events(self) -> None:
         self._queue.clear()
         self._bytes = self._lane = self._lane_events = 0
+
+
+def _in_log(event: Event) -> tuple[tuple[int, int], bool]:
+    """Sort events as the log has them. A gap has the order of the event after it, and stays before it."""
+    return event.order, event.is_price
+
+
+def _fitting(sizes: Sequence[int], room: int) -> int:
+    """Return how many of the frames of these sizes there is room for."""
+    taken = 0
+    for number, size in enumerate(sizes):
+        if taken + size > room and (taken or room < _LEAST):
+            return number
+        taken += size
+    return len(sizes)

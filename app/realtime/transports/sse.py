@@ -30,6 +30,9 @@ RETRY_MS = 2000
 
 _LAST_CHUNK = b"0\r\n\r\n"
 
+_MOST_UNSENT, _LOOK_EVERY = 2048, 0.02
+"""Bytes that may be unsent before more is fetched for a client that the hub does not write to; and seconds between looks."""
+
 _STALLED_AFTER = 60.0
 """Seconds that one write may take where there is no wire."""
 
@@ -72,6 +75,7 @@ class EventStreamResponse(EventSourceResponse):
         self._refuse = refuse
         self._something_waits = asyncio.Event()
         self._client: Subscription | None = None
+        self._wire: Wire | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get(HEAD_KEY):
@@ -88,6 +92,7 @@ class EventStreamResponse(EventSourceResponse):
             if await self._connect(stream.client, scope, receive, send):
                 await self._send_directly(stream, send)
             return
+        self._wire = wire
         client = self._fetching(wire)
         if await self._connect(client, scope, receive, send):
             try:
@@ -152,9 +157,22 @@ class EventStreamResponse(EventSourceResponse):
             if frames:
                 yield opening + client.framing.join(frames)
                 opening = b""
+                await self._taken()
             else:
                 await self._something_waits.wait()
         yield opening + client.framing.join([_advice()])
+
+    async def _taken(self) -> None:
+        """Wait until the client has taken most of what was sent to it, where the server offers a wire to tell by.
+
+        Otherwise the buffers in front of a slow client would take everything at once, and nothing could be conflated.
+        """
+        client, wire = self._client, self._wire
+        if client is None or wire is None or client.fetching is None:
+            return
+        client.fetching.sent(lambda: wire.line.unsent())
+        while not client.closed and wire.line.unsent() > _MOST_UNSENT:  # noqa: ASYNC110 - the kernel does not signal it
+            await asyncio.sleep(_LOOK_EVERY)
 
 
 class _DirectStream(WireUser):

@@ -216,7 +216,7 @@ def test_a_pair_that_ticks_fast_comes_as_often_as_the_others_and_with_its_newest
         pair = slow_pairs[number // 10 % 2] if number % 10 == 0 else "EUR_USD"
         box.put([price_event(number, pair)])
         if number % 5 == 0:
-            came += [(price.pairs[0], number - numbers([price])[0]) for price in box.take(most=1)[1]]
+            came += [(price.pairs[0], number - numbers([price])[0]) for price in box.take(512, most=1)[1]]
     assert sum(pair == "EUR_USD" for pair, _ in came) > len(came) / 4
     assert all(age <= 1 for pair, age in came if pair == "EUR_USD")
 
@@ -272,16 +272,16 @@ def test_no_more_is_taken_than_there_is_room_for_but_one_frame_however_large() -
 def test_an_event_is_sent_without_its_id_while_an_older_one_waits() -> None:
     box = outbox()
     box.put([price_event(1), price_event(2, "USD_JPY"), price_event(3)])
-    [first] = box.take(most=1)[1]
+    [first] = box.take(512, most=1)[1]
     assert (numbers([first]), first.is_cursor) == ([3], False)
-    [second] = box.take(most=1)[1]
+    [second] = box.take(512, most=1)[1]
     assert (numbers([second]), second.is_cursor) == ([2], True)
 
 
 def test_an_alert_keeps_its_id_however_small_the_pieces() -> None:
     box = outbox()
     box.put([price_event(1), price_event(2, "USD_JPY"), alert_event(3), price_event(4), price_event(5, "USD_JPY")])
-    taken = [event for _ in range(3) for event in box.take(most=1)[1]]
+    taken = [event for _ in range(3) for event in box.take(512, most=1)[1]]
     assert [(number, event.is_cursor) for number, event in zip(numbers(taken), taken, strict=True)] == [
         (4, False),
         (5, False),
@@ -366,3 +366,11 @@ def test_its_size_is_that_of_all_that_waits(batches: list[list[str]], conflating
     messages, events = box.take()
     assert size == sum(map(len, messages)) + sum(len(event.payload) for event in events)
     assert box.size == 0
+
+
+def test_where_room_is_no_matter_every_event_keeps_its_id_in_however_many_pieces() -> None:
+    box = outbox()
+    box.put([price_event(1), price_event(2, "USD_JPY"), alert_event(3), price_event(4)])
+    taken = [event for _ in range(3) for event in box.take(most=1)[1]]
+    assert numbers(taken) == [2, 3, 4]
+    assert all(event.is_cursor for event in taken)
