@@ -118,11 +118,13 @@ class Settings(BaseSettings):
     stale_after: float = Field(60, gt=0, description="Seconds of open market without an update after which a price is stale")
     heartbeat_interval: float = Field(15, gt=0, description="Seconds between heartbeats, to SSE clients and through the log")
     send_buffer_bytes: int = Field(65_536, ge=4096, description="Unsent bytes above which a client is lagging")
-    alert_lane_events: int = Field(1000, ge=1, description="Alerts queued for a lagging client before it is cut off")
-    alert_lane_bytes: int = Field(
-        1_048_576, ge=1024, description="Bytes of alerts and answers queued for a lagging client before it is cut off"
+    alert_lane_events: int = Field(
+        1000,
+        ge=1,
+        description="Alerts queued for a lagging client, which gets more from the log later; with more answers it is cut off",
     )
-    lagging_timeout: float = Field(120, gt=0, description="Seconds a client may lag before it is cut off")
+    alert_lane_bytes: int = Field(1_048_576, ge=1024, description="Bytes of alerts queued for a lagging client, and of answers")
+    lagging_timeout: float = Field(120, gt=0, description="Seconds a lagging client may take nothing before it is cut off")
     shutdown_timeout: float = Field(5, gt=0, description="Seconds that clients have to disconnect when the gateway stops")
 
     annualization: float = Field(6240, gt=0, description="Hourly bars per year to which volatilities are annualized")
