@@ -30,8 +30,9 @@ RETRY_MS = 2000
 
 _LAST_CHUNK = b"0\r\n\r\n"
 
-_MOST_UNSENT, _LOOK_EVERY = 2048, 0.02
-"""Bytes that may be unsent before more is fetched for a client that the hub does not write to; and seconds between looks."""
+_MOST_FRAMES, _MOST_UNSENT, _LOOK_EVERY = 32, 2048, 0.02
+"""Of a client that the hub does not write to, though there is a wire: the frames that are fetched at once, the bytes that may be
+unsent before more are, and the seconds between looks."""
 
 _STALLED_AFTER = 60.0
 """Seconds that one write may take where there is no wire."""
@@ -153,7 +154,7 @@ class EventStreamResponse(EventSourceResponse):
         opening = client.framing.opening
         while not client.closed:
             self._something_waits.clear()
-            frames = self._hub.fetch(client)
+            frames = self._hub.fetch(client, None if self._wire is None else _MOST_FRAMES)
             if frames:
                 yield opening + client.framing.join(frames)
                 opening = b""

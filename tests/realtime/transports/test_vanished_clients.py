@@ -13,7 +13,7 @@ import pytest
 
 from app.realtime.log.log import EventLog, open_redis
 from app.realtime.wire import line, watch, wire
-from app.run.server import listen_together
+from app.run.listeners import listen
 from tests.gateways import RunningGateway, gateway
 from tests.network import Network, network
 from tests.realtime.listening import tick
@@ -128,7 +128,7 @@ def _left(running: RunningGateway) -> list[tuple[str, str]]:
 
 
 def test_connections_of_several_workers_inherit_it_too() -> None:
-    listeners = listen_together("127.0.0.1", 0, 2)
+    listeners = [listener for [listener] in listen(["127.0.0.1"], 0, 2)]
     address = listeners[0].getsockname()
     with listeners[0], listeners[1], selectors.DefaultSelector() as ready, ExitStack() as clients:
         for listener in listeners:
