@@ -14,6 +14,7 @@ from app.realtime.contract.event import Draft, cursor_order
 from app.realtime.log.log import EventLog, Publisher, open_redis
 from tests.gateways import RunningGateway, gateway
 from tests.realtime.listening import alert, tick
+from tests.realtime.plain_clients import plain_socket
 from tests.realtime.socket_clients import POLLING, RawPolling, event_of, raw_polling, raw_socket, stock_client
 from tests.realtime.stream_clients import EventSourceParser, connected, raw_stream
 from tests.waiting import wait_until
@@ -51,6 +52,15 @@ async def reader(kind: str, url: str) -> AsyncGenerator[Read]:
                 return [event_of(packet)] if packet.startswith("42") else []
 
             await read(lambda events: bool(events))
+            yield read
+    elif kind == "plain":
+        async with plain_socket(url, "?pairs=*&snapshot=false") as plain:
+
+            async def more() -> Events:
+                message = await plain.read()
+                return [(message.type, message.data)]
+
+            events.append((plain.opened.type, plain.opened.data))
             yield read
     elif kind == "polling":
         async with raw_polling(url, joined=True) as polling:
@@ -101,7 +111,7 @@ def burst(number: int) -> list[Draft]:
 
 
 @pytest.mark.parametrize("number", [400, 2500])
-@pytest.mark.parametrize("kind", ["websocket", "polling", "stream", "old stream"])
+@pytest.mark.parametrize("kind", ["websocket", "polling", "stream", "old stream", "plain"])
 async def test_a_client_that_reads_at_once_gets_a_burst_whole(kind: str, number: int, valkey_url: str, tmp_path: Path) -> None:
     async with running(valkey_url, tmp_path) as (on, publisher), reader(kind, on.url) as read:
         ids = await publisher.publish(burst(number))

@@ -71,6 +71,9 @@ class Client:
         if kind == "stream":
             await self.send(f"GET /stream?pairs={pairs}&snapshot=false HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             await self.read_until(b"stream_opened")
+        elif kind == "plain":
+            await self.send(f"GET /ws?pairs={pairs}&snapshot=false HTTP/1.1\r\nHost: x\r\n{_UPGRADE}\r\n".encode())
+            await self.read_until(b"stream_opened")
         elif kind == "websocket":
             await self.send(_SOCKET)
             await self.read_until(b'"maxPayload"')
@@ -99,7 +102,7 @@ class Client:
 
 
 async def test_clients_that_vanish_are_gone_on_every_transport(cut_off: Network, valkey_url: str, tmp_path: Path) -> None:
-    kinds = ["stream", "websocket", "poll", "keep-alive"]
+    kinds = ["stream", "websocket", "plain", "poll", "keep-alive"]
     quiet = {"websocket_host": cut_off.host, "heartbeat_interval": 3600, "websocket_ping_interval": 3600}
     async with gateway(valkey_url, tmp_path, **quiet) as running, open_redis(valkey_url) as redis:
         clients = [(kind, pairs, Client(cut_off, running.url)) for kind in kinds for pairs in ("EUR_USD", "GBP_USD")]
@@ -107,7 +110,7 @@ async def test_clients_that_vanish_are_gone_on_every_transport(cut_off: Network,
         try:
             for kind, pairs, client in clients:
                 await client.follow(kind, pairs)
-            await wait_until(lambda: running.hub.client_count == 6, "all are served")
+            await wait_until(lambda: running.hub.client_count == 8, "all are served")
             cut_off.vanish()
             loop = asyncio.get_running_loop()
             began, publisher = loop.time(), EventLog(redis).publisher()
@@ -119,7 +122,7 @@ async def test_clients_that_vanish_are_gone_on_every_transport(cut_off: Network,
             for _, _, client in clients:
                 client.socket.close()
         assert running.hub.client_count == 0
-        assert running.hub.statistics.cut_off["vanished"].value == 6
+        assert running.hub.statistics.cut_off["vanished"].value == 8
 
 
 def _left(running: RunningGateway) -> list[tuple[str, str]]:
