@@ -184,14 +184,15 @@ class Audiences:
         return max(client.seen, heard if heard > client.joined else (0, 0))
 
     def send_heartbeats(self, cursor: str) -> None:
-        """Send a heartbeat with the hub's cursor to each event stream that is up to date.
+        """Send a heartbeat with the hub's cursor to each event stream and plain websocket that is up to date.
 
         A client resumes from the cursor of a heartbeat, so one that has not got all events up to it must not get it.
         """
         body = b'{"cursor":"%s","timestamp":"%s"}' % (cursor.encode(), rfc3339(utc_now()).encode())
         beat = Event(cursor, cursor_order(cursor), 1, EventType.HEARTBEAT, (), body)
         for client in list(self._of):
-            if client.transport == Transport.SSE and self._of[client] is not None and not client.is_behind:
+            listens = client.transport in (Transport.SSE, Transport.PLAIN) and self._of[client] is not None
+            if listens and not client.is_behind:
                 client.send_frame(client.framing.event(beat))
 
     def send_snapshot(self, client: Subscription, newest: Sequence[Event]) -> None:

@@ -100,7 +100,7 @@ class _WireSocket(Receiver):
         self._heard_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.client = Subscription(
-            secrets.token_hex(8), Transport.PLAIN, PLAIN_FRAMES, sockets.hub.bounds, Direct(wire.transport),
+            secrets.token_hex(8), Transport.PLAIN, PLAIN_FRAMES, sockets.hub.bounds, Direct(wire.transport, wire),
             cut=self._cut, finish=self._finish,
         )  # fmt: skip
         self._connection = sockets.connection(self.client)
@@ -153,6 +153,8 @@ class _WireSocket(Receiver):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self.wire.has_vanished:
+            self._sockets.hub.cut(self.client, CutReason.VANISHED)
         self._sockets.hub.disconnect(self.client)
 
     def wire_answered(self) -> None:
@@ -233,7 +235,7 @@ class _AsgiSocket:
     async def _write(self) -> None:
         while not self.client.closed:
             self._something_waits.clear()
-            while frames := self.client.take():
+            while frames := self._hub.fetch(self.client):
                 for frame in frames:
                     await self._request.write(frame.decode())
             if self._close_code is not None:
