@@ -179,9 +179,9 @@ async def test_a_page_leaves_a_connection_that_has_fallen_silent(
         page(chromium, "about:blank") as shown,
     ):
         await shown.open(f"{site}/{name}?gateway={running.url}", first=hundred_times_faster)
-        await wait_until(lambda: running.hub.client_count == 1, "the page is connected")
+        await wait_until(lambda: len(running.hub.clients) == 1, "the page is connected")
         [first] = running.hub.clients
-        await wait_until(lambda: running.hub.client_count == 1 and first not in running.hub.clients, "it has connected anew")
+        await wait_until(lambda: len(running.hub.clients) == 1 and first not in running.hub.clients, "it has connected anew")
 
 
 async def test_a_page_shows_text_as_text(

@@ -374,4 +374,4 @@ async def test_a_reader_that_a_gateway_cuts_off_misses_nothing(
                 if lost == 3 and len(got) == len(published):
                     break
         assert got == published
-        await wait_until(lambda: running.hub.client_count == 0, "the gateway has seen the reader leave")
+        await wait_until(lambda: len(running.hub.clients) == 0, "the gateway has seen the reader leave")

@@ -255,7 +255,7 @@ async def test_watching_a_gateway(transport: Transport, valkey_url: str, tmp_pat
         with pytest.raises(asyncio.CancelledError):
             await watching
         assert screen.getvalue().endswith("\x1b[?25h\x1b[?1049l")
-        await wait_until(lambda: running.hub.client_count == 0, "the gateway has seen the reader leave")
+        await wait_until(lambda: len(running.hub.clients) == 0, "the gateway has seen the reader leave")
 
 
 @pytest.mark.parametrize("transport", Transport)

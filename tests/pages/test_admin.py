@@ -170,7 +170,7 @@ async def test_a_client_that_does_not_read_is_listed(
         await expect(laggard.locator("td").nth(6)).to_have_text("20")
         await expect(page.get_by_text("Every client is up to date.")).to_be_hidden()
         await page.screenshot(path=screenshots / "admin-laggard.png", full_page=True)
-    await wait_until(lambda: running.hub.client_count == 0, "the client is gone")
+    await wait_until(lambda: len(running.hub.clients) == 0, "the client is gone")
 
 
 async def test_a_gateway_that_is_away_is_said_to_be_with_the_age_of_the_figures(

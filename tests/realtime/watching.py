@@ -60,7 +60,7 @@ class Watched:
 
     async def alone(self) -> None:
         """Return when the hub serves the steady client alone."""
-        await wait_until(lambda: self.running.hub.client_count == 1, "the hub has let go of the others")
+        await wait_until(lambda: len(self.running.hub.clients) == 1, "the hub has let go of the others")
 
 
 def sessions_of(running: RunningGateway) -> dict[str, Session]:
@@ -94,7 +94,7 @@ async def watched(valkey_url: str, folder: Path, caplog: pytest.LogCaptureFixtur
                 # What was published when it was cancelled may be in the log and not among the ids.
                 [end] = await traffic.publish(data_ready())
                 await wait_until(lambda: got[-1] == end or reading.done(), "the steady client has had everything", 20)
-                await wait_until(lambda: running.hub.client_count == 1, "the hub serves the steady client alone")
+                await wait_until(lambda: len(running.hub.clients) == 1, "the hub serves the steady client alone")
                 with suppress(AssertionError):
                     await wait_until(lambda: not _new(tasks), "no task is left behind")
                 assert not _new(tasks)

@@ -194,11 +194,6 @@ class Hub:
         """Every streaming client of this process."""
         return self._audiences.clients
 
-    @property
-    def client_count(self) -> int:
-        """The number of streaming clients of this process."""
-        return len(self.clients)
-
     def connect(self, client: Subscription) -> None:
         """Serve a client. Until it subscribes it gets only the events that concern everyone.
 

@@ -122,7 +122,7 @@ async def test_head_of_a_stream_ends_at_once_and_takes_no_place(on: RunningGatew
         assert (value(head, "content-type") or "").startswith("text/plain" if "socket" in path else "text/event-stream")
         assert (value(head, "cache-control") or "").startswith("no-store")
         assert value(head, "connection") is None
-    assert on.hub.client_count == 0
+    assert len(on.hub.clients) == 0
     assert sessions_of(on) == {}
     async with raw_polling(on.url, joined=True) as polling:
         writer.write(f"HEAD {HANDSHAKE}&sid={polling.sid} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -226,7 +226,7 @@ async def test_a_polling_body_that_is_too_large_is_refused_in_words_while_it_is_
             == "The body has more than 1100000 bytes"
         )
         writer.close()
-        await wait_until(lambda: on.hub.client_count == 0, "the session has ended")
+        await wait_until(lambda: len(on.hub.clients) == 0, "the session has ended")
 
 
 async def test_a_client_that_has_said_all_gets_its_answer(on: RunningGateway) -> None:

@@ -211,7 +211,7 @@ async def test_nothing_of_a_stream_goes_before_its_head(on: Watched) -> None:
         connections: set[Any] = set(on.running.server.server_state.connections)
         [connection] = [one for one in connections if isinstance(one, wire_connection.HttpConnection)]
     writer.write(b"GET /stream/EUR_USD?snapshot=false HTTP/1.1\r\nHost: x\r\n\r\n")
-    await wait_until(lambda: on.running.hub.client_count == 2, "the stream has its place")
+    await wait_until(lambda: len(on.running.hub.clients) == 2, "the stream has its place")
     await on.traffic.publish(*(data_ready(n) for n in range(10)))
     await on.some_traffic(100)
     stream = RawStream(reader, writer)
@@ -238,12 +238,12 @@ async def reset(url: str, sent: bytes, until: Callable[[], bool]) -> None:
 async def test_connections_that_are_reset_leave_nothing_behind(on: Watched) -> None:
     state = on.running.server.server_state
     async with raw_polling(on.url, joined=True) as polling:
-        await wait_until(lambda: on.running.hub.client_count == 2, "the polling client has its place")
+        await wait_until(lambda: len(on.running.hub.clients) == 2, "the polling client has its place")
         for path in ("/stream/EUR_USD", "/stream?pairs=*", f"/socket.io/?EIO=4&transport=polling&sid={polling.sid}"):
             request = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
             if "stream" in path:
-                await reset(on.url, request, lambda: on.running.hub.client_count > 2)
-                await wait_until(lambda: on.running.hub.client_count == 2, "it is forgotten")
+                await reset(on.url, request, lambda: len(on.running.hub.clients) > 2)
+                await wait_until(lambda: len(on.running.hub.clients) == 2, "it is forgotten")
             await reset(on.url, request, lambda: len(state.connections) > 1)
         await reset(on.url, b"GET /stream/EUR_USD HT", lambda: len(state.connections) > 1)
         await polling.send("1")

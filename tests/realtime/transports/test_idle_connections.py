@@ -31,7 +31,7 @@ async def test_clients_that_listen_keep_no_task_and_no_request(valkey_url: str, 
             await stack.enter_async_context(open_stream(running.url, "/stream?pairs=*"))
             await stack.enter_async_context(plain_socket(running.url, "?pairs=*"))
         await wait_until(lambda: not server.tasks, "no request is being answered")
-        assert running.hub.client_count == 15
+        assert len(running.hub.clients) == 15
         assert asyncio.all_tasks() == before
         assert [request for request in _requests() if request not in others] == []
         kinds = sorted(type(connection).__name__ for connection in server.connections)
@@ -71,7 +71,7 @@ async def test_who_goes_on_sending_to_a_stream_is_cut_off(valkey_url: str, tmp_p
             [id] = await EventLog(redis).publisher().publish([tick("EUR_USD")])
             await stream.read_until(id)  # one request too many is not answered, and does no harm
         stream.writer.write(b"x" * (requests.LARGEST_HEAD + 1))
-        await wait_until(lambda: running.hub.client_count == 0, "the client is cut off")
+        await wait_until(lambda: len(running.hub.clients) == 0, "the client is cut off")
 
 
 @pytest.mark.parametrize("message", ["4" + "x" * LARGEST_MESSAGE, b"\xff" * (LARGEST_MESSAGE + 1)])
@@ -79,7 +79,7 @@ async def test_a_message_that_is_too_large_ends_the_connection(message: str | by
     async with gateway(valkey_url, tmp_path) as running, raw_socket(running.url, joined=True) as socket:
         await socket.send(message)
         assert await socket.end() == 1009
-        await wait_until(lambda: running.hub.client_count == 0, "the client is forgotten")
+        await wait_until(lambda: len(running.hub.clients) == 0, "the client is forgotten")
 
 
 async def test_a_client_that_leaves_while_it_is_answered_leaves_nothing(valkey_url: str, tmp_path: Path) -> None:
@@ -90,5 +90,5 @@ async def test_a_client_that_leaves_while_it_is_answered_leaves_nothing(valkey_u
             async with raw_socket(running.url, joined=True) as socket:
                 await socket.send(*['42["subscribe",{"pairs":"*","since":"0-1"}]', '42["get_server_stats"]'] * 3)
                 socket.connection.transport.abort()
-        await wait_until(lambda: running.hub.client_count == 0, "they are forgotten")
+        await wait_until(lambda: len(running.hub.clients) == 0, "they are forgotten")
         await wait_until(lambda: not running.server.server_state.connections, "their connections are, too")

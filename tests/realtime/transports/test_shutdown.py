@@ -99,14 +99,14 @@ async def test_a_stream_whose_head_waits_ends_with_the_rest(valkey_url: str, tmp
             answers += 1
             await wait_until(lambda: running.server.server_state.total_requests == answers, "it is answered")  # noqa: B023
         writer.write(b"GET /stream?pairs=* HTTP/1.1\r\nHost: x\r\n\r\n")
-        await wait_until(lambda: running.hub.client_count == 1, "the stream has its place")
+        await wait_until(lambda: len(running.hub.clients) == 1, "the stream has its place")
         running.app.stop_streaming()
         stream = RawStream(reader, writer)
         for _ in range(answers):
             await stream.read_head()
             await reader.readexactly(int(stream.header("content-length") or 0))
         await reader.read()
-        await wait_until(lambda: running.hub.client_count == 0, "the stream is gone")
+        await wait_until(lambda: len(running.hub.clients) == 0, "the stream is gone")
         writer.close()
 
 

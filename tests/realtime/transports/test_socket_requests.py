@@ -89,7 +89,7 @@ async def test_a_client_that_says_goodbye_ends_its_poll_and_its_session(valkey_u
         await wait_until(lambda: len(running.server.server_state.tasks) == 1, "the poll waits")
         await polling.send("1", '42["ping"]', "rubbish")
         assert await waiting == ["6"]
-        assert running.hub.client_count == 0
+        assert len(running.hub.clients) == 0
         assert sessions_of(running) == {}
         assert (await polling.get()).json() == f"Invalid session {polling.sid}"
 

@@ -47,7 +47,7 @@ async def test_values_that_cannot_be_used_are_problems_that_say_so(valkey_url: s
                     assert (problem["error"], problem["status"]) == (problem["detail"], 400)
         async with raw_stream(running.url, "/stream/EUR_USD", Last_Event_ID="yesterday", Connection="close") as stream:
             assert stream.status == 400
-        assert running.hub.client_count == 0
+        assert len(running.hub.clients) == 0
 
 
 async def test_other_methods_are_not_answered(valkey_url: str, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ async def test_other_methods_are_not_answered(valkey_url: str, tmp_path: Path) -
                 async with raw_stream(running.url, path, method=method, Connection="close", Content_Length="0") as stream:
                     assert stream.status == 405, method
                     assert stream.header("allow") == "GET, HEAD"
-        assert running.hub.client_count == 0
+        assert len(running.hub.clients) == 0
 
 
 async def test_an_old_http_gets_its_stream_as_well(valkey_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -93,10 +93,10 @@ async def test_a_full_gateway_tells_programs_by_status_and_browsers_in_a_way_the
                 [retry] = browser.parser.retries
                 assert 2000 <= retry < 10_000
                 assert "id" not in event.body
-            assert running.hub.client_count == 1
-        await wait_until(lambda: running.hub.client_count == 0, "the stream is closed")
+            assert len(running.hub.clients) == 1
+        await wait_until(lambda: len(running.hub.clients) == 0, "the stream is closed")
         async with open_stream(running.url, "/stream/EUR_USD"):
-            assert running.hub.client_count == 1
+            assert len(running.hub.clients) == 1
 
 
 async def test_a_stopping_gateway_is_no_reason_for_a_browser_to_give_up(valkey_url: str, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ async def test_a_connection_that_was_refused_a_stream_can_be_used_on(valkey_url:
         assert stream.status == 503
         await stream.reader.readexactly(int(stream.header("content-length") or 0))
         taken.writer.close()
-        await wait_until(lambda: running.hub.client_count == 0, "the place is free")
+        await wait_until(lambda: len(running.hub.clients) == 0, "the place is free")
         stream.writer.write(b"GET /stream/EUR_USD HTTP/1.1\r\nHost: x\r\n\r\n")
         await stream.read_head()
         assert (await stream.read_events(1))[0].type == "stream_opened"

@@ -79,7 +79,7 @@ async def test_clients_are_counted_by_transport_and_what_they_follow_by_pair(run
     assert after.log.age_ms is not None
     assert after.log.age_ms < 10_000
     assert after.log.events_per_second >= 0.1
-    await wait_until(lambda: running.hub.client_count == 0, "all have gone")
+    await wait_until(lambda: len(running.hub.clients) == 0, "all have gone")
 
     async def no_client_follows() -> bool:
         none = await state(running.url)

@@ -51,7 +51,7 @@ async def test_what_clients_get_shows_in_the_figures(running: RunningGateway, va
     assert found["fx_log_events_read_total{worker=1}"] == found["fx_log_batch_events_sum"] >= 3
     assert found["fx_price_age_seconds_count"] == 1
     assert found["fx_clients_limit"] == 1000
-    await wait_until(lambda: running.hub.client_count == 0, "the stream is gone")
+    await wait_until(lambda: len(running.hub.clients) == 0, "the stream is gone")
     assert (await samples(running.url))["fx_clients{transport=sse,worker=1}"] == 0
 
 
