@@ -5,6 +5,7 @@
 # make check    lint, and the coverage of the last full run
 # make test-dates  the tests that read a clock, on days of every kind (needs cc)
 # make bench    benchmarks                              make bench ARGS="--help"
+# make lines    what clients on slow, lossy and vanished lines get   make lines ARGS="--write" puts it into docs/reliability.md
 # make docs     write the documentation to site/
 # make pages    build the pages that the gateway serves, as make run does
 # make node     install what the tests with Node need, and build the pages, as make test does
@@ -41,7 +42,7 @@ WITH_NODE := $(CLIENTS_READY) $(GENERATED_READY) $(PAGES_READY)
 WEB := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
 SOURCES := $(WEB) $(shell find app docs fx_gateway jobs tests openapi examples \( -name node_modules -o -path app/pages \) -prune -o -type f ! -name '*.pyc' -print 2>/dev/null)
 
-.PHONY: run test lint check test-dates bench docs pages node specs lock clean
+.PHONY: run test lint check test-dates bench lines docs pages node specs lock clean
 
 # Where npm cannot be reached, the gateway runs without its pages.
 run: $(RUN_READY)
@@ -71,6 +72,10 @@ test-dates: $(TEST_READY)
 
 bench: $(TEST_READY)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+lines: $(TEST_READY)
+	@$(MAKE) --silent $(CLIENTS_READY) || echo "Without these, the clients in JavaScript are left out." >&2
+	@exec $(BIN)/python -m tests.lines $(ARGS)
 
 docs: $(TEST_READY)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict

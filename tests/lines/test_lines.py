@@ -1,0 +1,129 @@
+"""The laboratory itself, and two thin lines of it."""
+
+import asyncio
+import json
+import socket
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lines import table
+from tests.lines.feed import Feed
+from tests.lines.figures import figures
+from tests.lines.proxy import throttled
+from tests.lines.record import Key, Record, milliseconds
+from tests.lines.shape import FREE, QUIET, SHAPES, Shape
+from tests.project import PROJECT
+from tests.tcp_server import tcp_server
+
+
+def price(pair: str, time: int, id: str | None = None) -> dict[str, Any]:
+    stamp = datetime.fromtimestamp(time / 1000, UTC).isoformat()
+    return {**({"id": id} if id else {}), "instrument": pair, "timestamp": stamp}
+
+
+def fed(*ids: str) -> Feed:
+    """A feed that has published a price with each id, at the time in the id."""
+    feed = Feed.__new__(Feed)
+    feed.prices = {Key("EUR_USD", int(id.partition("-")[0])): id for id in ids}
+    return feed
+
+
+def test_a_stall_holds_up_what_is_due_in_it() -> None:
+    shape = Shape("", stall=5, every=20)
+    assert [shape.after_stall(passed) for passed in (0, 14, 16, 19.5, 21, 36)] == [0, 14, 20, 20, 21, 40]
+    assert FREE.after_stall(16) == 16
+
+
+def test_a_record_reads_both_forms_of_a_price_and_knows_what_came_twice() -> None:
+    record = Record()
+    record.opened({"recovered": None, "cursor": "900-0"})
+    assert record.since == "900-0"
+    record.take("price_update", price("EUR_USD", 1000, "1000-0"), at=1.5)
+    record.take("price_update", ["EUR_USD", "1.1", "1.2", 2000, 36, 0], at=2.25)
+    record.take("price_update", ["EUR_USD", "1.1", "1.2", 2000], id="2036-0", at=2.25)
+    record.take("heartbeat", {"cursor": "2500-0"}, id="2500-0")
+    assert record.ages == [(1000, 0.5), (2000, 0.25), (2000, 0.25)]
+    assert (record.repeats, record.since) == (1, "2500-0")
+
+
+def test_what_a_client_was_told_it_has_missed_is_not_missing() -> None:
+    feed = fed("1000-0", "2000-0", "3000-0", "4000-0")
+    record = Record()
+    record.opened({"recovered": None, "cursor": "0-0"})
+    record.take("price_update", price("EUR_USD", 1000, "1000-0"), at=1.5)
+    found = figures(FREE, "sse", record, feed, range(0), 0)
+    assert found.untold == 3
+    record.cut("reset")
+    record.opened({"recovered": False, "cursor": "2500-0"})
+    record.take("conflated", {"count": 1})
+    record.take("price_update", price("EUR_USD", 4000, "4000-0"), at=7)
+    found = figures(FREE, "sse", record, feed, range(0), 0)
+    assert (found.untold, found.oldest, found.faults) == (0, 3.0, ["cut off 1 × (reset)", "a price was 3.0 s old"])
+
+
+def test_a_vanished_client_is_judged_by_the_time_until_its_place_is_free() -> None:
+    assert figures(QUIET, "sse", Record(), fed(), range(0), 0, 44).faults == []
+    assert figures(QUIET, "sse", Record(), fed(), range(0), 0, 46).faults == ["its place was free after 46 s"]
+    assert figures(QUIET, "sse", Record(), fed(), range(0), 0).faults == ["its place was never free"]
+
+
+def test_the_tables_stand_between_their_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(table.PAGE.read_text())
+    monkeypatch.setattr(table, "PAGE", page)
+    table.write("first")
+    table.write("second")
+    before, _, rest = page.read_text().partition(table.BEGIN)
+    assert rest.partition(table.END)[0] == "\n\nsecond\n\n"
+    assert before.startswith("# Reliability")
+
+
+async def test_a_throttling_proxy_leaves_what_it_cannot_carry_with_the_sender() -> None:
+    sent = received = 0
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        writer.transport.set_write_buffer_limits(high=0)
+        while True:
+            writer.write(bytes(500))
+            await writer.drain()
+            sent += 500
+
+    async with tcp_server(flood) as port, throttled(Shape("", rate=20_000), port) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        while received < 20_000:
+            received += len(await reader.read(4096))
+        took = clock() - began
+        assert took > 0.9
+        assert sent - received < 40_000
+        proxy.vanish()
+        nothing = asyncio.create_task(reader.read(4096))
+        await asyncio.wait([nothing], timeout=0.2)
+        assert not nothing.done()
+        writer.close()
+
+
+async def test_prices_reach_clients_on_a_thin_line(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    arguments = ["--lines", "3,free", "--transports", "websocket,sse", "--seconds", "6", "--no-starved", "--json", str(result)]
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.lines", *arguments, cwd=PROJECT)
+    assert await process.wait() == 0
+    cells = json.loads(result.read_text())["cells"]
+    assert [(cell["line"], cell["transport"]) for cell in cells] == [
+        (SHAPES[key].name, transport) for key in ("3", "free") for transport in ("websocket", "sse")
+    ]
+    for cell in cells:
+        assert cell["received"], cell
+        if cell["line"] == FREE.name:
+            assert cell["received"] == cell["published"], cell
+
+
+def test_times_are_compared_in_milliseconds() -> None:
+    assert milliseconds(datetime(1970, 1, 1, 0, 0, 1, 999_999, UTC)) == 1999
