@@ -108,7 +108,7 @@ async def stand(kind: Kind, number: int) -> AsyncGenerator[tuple[Feed, Sequence[
         valkey = PrivateValkey(data, folder / "valkey.sock")
         valkey.start()
         stack.callback(valkey.kill)
-        host = "0.0.0.0" if kind is Kind.NAMESPACES else "127.0.0.1"
+        host = "127.0.0.1" if kind is Kind.PROXY else "0.0.0.0"
         starting = [stack.enter_async_context(gateway(valkey.url, folder / f"gateway{i}", host)) for i in range(number)]
         gateways = [await entered for entered in starting]
         yield await stack.enter_async_context(feed(valkey.url)), gateways

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tests.lines import namespace
+from tests.lines import namespace, netem
+from tests.lines.netem import paired
 from tests.lines.proxy import throttled
 from tests.lines.shape import Shape
 from tests.lines.tun import tunnelled
@@ -16,7 +17,9 @@ from tests.lines.tun import tunnelled
 class Kind(StrEnum):
     """How lines are made."""
 
-    NAMESPACES = "namespaces"
+    NETEM = "netem"
+    """Packets between two network namespaces, delayed by ``tc netem``. Lines that stall or vanish are as the next ones."""
+    TUN = "tun"
     """Packets between two network namespaces, carried by this process from one TUN device to another."""
     PROXY = "proxy"
     """The bytes of a TCP connection, read no faster than the line carries them."""
@@ -27,9 +30,9 @@ class Kind(StrEnum):
         if sys.platform == "linux":
             try:
                 namespace.unshare()
-                return cls.NAMESPACES
             except OSError:
-                pass
+                return cls.PROXY
+            return cls.NETEM if netem.is_there() else cls.TUN
         return cls.PROXY
 
 
@@ -50,7 +53,10 @@ class Line:
 @asynccontextmanager
 async def line(kind: Kind, shape: Shape, number: int, port: int) -> AsyncGenerator[Line]:
     """A line of this shape to a gateway that listens on this port; ``number``, from 1 to 255, is that of no other line."""
-    if kind is Kind.NAMESPACES:
+    if kind is Kind.NETEM and not (shape.stall or shape.vanishes):
+        with paired(shape, number) as pair:
+            yield Line(f"http://{pair.gateway}:{port}", pair.new_socket, pair.enter, _nothing)
+    elif kind in (Kind.NETEM, Kind.TUN):
         with tunnelled(shape, number) as tunnel:
             yield Line(f"http://{tunnel.gateway}:{port}", tunnel.new_socket, tunnel.enter, tunnel.vanish)
     else:

@@ -37,6 +37,11 @@ class Namespace:
         with self.entered():
             configure("link set lo up")
 
+    @property
+    def path(self) -> str:
+        """A path by which ``ip`` finds it."""
+        return f"/proc/{os.getpid()}/fd/{self._handle}"
+
     def enter(self) -> None:
         """Move this thread into the namespace, for good."""
         _call("setns", self._handle, _CLONE_NEWNET)

@@ -12,8 +12,9 @@ PAGE = PROJECT / "docs" / "reliability.md"
 BEGIN, END = "<!-- lines: make lines -->", "<!-- lines: end -->"
 
 _MADE: dict[Kind, str] = {
-    Kind.NAMESPACES: "in network namespaces, packet by packet between TUN devices, as `tc netem` delays them",
-    Kind.PROXY: "with a throttling TCP proxy, as network namespaces are not allowed here",
+    Kind.NETEM: "in network namespaces with `tc netem`",
+    Kind.TUN: "in network namespaces, with every packet carried from one TUN device to another, as the kernel has no `tc netem`",
+    Kind.PROXY: "with a throttling TCP proxy, as network namespaces are not allowed",
 }
 
 
