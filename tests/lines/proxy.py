@@ -34,15 +34,20 @@ class Proxy:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._busy_until = {True: self._began, False: self._began}
-        self._vanished = asyncio.Event()
+        self._vanished = False
+        self._ended = asyncio.Event()
         self._connections: set[socket.socket] = set()
         self._chance = random.Random(1)
 
     def vanish(self) -> None:
         """Let nothing pass from now on."""
-        self._vanished.set()
+        self._vanished = True
         for connection in self._connections:
             _drop_everything(connection)
+
+    def end(self) -> None:
+        """Let go of the connections of a line that has vanished."""
+        self._ended.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry a connection until either end closes it."""
@@ -100,8 +105,9 @@ class Proxy:
         return self._busy_until[down] + (shape.delay if down else 0)
 
     async def _unless_vanished(self) -> None:
-        if self._vanished.is_set():
-            await asyncio.Future()
+        if self._vanished:
+            await self._ended.wait()
+            raise ConnectionAbortedError
 
 
 @asynccontextmanager
@@ -114,7 +120,10 @@ async def throttled(shape: Shape, gateway: int) -> AsyncGenerator[Proxy]:
             await proxy.serve(reader, writer)
 
     async with tcp_server(serve, limit=_PIECE) as proxy.port:
-        yield proxy
+        try:
+            yield proxy
+        finally:
+            proxy.end()
 
 
 def _drop_everything(connection: socket.socket) -> None:

@@ -87,6 +87,7 @@ async def test_a_throttling_proxy_leaves_what_it_cannot_carry_with_the_sender() 
 
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal sent
+        assert await reader.readexactly(5) == b"begin"
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         writer.transport.set_write_buffer_limits(high=0)
         while True:
@@ -96,6 +97,7 @@ async def test_a_throttling_proxy_leaves_what_it_cannot_carry_with_the_sender() 
 
     async with tcp_server(flood) as port, throttled(Shape("", rate=20_000), port) as proxy:
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"begin")
         clock = asyncio.get_running_loop().time
         began = clock()
         while received < 20_000:
@@ -104,6 +106,7 @@ async def test_a_throttling_proxy_leaves_what_it_cannot_carry_with_the_sender() 
         assert took > 0.9
         assert sent - received < 40_000
         proxy.vanish()
+        writer.write(b"in vain")
         nothing = asyncio.create_task(reader.read(4096))
         await asyncio.wait([nothing], timeout=0.2)
         assert not nothing.done()
