@@ -25,7 +25,7 @@ def main(
             f"'sse{COMPACT}', and '{JAVASCRIPT}websocket' and '{JAVASCRIPT}polling' for the stock client."
         ),
     ] = "",
-    seconds: Annotated[float, typer.Option(help="How long prices flow.")] = 95,
+    seconds: Annotated[float, typer.Option(help="How long prices flow; after a pause, for a third of it again.")] = 95,
     rate: Annotated[float, typer.Option(help="Prices a second, over all pairs.")] = 80,
     through: Annotated[Kind | None, typer.Option(help="How lines are made; by default the most real way there is.")] = None,
     busy: Annotated[bool, typer.Option("--starved/--no-starved", help="Try clients that lack a processor too.")] = True,

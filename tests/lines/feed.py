@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count, cycle
+from math import inf
 
 from app.market.alert import Alert, Severity
 from app.market.clock import utc_now
@@ -16,7 +17,7 @@ from app.market.quote import Quote
 from app.realtime.contract.alert import draft_of
 from app.realtime.contract.event import Draft, cursor_order, price_update
 from app.realtime.log.log import EventLog, Publisher, open_redis
-from tests.lines.record import Key, Unrecovered
+from tests.lines.record import Key, Unrecovered, milliseconds
 
 _PAIRS = [CurrencyPair.parse(name) for name in DEFAULT_PAIRS]
 _ALERT_EVERY = 2.0
@@ -31,16 +32,17 @@ class Feed:
     publisher: Publisher
     prices: dict[Key, str] = field(default_factory=dict)
     """The id of each price, in order."""
-    alerts: dict[int, float] = field(default_factory=dict)
-    """When each alert was published, by its number, in seconds of the loop's clock."""
+    alerts: dict[int, int] = field(default_factory=dict)
+    """When each alert was published, by its number, in milliseconds since 1970."""
+    _flows: bool = False
     _pairs: "cycle[CurrencyPair]" = field(default_factory=lambda: cycle(_PAIRS))
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
-    async def flow(self, rate: float, seconds: float) -> None:
-        """Publish so many prices a second of all pairs in turn, and an alert every two seconds."""
+    async def flow(self, rate: float, seconds: float = inf) -> None:
+        """Publish so many prices a second of all pairs in turn, and an alert every two seconds, until ``stop``."""
         clock = asyncio.get_running_loop().time
-        began, sent, alert_at = clock(), 0, 0.0
-        while (passed := clock() - began) < seconds:
+        began, sent, alert_at, self._flows = clock(), 0, 0.0, True
+        while self._flows and (passed := clock() - began) < seconds:
             if passed >= alert_at:
                 await self.alert()
                 alert_at += _ALERT_EVERY
@@ -49,6 +51,10 @@ class Feed:
                 sent += due
             await asyncio.sleep(began + (sent + 1) / rate - clock())
 
+    def stop(self) -> None:
+        """Let the flow end after the next price."""
+        self._flows = False
+
     async def burst(self, size: int) -> None:
         """Publish prices together. Those of one pair are a millisecond apart."""
         now = utc_now()
@@ -56,14 +62,18 @@ class Feed:
         quotes = [_quote(next(self._pairs), now - timedelta(milliseconds=rounds - i // len(_PAIRS))) for i in range(size)]
         ids = await self.publisher.publish([price_update(quote, quote.time) for quote in quotes], _PATIENCE)
         for quote, id in zip(quotes, ids, strict=True):
-            self.prices[Key(quote.pair.name, int(quote.time.timestamp() * 1000))] = id
+            self.prices[Key(quote.pair.name, milliseconds(quote.time))] = id
 
     async def alert(self) -> int:
         """Publish an alert, and return its number."""
         number = next(self._numbers)
+        self.alerts[number] = milliseconds(utc_now())
         await self.publisher.publish([_alert(number)], _PATIENCE)
-        self.alerts[number] = asyncio.get_running_loop().time()
         return number
+
+    def newest(self) -> set[Key]:
+        """Return the last price of each pair, which nothing has replaced."""
+        return set({key.pair: key for key in self.prices}.values())
 
     def missed(self, gaps: Sequence[Unrecovered]) -> set[Key]:
         """Return the prices in what a client was told that it has missed."""

@@ -1,9 +1,10 @@
 """What came of a cell of the table: one transport on one line."""
 
 import statistics
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 from tests.lines.feed import Feed
@@ -28,6 +29,8 @@ class Figures:
     """How often a connection ended, by the reason that the client saw."""
     oldest: float | None
     median: float | None
+    oldest_by_second: Sequence[float]
+    """The greatest age of the prices of each second; 0 where none arrived."""
     alerts: int
     alerts_lost: int
     repeats: int
@@ -69,22 +72,30 @@ class Figures:
         return {**asdict(self), "line": self.line.name, "faults": self.faults}
 
 
-def figures(
-    line: Shape, transport: str, record: Record, feed: Feed, alerts: range, began: int, freed: float | None = None
-) -> Figures:
-    """Return the figures of a record, for the alerts and prices that were published since ``began``, in ms since 1970."""
+def figures(line: Shape, transport: str, record: Record, feed: Feed, freed: float | None = None) -> Figures:
+    """Return the figures of a record, of what was published once its first connection was open.
+
+    The last price of a pair may be of any age, as there is no newer one to send in its place.
+    """
+    began = inf if record.began is None else record.began
     published = {key for key in feed.prices if key.time >= began}
-    received = {key for key in record.prices if key.time >= began}
-    missing: set[Key] = published - received - feed.missed(record.unrecovered)
-    ages = [age for time, age in record.ages if time >= began]
+    missing: set[Key] = published - record.prices - feed.missed(record.unrecovered)
+    newest = feed.newest()
+    ages = [(key.time, age) for key, age in record.ages if key.time >= began and key not in newest]
+    by_second: defaultdict[int, float] = defaultdict(float)
+    for time, age in ages:
+        second = int(time - began) // 1000
+        by_second[second] = max(by_second[second], age)
+    alerts = [number for number, published_at in feed.alerts.items() if published_at >= began]
     return Figures(
         line=line,
         transport=transport,
         published=len(published),
-        received=len(received & published),
+        received=len(published & record.prices),
         cuts=dict(Counter(record.cuts)),
-        oldest=max(ages, default=None),
-        median=statistics.median(ages) if ages else None,
+        oldest=max((age for _, age in ages), default=None),
+        median=statistics.median(age for _, age in ages) if ages else None,
+        oldest_by_second=[round(by_second[second], 2) for second in range(max(by_second, default=-1) + 1)],
         alerts=len(alerts),
         alerts_lost=sum(number not in record.alerts for number in alerts),
         repeats=record.repeats,

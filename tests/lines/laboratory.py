@@ -3,7 +3,6 @@
 import asyncio
 import os
 import tempfile
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,8 @@ from tests.waiting import wait_until
 
 BURST = 400
 """Prices that are published together in the end."""
+PAUSE = 5.0
+"""Seconds without prices, after which a flood meets lines that carry nothing."""
 _VANISH_AFTER = 5.0
 _BEYOND_FREED = 15.0
 _OPENED_WITHIN = 60.0
@@ -41,7 +42,7 @@ class Plan:
     shapes: Sequence[Shape]
     transports: Sequence[str]
     seconds: float
-    """How long prices flow."""
+    """How long prices flow once all clients are connected; after a pause they flow for a third of it again."""
     rate: float
     """Prices a second."""
 
@@ -146,26 +147,26 @@ async def carry_out(plan: Plan, kind: Kind, *, stock: bool, say: Callable[[str],
                     continue
                 cells.append(Cell(shape, transport, await _opened_line(kind, shape, numbers, of, stack), of))
         async with asyncio.TaskGroup() as tasks:
-            measuring = tasks.create_task(lag.run())
+            running = [tasks.create_task(lag.run()), flowing := tasks.create_task(feeding.flow(plan.rate))]
             try:
-                say(f"connecting {len(cells)} clients")
+                say(f"connecting {len(cells)} clients while prices flow, {plan.rate:g} a second")
                 await _connect(cells, tasks, stack)
-                say(f"{plan.rate:g} prices a second for {plan.seconds:g} s")
-                lag.longest = 0
-                began, alerts = int(time.time() * 1000), len(feeding.alerts)
                 watching = [tasks.create_task(_vanish(cell)) for cell in cells if cell.shape.vanishes]
-                await feeding.flow(plan.rate, plan.seconds)
-                numbers_of_alerts = range(alerts + 1, await feeding.alert() + 1)
+                say(f"prices flow for {plan.seconds:g} s, then pause, then flow for {plan.seconds / 3:g} s")
+                await asyncio.sleep(plan.seconds)
+                feeding.stop()
+                await flowing
+                await asyncio.sleep(PAUSE)
+                await feeding.flow(plan.rate, plan.seconds / 3)
                 say("waiting for the last alert to arrive")
-                await _until_caught_up(cells, numbers_of_alerts[-1])
-                outcome = [figures(cell.shape, cell.transport, cell.record, feeding, numbers_of_alerts, began) for cell in cells]
-                bursts = await _burst(cells, feeding)
-                longest = lag.longest
+                await _until_caught_up(cells, await feeding.alert())
+                outcome = [figures(cell.shape, cell.transport, cell.record, feeding) for cell in cells]
+                bursts, longest = await _burst(cells, feeding), lag.longest
                 if watching:
                     say("waiting for the places of clients that have vanished")
                     await asyncio.wait(watching)
             finally:
-                for task in (measuring, *(cell.task for cell in cells if cell.task)):
+                for task in (*running, *(cell.task for cell in cells if cell.task)):
                     task.cancel()
     outcome = [replace(found, freed=cell.freed) for found, cell in zip(outcome, cells, strict=True)]
     return Outcome(kind, outcome, bursts, longest)
@@ -187,9 +188,9 @@ async def _connect(cells: Sequence[Cell], tasks: asyncio.TaskGroup, stack: Async
             cell.task = tasks.create_task(keep_following(transport, client))
 
     def missing() -> str:
-        return f"all clients are connected, but for {[cell for cell in cells if not cell.record.openings]}"
+        return f"all clients are connected, but for {[cell for cell in cells if not cell.record.began]}"
 
-    await wait_until(lambda: all(cell.record.openings for cell in cells), missing, _OPENED_WITHIN)
+    await wait_until(lambda: all(cell.record.began for cell in cells), missing, _OPENED_WITHIN)
 
 
 async def _vanish(cell: Cell) -> None:

@@ -50,7 +50,7 @@ async def starved(kind: Kind, feeding: Feed, of: Gateway, number: int) -> list[S
         for i, (name, (follow, transport)) in enumerate(_CLIENTS.items()):
             own = await stack.enter_async_context(line(kind, FREE, number + i, of.port))
             running.append(tasks.create_task(_follow(follow, own, transport, records[name])))
-        await wait_until(lambda: all(record.openings for record in records.values()), "the clients are connected", 60)
+        await wait_until(lambda: all(record.began for record in records.values()), "the clients are connected", 60)
         known = len(feeding.prices)
         async with _busy_loops():
             await feeding.flow(_RATE, TICKS / _RATE)

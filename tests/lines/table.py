@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from tests.lines.figures import Figures
-from tests.lines.laboratory import BURST, Outcome
+from tests.lines.laboratory import BURST, PAUSE, Outcome
 from tests.lines.line import Kind
 from tests.lines.starved import Starved
 from tests.project import PROJECT
@@ -24,7 +24,8 @@ def markdown(outcome: Outcome, starved: Sequence[Starved], seconds: float, rate:
     by_place = {(cell.line.name, cell.transport): cell for cell in outcome.cells}
     lines = list(dict.fromkeys(cell.line for cell in outcome.cells))
     parts = [
-        f"{rate:g} prices a second of 20 pairs for {seconds:g} s, an alert every 2 s; lines made {_MADE[outcome.kind]}. "
+        f"{rate:g} prices a second of 20 pairs for {seconds:g} s, and after a pause of {PAUSE:g} s for {seconds / 3:.0f} s more, "
+        f"with an alert every 2 s; lines made {_MADE[outcome.kind]}. "
         "A cell has cut-offs · the median and the greatest age of a price on arrival · alerts lost. *untold*: prices are missing "
         "of which the client was told nothing; *twice*: an event came twice or out of order. For want of a processor the clients "
         f"themselves were up to {outcome.lag * 1000:.0f} ms late."
