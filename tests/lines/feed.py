@@ -71,9 +71,15 @@ class Feed:
         await self.publisher.publish([_alert(number)], _PATIENCE)
         return number
 
-    def newest(self) -> set[Key]:
-        """Return the last price of each pair, which nothing has replaced."""
-        return set({key.pair: key for key in self.prices}.values())
+    def replaced(self) -> dict[Key, int]:
+        """Return when each price was replaced by a newer one of its pair, but for the last ones, in milliseconds since 1970."""
+        newest: dict[str, Key] = {}
+        replaced: dict[Key, int] = {}
+        for key in self.prices:
+            if (before := newest.get(key.pair)) is not None:
+                replaced[before] = key.time
+            newest[key.pair] = key
+        return replaced
 
     def missed(self, gaps: Sequence[Unrecovered]) -> set[Key]:
         """Return the prices in what a client was told that it has missed."""

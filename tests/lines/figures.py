@@ -12,7 +12,7 @@ from tests.lines.record import Key, Record
 from tests.lines.shape import Shape
 
 OLDEST = 2.0
-"""Seconds: no price is older on arrival, but for what the line itself takes."""
+"""Seconds: no price is older on arrival, without the line's own delay and stalls."""
 FREED_WITHIN = 45.0
 """Seconds after which a client that has vanished has no place any more."""
 
@@ -57,7 +57,7 @@ class Figures:
         faults = [f"cut off {times} × ({reason})" for reason, times in self.cuts.items()]
         if self.oldest is None:
             faults.append("no price came")
-        elif self.oldest > OLDEST + self.line.own_time:
+        elif self.oldest > OLDEST:
             faults.append(f"a price was {self.oldest:.1f} s old")
         if self.alerts_lost:
             faults.append(f"{self.alerts_lost} of {self.alerts} alerts lost")
@@ -72,19 +72,25 @@ class Figures:
         return {**asdict(self), "line": self.line.name, "faults": self.faults}
 
 
-def figures(line: Shape, transport: str, record: Record, feed: Feed, freed: float | None = None) -> Figures:
+def figures(line: Shape, line_began: float, transport: str, record: Record, feed: Feed, freed: float | None = None) -> Figures:
     """Return the figures of a record, of what was published once its first connection was open.
 
-    The last price of a pair may be of any age, as there is no newer one to send in its place.
+    ``line_began`` is when the line came up, in seconds since 1970. The age of a price is without the line's own delay and stalls.
+    That of a price that was still the newest of its pair does not count, as there was nothing newer to send.
     """
     began = inf if record.began is None else record.began
     published = {key for key in feed.prices if key.time >= began}
     missing: set[Key] = published - record.prices - feed.missed(record.unrecovered)
-    newest = feed.newest()
-    ages = [(key.time, age) for key, age in record.ages if key.time >= began and key not in newest]
+    replaced = feed.replaced()
+    ages: list[float] = []
     by_second: defaultdict[int, float] = defaultdict(float)
-    for time, age in ages:
-        second = int(time - began) // 1000
+    for key, arrived in record.arrivals:
+        if key.time < began or arrived * 1000 < replaced.get(key, inf):
+            continue
+        sent = key.time / 1000
+        age = arrived - sent - line.delay - line.held_up(sent - line_began, arrived - line_began)
+        ages.append(age)
+        second = int(key.time - began) // 1000
         by_second[second] = max(by_second[second], age)
     alerts = [number for number, published_at in feed.alerts.items() if published_at >= began]
     return Figures(
@@ -93,8 +99,8 @@ def figures(line: Shape, transport: str, record: Record, feed: Feed, freed: floa
         published=len(published),
         received=len(published & record.prices),
         cuts=dict(Counter(record.cuts)),
-        oldest=max((age for _, age in ages), default=None),
-        median=statistics.median(age for _, age in ages) if ages else None,
+        oldest=max(ages, default=None),
+        median=statistics.median(ages) if ages else None,
         oldest_by_second=[round(by_second[second], 2) for second in range(max(by_second, default=-1) + 1)],
         alerts=len(alerts),
         alerts_lost=sum(number not in record.alerts for number in alerts),

@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 
 BURST = 400
 """Prices that are published together in the end."""
-PAUSE = 5.0
+PAUSE = 8.0
 """Seconds without prices, after which a flood meets lines that carry nothing."""
 _VANISH_AFTER = 5.0
 _BEYOND_FREED = 15.0
@@ -160,7 +160,7 @@ async def carry_out(plan: Plan, kind: Kind, *, stock: bool, say: Callable[[str],
                 await feeding.flow(plan.rate, plan.seconds / 3)
                 say("waiting for the last alert to arrive")
                 await _until_caught_up(cells, await feeding.alert())
-                outcome = [figures(cell.shape, cell.transport, cell.record, feeding) for cell in cells]
+                outcome = [figures(cell.shape, cell.line.began, cell.transport, cell.record, feeding) for cell in cells]
                 bursts, longest = await _burst(cells, feeding), lag.longest
                 if watching:
                     say("waiting for the places of clients that have vanished")

@@ -2,9 +2,10 @@
 
 import socket
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tests.lines import namespace, netem
@@ -48,6 +49,8 @@ class Line:
     """Has the process that calls it use the line, as ``preexec_fn`` of a program."""
     vanish: Callable[[], None]
     """Let nothing pass from now on."""
+    began: float = field(default_factory=time.time)
+    """When it came up, in seconds since 1970."""
 
 
 @asynccontextmanager

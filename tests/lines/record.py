@@ -28,8 +28,8 @@ class Unrecovered(NamedTuple):
 class Record:
     """What one client has received, over all its connections."""
 
-    ages: list[tuple[Key, float]] = field(default_factory=list)
-    """Of each price, in order: its age on arrival in seconds."""
+    arrivals: list[tuple[Key, float]] = field(default_factory=list)
+    """When each price arrived, in order, in seconds since 1970."""
     prices: set[Key] = field(default_factory=set)
     alerts: Counter[int] = field(default_factory=Counter)
     """How often each numbered alert came."""
@@ -41,7 +41,7 @@ class Record:
     repeats: int = 0
     """Events with an id that came before, or that is older than one that came before."""
     began: int | None = None
-    """When the first connection was open, in milliseconds since 1970; before that, nothing counts."""
+    """When the gateway opened the first connection, in milliseconds since 1970; before that, nothing counts."""
     bytes: int = 0
     """Of payloads."""
     _last_id: str | None = None
@@ -55,7 +55,7 @@ class Record:
     def opened(self, body: Mapping[str, Any]) -> None:
         """Take in ``subscription_confirmed`` or ``stream_opened``."""
         if self.began is None:
-            self.began = int(time.time() * 1000)
+            self.began = milliseconds(datetime.fromisoformat(body["timestamp"]))
         if body["recovered"] is False and self.since is not None:
             self.unrecovered.append(Unrecovered(self.since, body["cursor"]))
         self._opened_at = self._opened_at or body["cursor"]
@@ -66,7 +66,7 @@ class Record:
         if type == "price_update":
             key, id = _price(body, id)
             self.prices.add(key)
-            self.ages.append((key, arrived - key.time / 1000))
+            self.arrivals.append((key, arrived))
         elif type == "volatility_alert":
             self.alerts[int(body["message"].split()[-1])] += 1
         elif type == "conflated":

@@ -30,10 +30,16 @@ class Shape:
         into = passed % self.every
         return passed + max(0.0, self.every - into) if into > self.every - self.stall else passed
 
-    @property
-    def own_time(self) -> float:
-        """The seconds by which a price is late that nothing at the other end can help."""
-        return self.delay + self.stall
+    def held_up(self, begins: float, ends: float) -> float:
+        """Return the seconds between two moments in which nothing moved."""
+        if not self.stall:
+            return 0.0
+
+        def until(passed: float) -> float:
+            whole, rest = divmod(passed, self.every)
+            return whole * self.stall + max(0.0, rest - (self.every - self.stall))
+
+        return until(ends) - until(begins)
 
 
 FREE = Shape("unhindered")

@@ -26,9 +26,9 @@ def markdown(outcome: Outcome, starved: Sequence[Starved], seconds: float, rate:
     parts = [
         f"{rate:g} prices a second of 20 pairs for {seconds:g} s, and after a pause of {PAUSE:g} s for {seconds / 3:.0f} s more, "
         f"with an alert every 2 s; lines made {_MADE[outcome.kind]}. "
-        "A cell has cut-offs · the median and the greatest age of a price on arrival · alerts lost. *untold*: prices are missing "
-        "of which the client was told nothing; *twice*: an event came twice or out of order. For want of a processor the clients "
-        f"themselves were up to {outcome.lag * 1000:.0f} ms late."
+        "A cell has cut-offs · the median and the greatest age of a price on arrival, without the line's own delay and stalls · "
+        "alerts lost. *untold*: prices are missing of which the client was told nothing; *twice*: an event came twice or out of "
+        f"order. For want of a processor the clients themselves were up to {outcome.lag * 1000:.0f} ms late."
     ]
     if ordinary := [line for line in lines if not line.vanishes]:
         rows = [[line.name, *(_cell(by_place.get((line.name, name))) for name in transports)] for line in ordinary]

@@ -37,18 +37,20 @@ def test_a_stall_holds_up_what_is_due_in_it() -> None:
     shape = Shape("", stall=5, every=20)
     assert [shape.after_stall(passed) for passed in (0, 14, 16, 19.5, 21, 36)] == [0, 14, 20, 20, 21, 40]
     assert FREE.after_stall(16) == 16
+    assert [shape.held_up(0, passed) for passed in (10, 16, 20, 36, 60)] == [0, 1, 5, 6, 15]
+    assert (shape.held_up(18, 30), FREE.held_up(0, 100)) == (2, 0)
 
 
 def test_a_record_reads_both_forms_of_a_price_and_knows_what_came_twice() -> None:
     record = Record()
-    record.opened({"recovered": None, "cursor": "900-0"})
+    record.opened({"recovered": None, "cursor": "900-0", "timestamp": "1970-01-01T00:00:00.9Z"})
     assert record.since == "900-0"
     record.take("price_update", price("EUR_USD", 1000, "1000-0"), at=1.5)
     record.take("price_update", ["EUR_USD", "1.1", "1.2", 2000, 36, 0], at=2.25)
     record.take("price_update", ["EUR_USD", "1.1", "1.2", 2000], id="2036-0", at=2.25)
     record.take("heartbeat", {"cursor": "2500-0"}, id="2500-0")
-    assert [(key.time, age) for key, age in record.ages] == [(1000, 0.5), (2000, 0.25), (2000, 0.25)]
-    assert (record.repeats, record.since) == (1, "2500-0")
+    assert [(key.time, arrived) for key, arrived in record.arrivals] == [(1000, 1.5), (2000, 2.25), (2000, 2.25)]
+    assert (record.repeats, record.since, record.began) == (1, "2500-0", 900)
 
 
 def test_what_a_client_was_told_it_has_missed_is_not_missing() -> None:
@@ -56,21 +58,21 @@ def test_what_a_client_was_told_it_has_missed_is_not_missing() -> None:
     record = Record(began=0)
     record.opened({"recovered": None, "cursor": "0-0"})
     record.take("price_update", price("EUR_USD", 1000, "1000-0"), at=1.5)
-    found = figures(FREE, "sse", record, feed)
+    found = figures(FREE, 0, "sse", record, feed)
     assert found.untold == 4
     record.cut("reset")
     record.opened({"recovered": False, "cursor": "2500-0"})
     record.take("conflated", {"count": 1})
     record.take("price_update", price("EUR_USD", 4000, "4000-0"), at=7)
     record.take("price_update", price("EUR_USD", 5000, "5000-0"), at=15)  # the newest of its pair, whatever its age
-    found = figures(FREE, "sse", record, feed)
+    found = figures(FREE, 0, "sse", record, feed)
     assert (found.untold, found.oldest, found.faults) == (0, 3.0, ["cut off 1 × (reset)", "a price was 3.0 s old"])
 
 
 def test_a_vanished_client_is_judged_by_the_time_until_its_place_is_free() -> None:
-    assert figures(QUIET, "sse", Record(), fed(), 44).faults == []
-    assert figures(QUIET, "sse", Record(), fed(), 46).faults == ["its place was free after 46 s"]
-    assert figures(QUIET, "sse", Record(), fed()).faults == ["its place was never free"]
+    assert figures(QUIET, 0, "sse", Record(), fed(), 44).faults == []
+    assert figures(QUIET, 0, "sse", Record(), fed(), 46).faults == ["its place was free after 46 s"]
+    assert figures(QUIET, 0, "sse", Record(), fed()).faults == ["its place was never free"]
 
 
 def test_the_tables_stand_between_their_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
