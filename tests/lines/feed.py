@@ -20,6 +20,7 @@ from app.realtime.log.log import EventLog, Publisher, open_redis
 from tests.lines.record import Key, Unrecovered, milliseconds
 
 _PAIRS = [CurrencyPair.parse(name) for name in DEFAULT_PAIRS]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALERT_EVERY = 2.0
 _PATIENCE = 60.0
 """Seconds that Valkey may take to answer, beside busy loops."""
@@ -36,6 +37,7 @@ class Feed:
     """When each alert was published, by its number, in milliseconds since 1970."""
     _flows: bool = False
     _pairs: "cycle[CurrencyPair]" = field(default_factory=lambda: cycle(_PAIRS))
+    _times: dict[CurrencyPair, int] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     async def flow(self, rate: float, seconds: float = inf) -> None:
@@ -57,12 +59,20 @@ class Feed:
 
     async def burst(self, size: int) -> None:
         """Publish prices together. Those of one pair are a millisecond apart."""
-        now = utc_now()
+        now = milliseconds(utc_now())
         rounds = (size - 1) // len(_PAIRS)
-        quotes = [_quote(next(self._pairs), now - timedelta(milliseconds=rounds - i // len(_PAIRS))) for i in range(size)]
+        quotes = [self._quote(now - rounds + i // len(_PAIRS)) for i in range(size)]
         ids = await self.publisher.publish([price_update(quote, quote.time) for quote in quotes], _PATIENCE)
         for quote, id in zip(quotes, ids, strict=True):
             self.prices[Key(quote.pair.name, milliseconds(quote.time))] = id
+
+    def _quote(self, time: int) -> Quote:
+        """Make a price of the next pair, at this time in milliseconds since 1970 or later: no two of a pair have the same."""
+        pair = next(self._pairs)
+        time = self._times[pair] = max(time, self._times.get(pair, 0) + 1)
+        usual = Decimal(150) if pair.quote == "JPY" else Decimal("1.1")
+        bid = pair.round(usual + pair.pip * random.randrange(100))
+        return Quote(pair, bid, bid + pair.pip, _EPOCH + timedelta(milliseconds=time), "lines")
 
     async def alert(self) -> int:
         """Publish an alert, and return its number."""
@@ -92,12 +102,6 @@ async def feed(redis_url: str) -> AsyncGenerator[Feed]:
     """A feed into the log there."""
     async with open_redis(redis_url) as redis:
         yield Feed(EventLog(redis).publisher())
-
-
-def _quote(pair: CurrencyPair, time: datetime) -> Quote:
-    usual = Decimal(150) if pair.quote == "JPY" else Decimal("1.1")
-    bid = pair.round(usual + pair.pip * random.randrange(100))
-    return Quote(pair, bid, bid + pair.pip, time, "lines")
 
 
 def _alert(number: int) -> Draft:
