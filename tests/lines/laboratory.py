@@ -1,10 +1,9 @@
 """Runs all cells at once: each client has a line of its own."""
 
 import asyncio
-import os
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,11 +24,11 @@ PAUSE = 8.0
 """Seconds without prices, after which a flood meets lines that carry nothing."""
 _VANISH_AFTER = 5.0
 _BEYOND_FREED = 15.0
+_BETWEEN = 0.1
 _OPENED_WITHIN = 60.0
 _CAUGHT_UP_WITHIN = 20.0
 _BURST_WITHIN = 5.0
 _LOOK = 0.25
-_PRIORITY = -10
 
 COMPACT = " compact"
 JAVASCRIPT = "JavaScript "
@@ -94,18 +93,6 @@ class Lag:
             self.longest = max(self.longest, clock() - due)
 
 
-@contextmanager
-def prompt() -> Iterator[None]:
-    """Let this process have a processor before others, where it may: it carries the lines, and takes the times."""
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
-    try:
-        yield
-    finally:
-        os.setpriority(os.PRIO_PROCESS, 0, before)
-
-
 async def known_transports(of: Gateway, *, stock: bool) -> list[str]:
     """Return every transport that a gateway speaks, and its stock clients in JavaScript."""
     names = ["websocket", "polling", "sse", *(["plain"] if await of.speaks_plain() else [])]
@@ -135,7 +122,6 @@ async def carry_out(plan: Plan, kind: Kind, *, stock: bool, say: Callable[[str],
     vanishing = [shape for shape in plan.shapes if shape.vanishes]
     lag = Lag()
     async with stand(kind, 1 + len(vanishing)) as (feeding, gateways), AsyncExitStack() as stack:
-        stack.enter_context(prompt())
         known = await known_transports(gateways[0], stock=stock)
         wanted = [name for name in plan.transports or known if name in known]
         numbers = iter(range(1, 256))
@@ -177,20 +163,27 @@ async def _opened_line(kind: Kind, shape: Shape, numbers: Iterator[int], of: Gat
 
 
 async def _connect(cells: Sequence[Cell], tasks: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
+    """Connect one client after the other: all at once, and programs that start, they would keep the processors from the rest."""
     for cell in cells:
         transport = cell.transport.removeprefix(JAVASCRIPT).removesuffix(COMPACT)
         if cell.transport.startswith(JAVASCRIPT):
             cell.task = tasks.create_task(node(cell.line, transport, cell.record))
+            await _opened([cell])
         else:
             http = await stack.enter_async_context(session_over(cell.line))
             pairs = QUIET_PAIR if cell.shape.quiet else "*"
             client = Client(cell.line, http, cell.record, pairs, compact=cell.transport.endswith(COMPACT))
             cell.task = tasks.create_task(keep_following(transport, client))
+            await asyncio.sleep(_BETWEEN)
+    await _opened(cells)
 
+
+async def _opened(cells: Sequence[Cell]) -> None:
     def missing() -> str:
-        return f"all clients are connected, but for {[cell for cell in cells if not cell.record.began]}"
+        waiting = [f"{cell.line}, {cell.transport} {cell.record.cuts}" for cell in cells if cell.record.began is None]
+        return f"these clients are connected: {'; '.join(waiting)}"
 
-    await wait_until(lambda: all(cell.record.began for cell in cells), missing, _OPENED_WITHIN)
+    await wait_until(lambda: all(cell.record.began is not None for cell in cells), missing, _OPENED_WITHIN)
 
 
 async def _vanish(cell: Cell) -> None:
