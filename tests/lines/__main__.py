@@ -40,8 +40,8 @@ def main(
     never cut off, no price is older than 2 s (without the line's own delay), every alert arrives, no event comes twice, and a
     client is told of every price that it did not get. The place of a client that vanished is free within 45 s.
 
-    The tables say how long the laboratory itself had to wait for a processor. Where other programs compete for them, let it have
-    more of them: nice -n -10.
+    The tables say how long the laboratory itself had to wait for a processor, which should be much less than a second: run it
+    where nothing else competes for them.
     """
     chosen = [SHAPES[_known(key)] for key in _split(lines)] or list(SHAPES.values())
     best = Kind.best()

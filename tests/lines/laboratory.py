@@ -146,8 +146,11 @@ async def carry_out(plan: Plan, kind: Kind, *, stock: bool, say: Callable[[str],
                 await feeding.flow(plan.rate, plan.seconds / 3)
                 say("waiting for the last alert to arrive")
                 await _until_caught_up(cells, await feeding.alert())
-                outcome = [figures(cell.shape, cell.line.began, cell.transport, cell.record, feeding) for cell in cells]
-                bursts, longest = await _burst(cells, feeding), lag.longest
+                outcome, longest = [], lag.longest
+                for cell in cells:
+                    outcome.append(figures(cell.shape, cell.line.began, cell.transport, cell.record, feeding))
+                    await asyncio.sleep(_BETWEEN)  # the lines go on meanwhile
+                bursts = await _burst(cells, feeding)
                 if watching:
                     say("waiting for the places of clients that have vanished")
                     await asyncio.wait(watching)
