@@ -16,6 +16,7 @@ from tests.waiting import wait_until
 
 TICKS = 50_000
 _RATE = 1_500.0
+_TOGETHER = 500
 _LOOPS = 6
 _DONE_WITHIN = 60.0
 _LOOK = 0.5
@@ -54,6 +55,8 @@ async def starved(kind: Kind, feeding: Feed, of: Gateway, number: int) -> list[S
         known = len(feeding.prices)
         async with _busy_loops():
             await feeding.flow(_RATE, TICKS / _RATE)
+            while (left := known + TICKS - len(feeding.prices)) > 0:  # the publisher too lacks a processor
+                await feeding.burst(min(left, _TOGETHER))
             await _until_all_came(records, await feeding.alert())
         for task in running:
             task.cancel()
