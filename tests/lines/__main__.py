@@ -25,7 +25,8 @@ def main(
             f"'sse{COMPACT}', and '{JAVASCRIPT}websocket' and '{JAVASCRIPT}polling' for the stock client."
         ),
     ] = "",
-    seconds: Annotated[float, typer.Option(help="How long prices flow; after a pause, for a third of it again.")] = 95,
+    seconds: Annotated[float, typer.Option(help="How long prices flow; after a pause, for a third of it again.")] = 66,
+    pause: Annotated[float, typer.Option(help="How long they pause.")] = 8,
     rate: Annotated[float, typer.Option(help="Prices a second, over all pairs.")] = 80,
     through: Annotated[Kind | None, typer.Option(help="How lines are made; by default the most real way there is.")] = None,
     busy: Annotated[bool, typer.Option("--starved/--no-starved", help="Try clients that lack a processor too.")] = True,
@@ -46,11 +47,11 @@ def main(
     chosen = [SHAPES[_known(key)] for key in _split(lines)] or list(SHAPES.values())
     best = Kind.best()
     kind = through or best
-    plan = Plan(chosen, _split(transports), seconds, rate)
-    outcome, loops = Outcome(kind, [], [], 0), list[Starved]()
+    plan = Plan(chosen, _split(transports), seconds, pause, rate)
+    outcome, loops = Outcome(plan, kind, [], [], 0), list[Starved]()
     if not only_starved:
         outcome = asyncio.run(carry_out(plan, kind, stock=is_installed(), say=_say))
-        typer.echo(markdown(outcome, [], seconds, rate))
+        typer.echo(markdown(outcome, []))
     if (busy or only_starved) and is_installed():
         _say("clients beside busy loops")
         loops = asyncio.run(_starve(kind))
@@ -59,7 +60,7 @@ def main(
     faults += [f"{client.client}, beside busy loops: {', '.join(client.cuts)}" for client in loops if client.cuts]
     typer.echo("\n".join(["", *faults]) if faults else "Everything is as it should be.")
     if to_docs:
-        write(markdown(outcome, loops, seconds, rate))
+        write(markdown(outcome, loops))
     if to_json is not None:
         to_json.write_text(json.dumps(_as_json(outcome, loops), indent=1))
     if strict and faults:

@@ -20,8 +20,6 @@ from tests.waiting import wait_until
 
 BURST = 400
 """Prices that are published together in the end."""
-PAUSE = 8.0
-"""Seconds without prices, after which a flood meets lines that carry nothing."""
 _VANISH_AFTER = 5.0
 _BEYOND_FREED = 15.0
 _BETWEEN = 0.1
@@ -42,6 +40,8 @@ class Plan:
     transports: Sequence[str]
     seconds: float
     """How long prices flow once all clients are connected; after a pause they flow for a third of it again."""
+    pause: float
+    """Seconds without prices in between, after which a flood meets lines that carry nothing."""
     rate: float
     """Prices a second."""
 
@@ -58,6 +58,7 @@ class Burst:
 class Outcome:
     """What came of a plan."""
 
+    plan: Plan
     kind: Kind
     cells: Sequence[Figures]
     bursts: Sequence[Burst]
@@ -142,7 +143,7 @@ async def carry_out(plan: Plan, kind: Kind, *, stock: bool, say: Callable[[str],
                 await asyncio.sleep(plan.seconds)
                 feeding.stop()
                 await flowing
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(plan.pause)
                 await feeding.flow(plan.rate, plan.seconds / 3)
                 say("waiting for the last alert to arrive")
                 await _until_caught_up(cells, await feeding.alert())
@@ -158,7 +159,7 @@ async def carry_out(plan: Plan, kind: Kind, *, stock: bool, say: Callable[[str],
                 for task in (*running, *(cell.task for cell in cells if cell.task)):
                     task.cancel()
     outcome = [replace(found, freed=cell.freed) for found, cell in zip(outcome, cells, strict=True)]
-    return Outcome(kind, outcome, bursts, longest)
+    return Outcome(plan, kind, outcome, bursts, longest)
 
 
 async def _opened_line(kind: Kind, shape: Shape, numbers: Iterator[int], of: Gateway, stack: AsyncExitStack) -> Line:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from tests.lines.figures import Figures
-from tests.lines.laboratory import BURST, PAUSE, Outcome
+from tests.lines.laboratory import BURST, Outcome
 from tests.lines.line import Kind
 from tests.lines.starved import Starved
 from tests.project import PROJECT
@@ -18,13 +18,15 @@ _MADE: dict[Kind, str] = {
 }
 
 
-def markdown(outcome: Outcome, starved: Sequence[Starved], seconds: float, rate: float) -> str:
+def markdown(outcome: Outcome, starved: Sequence[Starved]) -> str:
     """Return the tables."""
+    plan = outcome.plan
     transports = list(dict.fromkeys(cell.transport for cell in outcome.cells))
     by_place = {(cell.line.name, cell.transport): cell for cell in outcome.cells}
     lines = list(dict.fromkeys(cell.line for cell in outcome.cells))
     parts = [
-        f"{rate:g} prices a second of 20 pairs for {seconds:g} s, and after a pause of {PAUSE:g} s for {seconds / 3:.0f} s more, "
+        f"{plan.rate:g} prices a second of 20 pairs for {plan.seconds:g} s, and after a pause of {plan.pause:g} s for "
+        f"{plan.seconds / 3:.0f} s more, "
         f"with an alert every 2 s; lines made {_MADE[outcome.kind]}. "
         "A cell has cut-offs · the median and the greatest age of a price on arrival, without the line's own delay and stalls · "
         "alerts lost. *untold*: prices are missing of which the client was told nothing; *twice*: an event came twice or out of "
