@@ -76,7 +76,7 @@ def figures(line: Shape, line_began: float, transport: str, record: Record, feed
     """Return the figures of a record, of what was published once its first connection was open.
 
     ``line_began`` is when the line came up, in seconds since 1970. The age of a price is without the line's own delay and stalls.
-    That of a price that was still the newest of its pair does not count, as there was nothing newer to send.
+    Where the flow pauses, that of the last price of a pair does not count: there was nothing newer to send.
     """
     began = inf if record.began is None else record.began
     published = {key for key in feed.prices if key.time >= began}
@@ -85,7 +85,8 @@ def figures(line: Shape, line_began: float, transport: str, record: Record, feed
     ages: list[float] = []
     by_second: defaultdict[int, float] = defaultdict(float)
     for key, arrived in record.arrivals:
-        if key.time < began or arrived * 1000 < replaced.get(key, inf):
+        newer = replaced.get(key, inf)
+        if key.time < began or (newer > key.time + OLDEST * 1000 and newer > arrived * 1000):
             continue
         sent = key.time / 1000
         age = arrived - sent - line.delay - line.held_up(sent - line_began, arrived - line_began)

@@ -65,6 +65,7 @@ def test_what_a_client_was_told_it_has_missed_is_not_missing() -> None:
     record.take("conflated", {"count": 1})
     record.take("price_update", price("EUR_USD", 4000, "4000-0"), at=7)
     record.take("price_update", price("EUR_USD", 5000, "5000-0"), at=15)  # the newest of its pair, whatever its age
+    record.take("price_update", price("EUR_USD", 1000), at=1.5)
     found = figures(FREE, 0, "sse", record, feed)
     assert (found.untold, found.oldest, found.faults) == (0, 3.0, ["cut off 1 × (reset)", "a price was 3.0 s old"])
 
