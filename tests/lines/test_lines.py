@@ -12,12 +12,15 @@ import pytest
 
 from tests.lines import table
 from tests.lines.feed import Feed
-from tests.lines.figures import figures
+from tests.lines.figures import OLDEST, figures
 from tests.lines.proxy import throttled
 from tests.lines.record import Key, Record, milliseconds
 from tests.lines.shape import FREE, QUIET, SHAPES, Shape
 from tests.project import PROJECT
 from tests.tcp_server import tcp_server
+
+_SETTLED = 3
+"""Seconds after which the gateway has measured a new line."""
 
 
 def price(pair: str, time: int, id: str | None = None) -> dict[str, Any]:
@@ -119,7 +122,7 @@ async def test_a_throttling_proxy_leaves_what_it_cannot_carry_with_the_sender() 
 
 
 @pytest.mark.timeout(240)
-async def test_prices_reach_clients_on_a_thin_line(tmp_path: Path) -> None:
+async def test_a_thin_line_gets_new_prices_and_every_alert_and_is_told_of_the_rest(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     options = ["--lines", "3,free", "--transports", "websocket,sse", "--seconds", "6", "--pause", "2", "--no-starved", "--json"]
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.lines", *options, result, cwd=PROJECT)
@@ -129,8 +132,13 @@ async def test_prices_reach_clients_on_a_thin_line(tmp_path: Path) -> None:
         (SHAPES[key].name, transport) for key in ("3", "free") for transport in ("websocket", "sse")
     ]
     assert all(cell["received"] for cell in cells)
-    for cell in cells[2:]:
+    for cell in cells:
         assert (cell["cuts"], cell["alerts_lost"], cell["repeats"], cell["untold"]) == ({}, 0, 0, 0), cell
+    thin, free = cells[:2], cells[2:]
+    late = max(cell["oldest"] for cell in free)  # for want of a processor
+    for cell in thin:
+        assert cell["conflated"], cell
+        assert max(cell["oldest_by_second"][_SETTLED:]) < OLDEST + late, cell
 
 
 def test_times_are_compared_in_milliseconds() -> None:
