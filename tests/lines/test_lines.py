@@ -124,7 +124,7 @@ async def test_a_throttling_proxy_leaves_what_it_cannot_carry_with_the_sender() 
 @pytest.mark.timeout(240)
 async def test_a_thin_line_gets_new_prices_and_every_alert_and_is_told_of_the_rest(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
-    options = ["--lines", "3,free", "--transports", "websocket,sse", "--seconds", "6", "--pause", "2", "--no-starved", "--json"]
+    options = ["--lines", "3,free", "--transports", "websocket,sse", "--seconds", "6", "--pause", "4", "--no-starved", "--json"]
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.lines", *options, result, cwd=PROJECT)
     assert await process.wait() == 0
     cells = json.loads(result.read_text())["cells"]
