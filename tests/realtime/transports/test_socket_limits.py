@@ -25,7 +25,7 @@ from tests.realtime.socket_clients import (
     stock_client,
 )
 from tests.realtime.stream_clients import open_stream
-from tests.realtime.watching import watched
+from tests.realtime.watching import sessions_of, watched
 from tests.waiting import wait_until
 
 every_transport = pytest.mark.parametrize("transports", [WEBSOCKET, POLLING, UPGRADE], ids=["websocket", "polling", "upgrade"])
@@ -190,6 +190,16 @@ async def test_a_polling_session_that_answers_no_ping_is_gone(valkey_url: str, t
         assert len(running.hub.clients) == 0
         assert (await polling.get()).status_code == 400
         assert (await polling.post("3")).status_code == 400
+
+
+async def test_a_session_without_a_namespace_has_only_the_announced_time_for_a_pong(valkey_url: str, tmp_path: Path) -> None:
+    times = {"websocket_ping_interval": 2, "websocket_ping_timeout": 1}
+    async with gateway(valkey_url, tmp_path, **times) as running:
+        async with httpx.AsyncClient(base_url=running.url, trust_env=False) as http:
+            await http.get("/socket.io/", params={"EIO": "4", "transport": "polling"})
+        assert len(sessions_of(running)) == 1
+        # One with a namespace would have 4.35 s.
+        await wait_until(lambda: sessions_of(running) == {}, "the session has ended", 4)
 
 
 async def test_a_client_that_is_slow_to_answer_pings_stays_while_its_kernel_takes_what_is_sent(

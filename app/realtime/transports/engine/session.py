@@ -27,6 +27,13 @@ PATIENCE = 1.45
 MUTE_PATIENCE = 4
 """Heartbeats after which a client is gone that sends nothing, whatever its kernel takes: 120 s by default."""
 
+PINGS_AFTER = 0.8
+"""The share of the ping interval after which the next ping is sent.
+
+Stock clients leave when a ping is later than the announced interval and timeout. Sent early, it may be late by 10 s: by a line
+that stalls, or a client without a processor.
+"""
+
 _NEVER_CONNECTED = "never connected"
 
 
@@ -226,7 +233,7 @@ class Session:
         """Schedule the next ping, if one was answered."""
         if self._awaits_pong and not self.is_closed:
             self._awaits_pong = False
-            self._set_ping_timer(self._engine.ping_interval, self._ping)
+            self._set_ping_timer(PINGS_AFTER * self._engine.ping_interval, self._ping)
 
     @property
     def awaits_pong(self) -> bool:
@@ -243,7 +250,10 @@ class Session:
 
         What its kernel takes is a sign as well: the ping may wait behind other data there, or the client for a processor.
         """
-        now, engine = monotonic(), self._engine
+        if self._connect_timer is not None:  # it has no namespace, so nothing is sent that could keep it from answering
+            self.cut(Reason.PING_TIMEOUT)
+            return
+        now, heartbeat = monotonic(), self._engine.ping_interval + self._engine.ping_timeout
         wire = self.poll_wire if self._line is None else self._line.wire
         heard_at = self._heard_at
         progressed_at = heard_at
@@ -254,10 +264,9 @@ class Session:
             progressed_at = max(heard_at, line.progressed_at)
             if line.has_vanished:
                 reason = CutReason.VANISHED
-            elif line.unsent():
+            elif line.unsent() and now - progressed_at >= heartbeat:
                 reason = CutReason.NOT_READING
         # The kernel of a process that hangs goes on taking what is sent.
-        heartbeat = engine.ping_interval + engine.ping_timeout
         until = min(progressed_at + PATIENCE * heartbeat, heard_at + MUTE_PATIENCE * heartbeat)
         if now < until:
             self._set_ping_timer(until - now, self._miss_pong)
