@@ -1,14 +1,11 @@
 """The measures of one pair at one time, from its last bars."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from itertools import pairwise
-
-import numpy as np
 
 from app.market.bars.candle import Candle, Granularity
+from app.market.bars.mid_bars import MidBars
 from app.market.measures import volatility
 from app.market.measures.volatility import BARS_PER_YEAR, RISKMETRICS_DECAY, FloatArray
 from app.market.pair import CurrencyPair
@@ -75,31 +72,25 @@ def measure(candles: Sequence[Candle], bars_per_year: float | None = None, sourc
     ``app.market.measures.volatility``. ``sources`` tells which sources are invented. Raises ValueError for no bars, for bars of
     several pairs or lengths, for unfinished ones, for bars out of order, and for prices that are not positive.
     """
-    if not candles:
-        raise ValueError("measures need at least one bar")
-    first, last = candles[0], candles[-1]
-    if any((candle.pair, candle.granularity) != (first.pair, first.granularity) for candle in candles):
-        raise ValueError("measures need bars of one pair and one length")
-    if any(before.time >= after.time for before, after in pairwise(candles)) or not all(candle.complete for candle in candles):
-        raise ValueError("measures need complete bars in order of time")
-    year = BARS_PER_YEAR[first.granularity] if bars_per_year is None else bars_per_year
+    return measure_mids(MidBars.of(candles, sources), bars_per_year)
 
-    open_ = _array(candles, lambda candle: candle.mid.open)
-    high = _array(candles, lambda candle: candle.mid.high)
-    low = _array(candles, lambda candle: candle.mid.low)
-    close = _array(candles, lambda candle: candle.mid.close)
+
+def measure_mids(mids: MidBars, bars_per_year: float | None = None) -> Measures:
+    """Measure bars given by their mids, like ``measure``. Raises ValueError for prices that are not positive."""
+    year = BARS_PER_YEAR[mids.granularity] if bars_per_year is None else bars_per_year
+    open_, high, low, close = mids.open, mids.high, mids.low, mids.close
     bars = close.size
     last_20 = slice(-_RANGE_BARS, None)
     last_21 = slice(-_RANGE_BARS - 1, None)
     bands = volatility.bollinger(close[-_BAND_BARS:], _BAND_BARS) if bars >= _BAND_BARS else None
     return Measures(
-        pair=first.pair,
-        granularity=first.granularity,
-        start=first.time,
-        end=last.end,
+        pair=mids.pair,
+        granularity=mids.granularity,
+        start=mids.times[0],
+        end=mids.end,
         bars=bars,
         annualization=year,
-        simulated=any(sources.is_invented(candle.source) for candle in candles),
+        simulated=mids.simulated,
         volatility_20=_of_returns(close, _SHORT_RETURNS, year),
         volatility_50=_of_returns(close, _LONG_RETURNS, year),
         ewma=float(volatility.ewma(close, year)[-1]) if bars > volatility.EWMA_SEED else None,
@@ -129,10 +120,6 @@ def measure(candles: Sequence[Candle], bars_per_year: float | None = None, sourc
         bb_lower=float(bands.lower[-1]) if bands else None,
         atr=float(volatility.atr(high, low, close, _TRUE_RANGES)[-1]) if bars > _TRUE_RANGES else None,
     )
-
-
-def _array(candles: Sequence[Candle], price: Callable[[Candle], Decimal]) -> FloatArray:
-    return np.array([float(price(candle)) for candle in candles], dtype=np.float64)
 
 
 def _of_returns(close: FloatArray, returns: int, year: float) -> float | None:

@@ -4,27 +4,24 @@ The value at a bar is that of ``app.market.measures.measures.measure`` for the b
 volatility and the true range, which here remember the whole series before it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from app.market.bars.candle import Candle
+from app.market.bars.mid_bars import MidBars
 from app.market.measures import volatility
 from app.market.measures.correlation import Closes, Correlation
 from app.market.measures.volatility import FloatArray
 
 
-def rolling(candles: Sequence[Candle], bars_per_year: float) -> dict[str, FloatArray]:
-    """Return each measure at the end of each of the complete bars, oldest first: NaN where it needs more bars.
+def rolling(mids: MidBars, bars_per_year: float) -> dict[str, FloatArray]:
+    """Return each measure at the end of each bar: NaN where it needs more bars.
 
     The keys are the names of the figures in ``Measures``.
     """
-    open_, high, low, close = (
-        np.array([float(price) for price in prices])
-        for prices in zip(*((bar.mid.open, bar.mid.high, bar.mid.low, bar.mid.close) for bar in candles), strict=True)
-    )
+    open_, high, low, close = mids.open, mids.high, mids.low, mids.close
     size = close.size
     at_end = _AtEnd(size)
     returns = np.diff(np.log(close))

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from starlette.responses import Response
 
 from app.errors import DatabaseUnavailable, InvalidRequest, LogUnavailable, NoData
-from app.http.bars import newest_bars
+from app.http.bars import newest_mids
 from app.http.files.exports import ChosenFormat, Format, exported, in_batches, with_files
 from app.http.files.tables import Column, Kind
 from app.http.gateway import CurrentGateway, Gateway
@@ -30,10 +30,10 @@ from app.http.parameters import (
     several,
 )
 from app.http.refusals import NO_DATABASE, RATE_LIMITED, UNKNOWN_PAIR, WRONG_LIMIT, WRONG_TIME, refusals
-from app.market.bars.candle import Candle, Granularity
+from app.market.bars.candle import Granularity
+from app.market.bars.mid_bars import MidBars
 from app.market.clock import rfc3339, utc_now
-from app.market.measures.measures import MEASURE_BARS
-from app.market.measures.measures import measure as measure_of
+from app.market.measures.measures import MEASURE_BARS, measure_mids
 from app.market.measures.rolling import ROLLING, rolling
 from app.quiet_log import by_client
 from app.realtime.contract.fields import Message, PairName, TimeText
@@ -136,10 +136,10 @@ async def get_volatility(
         return MetricsOfPair(instrument=pair.name, metrics=metrics[pair.name])
     length = granularity or Granularity.H1
     async with gateway.computing():
-        found = await newest_bars(gateway, pair, length, bars or MEASURE_BARS, until)
-        if not found:
+        found = await newest_mids(gateway, pair, length, bars or MEASURE_BARS, until)
+        if found is None:
             raise NoData(f"No complete {length} bars of {pair} are stored" + ("" if until is None else " of this time"))
-        measures = await asyncio.to_thread(measure_of, found, gateway.annualization[length])
+        measures = await asyncio.to_thread(measure_mids, found, gateway.annualization[length])
     return MetricsOfPair(instrument=pair.name, metrics=PairMetrics.of(measures, utc_now()))
 
 
@@ -178,16 +178,17 @@ async def get_metrics_history(
     async with gateway.computing():
         # A bar that ends at the end of the interval, which is exclusive, is not within it.
         until = None if end is None else end - timedelta(microseconds=1)
-        bars = await newest_bars(gateway, pair, length, size + MEASURE_BARS, until)
-        rows = await asyncio.to_thread(_over_time, bars, gateway.annualization[length], names, start, size) if bars else []
+        bars = await newest_mids(gateway, pair, length, size + MEASURE_BARS, until)
+        year = gateway.annualization[length]
+        rows = [] if bars is None else await asyncio.to_thread(_over_time, bars, year, names, start, size)
     columns = [Column("time", Kind.TIME), *(Column(name, Kind.NUMBER) for name in names)]
     if format is not Format.JSON:
         return await exported(request, format, f"{pair}_{length}_metrics", columns, in_batches(rows))
     body = {
         "instrument": pair.name,
         "granularity": length,
-        "annualization": gateway.annualization[length],
-        "simulated": bool(bars) and gateway.known_sources.is_invented(bars[-1].source),
+        "annualization": year,
+        "simulated": bars is not None and bars.simulated,
         "count": len(rows),
         "history": [dict(zip(["time", *names], row, strict=True)) for row in rows],
     }
@@ -195,13 +196,14 @@ async def get_metrics_history(
 
 
 def _over_time(
-    bars: list[Candle], bars_per_year: float, names: list[str], start: datetime | None, size: int
+    bars: MidBars, bars_per_year: float, names: list[str], start: datetime | None, size: int
 ) -> list[tuple[str | float | None, ...]]:
     """The rows of a history: a time and the measures."""
     measures = rolling(bars, bars_per_year)
     columns = [[None if isnan(value) else value for value in measures[name].tolist()] for name in names]
-    rows: list[tuple[str | float | None, ...]] = list(zip((rfc3339(bar.end) for bar in bars), *columns, strict=True))
-    return [row for row, bar in zip(rows, bars, strict=True) if start is None or bar.end >= start][-size:]
+    ends = [bars.granularity.end(time) for time in bars.times]
+    rows: list[tuple[str | float | None, ...]] = list(zip((rfc3339(end) for end in ends), *columns, strict=True))
+    return [row for row, end in zip(rows, ends, strict=True) if start is None or end >= start][-size:]
 
 
 async def _newest(gateway: Gateway, pairs: tuple[str, ...] | list[str]) -> dict[str, PairMetrics]:

@@ -7,9 +7,11 @@ from datetime import datetime
 from itertools import takewhile
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Executable, Row, Select, Text, desc, func, select, type_coerce, union_all
 
 from app.market.bars.candle import Candle, Granularity
+from app.market.bars.mid_bars import MidBars
 from app.market.bars.trading_day import TradingDay
 from app.market.blocks.block import BarBlock
 from app.market.pair import CurrencyPair
@@ -159,6 +161,29 @@ class Candles:
             if rows:
                 found[pair] = self._series(granularity, rows)
         return found
+
+    async def mids(
+        self, pair: CurrencyPair, granularity: Granularity, count: int, *, until: datetime | None = None, real_only: bool = False
+    ) -> MidBars | None:
+        """Return the mids of the bars that ``newest`` returns, many times faster; None without any.
+
+        The bars are all real or all invented, as the newest is. Raises DatabaseUnavailable.
+        """
+        # Prices are read as they are stored, so on SQLite they become floats without a Decimal in between.
+        prices = (type_coerce(_CANDLES.c[f"mid_{name}"], Text) for name in ("open", "high", "low", "close"))
+        query = self._complete(pair, granularity, until, real_only).with_only_columns(_CANDLES.c.time, _CANDLES.c.source, *prices)
+        rows: list[Row[Any]] = []
+        async with self._database.read() as connection:
+            result = await connection.execute(query.order_by(desc(_CANDLES.c.time)).limit(positive(count)))
+            while part := result.fetchmany(_AT_A_TIME):
+                rows += part
+                await asyncio.sleep(0)  # gives other tasks of the event loop a turn
+        if not rows:
+            return None
+        invented = self.sources.is_invented(rows[0].source)
+        alike = list(takewhile(lambda row: self.sources.is_invented(row.source) is invented, rows))[::-1]
+        open_, high, low, close = (np.array([float(row[place]) for row in alike]) for place in range(2, 6))
+        return MidBars(pair, granularity, [row.time for row in alike], open_, high, low, close, simulated=invented)
 
     async def last_time(self, pair: CurrencyPair, granularity: Granularity, *, real_only: bool = False) -> datetime | None:
         """Return the start of the newest complete bar; None if there is none. Raises DatabaseUnavailable."""

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from app.market.bars.mid_bars import MidBars
 from app.market.measures.correlation import ewma, pearson
 from app.market.measures.measures import measure
 from app.market.measures.rolling import ROLLING, rolling, rolling_correlation
@@ -17,7 +18,7 @@ YEAR = 6240
 
 def test_every_measure_at_every_bar_is_that_of_the_bars_up_to_it() -> None:
     candles = bars(count=120)
-    over_time = rolling(candles, YEAR)
+    over_time = rolling(MidBars.of(candles), YEAR)
     assert tuple(over_time.keys() ^ set(ROLLING)) == ()
     for end in range(1, len(candles) + 1):
         then = measure(candles[:end], YEAR)
@@ -32,7 +33,7 @@ def test_every_measure_at_every_bar_is_that_of_the_bars_up_to_it() -> None:
 def test_bars_without_movement_have_no_volatility() -> None:
     [bar] = bars()
     still = [replace(bar, time=bar.time + timedelta(hours=number)) for number in range(60)]
-    assert float(rolling(still, YEAR)["realized"][-1]) == 0
+    assert float(rolling(MidBars.of(still), YEAR)["realized"][-1]) == 0
 
 
 @pytest.mark.parametrize("method", [pearson, ewma])

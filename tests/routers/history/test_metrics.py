@@ -148,7 +148,7 @@ async def test_real_and_invented_bars_are_never_mixed(api: Rest) -> None:
     invented = bars(count=40, start=later, source="simulated", seed=2)
     await api.gateway.stores.candles.write(real + invented)
     assert api.gateway.real_only is False
-    assert same(await measured(api, bars=300), figures(invented))
+    assert same(await measured(api, bars=300), figures(invented).model_copy(update={"simulated": True}))
     assert same(await measured(api, end_time=rfc3339(later)), figures(real))
     await api.on.publish(heartbeat(FeedHeartbeat(node="n1", source="oanda", simulated=False)))
     assert api.gateway.real_only is True

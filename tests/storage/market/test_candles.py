@@ -9,7 +9,9 @@ import pytest
 
 from app.market.bars.candle import Candle, Granularity, aggregate
 from app.market.bars.making import IMPORTED, Made
+from app.market.bars.mid_bars import MidBars
 from app.market.bars.trading_day import UNKNOWN, TradingDay
+from app.market.measures.measures import measure_mids
 from app.market.pair import CurrencyPair
 from app.sources import SOURCES
 from app.storage.database.database import Database, open_database
@@ -203,6 +205,39 @@ async def test_closes_are_those_of_the_newest_bars(candles: Candles, fx_data: Pa
     assert await candles.closes([], _H1, 5) == {}
 
 
+async def test_mids_are_those_of_the_newest_bars_to_the_last_bit(candles: Candles, fx_data: Path) -> None:
+    bars = hours(fx_data, count=1200)
+    of_gbp = [replace(one, pair=GBP_USD, source="simulated") for one in bars[:30]]
+    await candles.write([*bars, replace(bars[-1], time=bars[-1].end, complete=False), *of_gbp])
+    for pair, count, until in (
+        (EUR_USD, 1, None), (EUR_USD, 300, None), (EUR_USD, 5000, None), (EUR_USD, 300, bars[999].end), (GBP_USD, 300, None),
+    ):  # fmt: skip
+        newest = MidBars.of((await candles.newest([pair], _H1, count, until=until))[pair], SOURCES)
+        found = await candles.mids(pair, _H1, count, until=until)
+        assert found is not None
+        assert list(found.times) == list(newest.times)
+        for name in ("open", "high", "low", "close"):
+            assert getattr(found, name).tobytes() == getattr(newest, name).tobytes(), name
+        assert measure_mids(found) == measure_mids(newest)
+        assert found.simulated is newest.simulated is (pair == GBP_USD)
+    assert await candles.mids(GBP_USD, _H1, 300, real_only=True) is None
+    assert await candles.mids(USD_JPY, _H1, 300) is None
+
+
+async def test_mids_are_never_of_real_and_invented_bars_at_once(candles: Candles) -> None:
+    start = datetime(2026, 1, 5, 10, tzinfo=UTC)
+    bars = [
+        bar(start + number * timedelta(hours=1), source=source)
+        for number, source in enumerate(("oanda", "simulated", "kraken", "oanda", "replay", "simulated"))
+    ]
+    await candles.write(bars)
+    for end, first, simulated in ((6, 4, True), (4, 2, False), (2, 1, True), (1, 0, False)):
+        found = await candles.mids(EUR_USD, _H1, 9, until=bars[end - 1].end)
+        assert found is not None
+        assert list(found.times) == [one.time for one in bars[first:end]]
+        assert found.simulated is simulated
+
+
 async def test_closes_are_never_of_real_and_invented_bars_at_once(candles: Candles) -> None:
     sources = ("oanda", "simulated", "kraken", "oanda", "replay", "simulated")
     start = datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -229,6 +264,8 @@ async def test_a_limit_that_is_not_positive_is_a_fault_of_the_program(candles: C
         await candles.newest([EUR_USD], _H1, limit)
     with pytest.raises(ValueError, match="positive"):
         await candles.closes([EUR_USD], _H1, limit)
+    with pytest.raises(ValueError, match="positive"):
+        await candles.mids(EUR_USD, _H1, limit)
 
 
 # ---------------------------------------------------------------- trading days
