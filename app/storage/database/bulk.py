@@ -7,11 +7,11 @@ databases accept decimals and times as text.
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice, repeat
+from itertools import islice
 from typing import Any, TypeAlias
 
 import asyncpg
-from sqlalchemy import MetaData, Table, select, text
+from sqlalchemy import MetaData, Table, literal, literal_column, select, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,8 +35,10 @@ async def bulk_upsert(connection: AsyncConnection, table: Table, columns: Column
 
 
 async def _into_sqlite(connection: AsyncConnection, table: Table, columns: Columns, count: int, replaces: Replaces) -> int:
-    statement, names, fixed = _sqlite_statement(table, replaces)
-    values = [_each(columns[name] if name in columns else fixed[name], count) for name in names]
+    # A constant in the statement costs nothing per row, unlike a parameter.
+    constant = tuple((name, value) for name, value in columns.items() if not isinstance(value, list))
+    statement = _sqlite_statement(table, replaces, constant)
+    values = [columns[name] for name in table.c.keys() if isinstance(columns[name], list)]  # noqa: SIM118 - a collection of columns
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
     try:
@@ -52,10 +54,12 @@ async def _into_sqlite(connection: AsyncConnection, table: Table, columns: Colum
 
 
 @lru_cache(maxsize=16)
-def _sqlite_statement(table: Table, replaces: Replaces) -> tuple[str, Sequence[str], Mapping[str, Any]]:
-    """Return the statement, its parameter names in order, and the values of parameters that are not columns."""
-    statement = for_sqlite(table, replaces).compile(dialect=sqlite.dialect(paramstyle="qmark"))
-    return str(statement), statement.positiontup or [], statement.params
+def _sqlite_statement(table: Table, replaces: Replaces, constant: tuple[tuple[str, Any], ...]) -> str:
+    """Return the statement, whose parameters are the columns without a constant value, in the order of the table."""
+    parameters: dict[str, Any] = {name: literal_column("?") for name in table.c.keys()}  # noqa: SIM118 - a collection of columns
+    statement = for_sqlite(table, replaces).values(parameters | {name: literal(value) for name, value in constant})
+    # Inline, or SQLAlchemy would have the keys returned.
+    return str(statement.inline().compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
 
 
 async def _into_postgresql(connection: AsyncConnection, table: Table, columns: Columns, count: int, replaces: Replaces) -> int:
@@ -92,7 +96,3 @@ def _quoted(value: object) -> str:
     if value is None:
         return ""
     return '"' + str(value).replace('"', '""') + '"'
-
-
-def _each(value: Sequence[Value] | Value, count: int) -> Iterable[Value]:
-    return value if isinstance(value, list) else repeat(value, count)  # type: ignore[arg-type] # a text is one value

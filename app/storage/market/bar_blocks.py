@@ -12,7 +12,6 @@ _PRICES = ("open", "high", "low", "close")
 
 def columns_of(block: BarBlock) -> Columns:
     """Return the columns of ``candles``: times and prices as text, constant columns as a single value."""
-    texts: dict[int, list[list[str]]] = {}
     made = GIVEN if block.of is None else Made(block.of.value)
     columns: dict[str, list[str] | list[int] | str | int | None] = {
         "pair": block.pair.name,
@@ -30,11 +29,12 @@ def columns_of(block: BarBlock) -> Columns:
         "last_time": None,
         "since": None,
     }
+    distinct: dict[int, Prices] = {id(prices): prices for prices in (block.bid, block.mid, block.ask)}
+    texts = _price_texts(np.concatenate(list(distinct.values())), block.decimals)
     for side in _SIDES:
-        prices: Prices = getattr(block, side)
-        if id(prices) not in texts:  # one price that stands for all three is written once
-            texts[id(prices)] = _price_texts(prices, block.decimals)
-        columns.update((f"{side}_{name}", column) for name, column in zip(_PRICES, texts[id(prices)], strict=True))
+        # One price that stands for all three is written once.
+        first = 4 * list(distinct).index(id(getattr(block, side)))
+        columns.update((f"{side}_{name}", column) for name, column in zip(_PRICES, texts[first : first + 4], strict=True))
     return columns
 
 
@@ -46,8 +46,11 @@ def _price_texts(prices: Prices, decimals: int) -> list[list[str]]:
     step = int(np.gcd.reduce(prices.ravel() - lowest)) or 1
     places = (prices - lowest) // step
     count = int(places.max()) + 1
-    if count <= 2 * prices.size:
-        table = np.array(_texts(range(lowest, lowest + count * step, step), decimals), object)
+    if count <= 8 * prices.size:
+        used = np.zeros(count, bool)
+        used[places] = True
+        table = np.empty(count, object)
+        table[used] = _texts((np.flatnonzero(used) * step + lowest).tolist(), decimals)
     else:
         values, places = np.unique(prices, return_inverse=True)
         table = np.array(_texts(values.tolist(), decimals), object)
@@ -56,6 +59,7 @@ def _price_texts(prices: Prices, decimals: int) -> list[list[str]]:
     return texts
 
 
-def _texts(prices: range | list[int], decimals: int) -> list[str]:
-    unit = 10**decimals
-    return [f"{price // unit}.{price % unit:0{decimals}}" for price in prices]
+def _texts(prices: list[int], decimals: int) -> list[str]:
+    """Format prices in ascending order, with one decimal or more."""
+    digits = [str(price).zfill(decimals + 1) for price in prices] if prices[0] < 10**decimals else map(str, prices)
+    return [f"{text[:-decimals]}.{text[-decimals:]}" for text in digits]

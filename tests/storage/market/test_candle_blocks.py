@@ -66,9 +66,10 @@ async def test_an_empty_block_is_nothing(database: Database) -> None:
 
 
 async def test_a_source_with_quotation_marks_and_commas_is_only_a_text(database: Database) -> None:
-    block = _block(2, source='a"b,c\\N')
+    source = """a"b,c\\N'?%s:x"""
+    block = _block(2, source=source)
     await Candles(database, SOURCES).write_block(block)
-    assert {bar.source for bar in await _stored(database)} == {'a"b,c\\N'}
+    assert {bar.source for bar in await _stored(database)} == {source}
 
 
 async def test_a_postgresql_that_is_gone_is_unavailable_and_the_block_is_written_when_it_is_back(
