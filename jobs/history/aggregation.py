@@ -51,14 +51,14 @@ async def _rebuild(
         return 0
     firsts = {length: length.start(start) for length in larger}
     last = max(length.end(end - _MOMENT) for length in larger)
-    whole = nested[-1] if nested else granularity
     changed = 0
     days: dict[datetime, Candle] = {}
-    async with aclosing(_pages(candles, pair, granularity, whole, min(firsts.values()), last)) as pages:
-        async for page in pages:
-            bars = await asyncio.to_thread(_bars_of, page, nested, now, candles.sources)
-            changed += await candles.write([bar for bar in bars if firsts[bar.granularity] <= bar.time < end])
-            days |= {bar.time: bar for bar in bars if of_days and bar.granularity is Granularity.D}
+    if nested:
+        async with aclosing(_pages(candles, pair, granularity, nested[-1], min(firsts.values()), last)) as pages:
+            async for page in pages:
+                bars = await asyncio.to_thread(_bars_of, page, nested, now, candles.sources)
+                changed += await candles.write([bar for bar in bars if firsts[bar.granularity] <= bar.time < end])
+                days |= {bar.time: bar for bar in bars if of_days and bar.granularity is Granularity.D}
     if of_days:
         # A week may lie in two months, so they do not nest: build both from all the days, which are few.
         async with aclosing(_pages(candles, pair, Granularity.D, Granularity.D, min(firsts.values()), last)) as pages:

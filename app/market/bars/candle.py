@@ -150,7 +150,12 @@ class Candle:
     @property
     def covered(self) -> timedelta:
         """The time for which the bar knows the prices: all of it, or as far as it was made."""
-        return self.end - self.time if self.made.whole and self.complete else self.made.covered
+        return _covered(self, self.end)
+
+
+def _covered(candle: Candle, end: datetime) -> timedelta:
+    """Return the time for which a bar with this end knows the prices."""
+    return end - candle.time if candle.made.whole and candle.complete else candle.made.covered
 
 
 def goodness(candle: Candle) -> tuple[int, timedelta]:
@@ -230,20 +235,22 @@ def aggregate(
     larger: list[Candle] = []
     total: _Sum | None = None
     last: Candle | None = None
+    last_end = _EPOCH
     for candle in candles:
         if not candle.granularity.divides(granularity):
             raise ValueError(f"{candle.granularity} bars do not add up to {granularity} bars")
-        if last is not None and (candle.pair != last.pair or candle.time < last.end):
+        if last is not None and (candle.pair != last.pair or candle.time < last_end):
             raise ValueError(f"bars must be of one pair and in order of time: {_title(candle)} cannot follow {_title(last)}")
+        end = candle.end
         if total is None or candle.time >= total.end:
             if total is not None:
                 larger.append(total.bar(is_over=True))
-            total = _Sum(candle, granularity, sources)
+            total = _Sum(candle, end, granularity, sources)
         else:
-            total.add(candle)
-        last = candle
-    if total is not None and last is not None:
-        larger.append(total.bar(is_over=last.end >= total.end or (until is not None and until >= total.end)))
+            total.add(candle, end)
+        last, last_end = candle, end
+    if total is not None:
+        larger.append(total.bar(is_over=last_end >= total.end or (until is not None and until >= total.end)))
     return larger
 
 
@@ -255,33 +262,35 @@ class _Sum:
     its bounds, where the minutes may have been cut off.
     """
 
-    def __init__(self, part: Candle, granularity: Granularity, sources: Sources) -> None:
+    def __init__(self, part: Candle, end: datetime, granularity: Granularity, sources: Sources) -> None:
+        """Begin with the first part and its end."""
         self._sources = sources
         start = granularity.start(part.time)
         self.end = granularity.end(start)
         self._largest_gap = _LARGEST_GAP.get(granularity, LARGEST_GAP_OF_HOURS)
         self._bar = replace(part, granularity=granularity, time=start)
         self._first = self._last = part
+        self._reached = end
         self._of = LIVE if part.made.of == LIVE else part.granularity.value
         self._parts = 1
-        self._covered = part.covered
+        self._covered = _covered(part, end)
         self._whole = self._is_sound(part) and self._joins(start, part.time)
 
-    def add(self, part: Candle) -> None:
-        """Add the next part."""
-        self._whole = self._whole and self._is_sound(part) and self._joins(self._last.end, part.time)
+    def add(self, part: Candle, end: datetime) -> None:
+        """Add the next part and its end."""
+        self._whole = self._whole and self._is_sound(part) and self._joins(self._reached, part.time)
         if part.made.of == LIVE:
             self._of = LIVE
         self._parts += 1
-        self._covered += part.covered
+        self._covered += _covered(part, end)
         self._bar = join(self._bar, part, self._sources)
-        self._last = part
+        self._last, self._reached = part, end
 
     def bar(self, *, is_over: bool) -> Candle:
         """Return the bar; ``is_over`` when no part of it can follow."""
         complete = self._bar.complete and is_over
         at_bounds = self._first.made.whole and self._last.made.whole
-        whole = complete and self._whole and at_bounds and self._joins(self._last.end, self.end)
+        whole = complete and self._whole and at_bounds and self._joins(self._reached, self.end)
         if self._bar.granularity not in _BY_THE_CLOCK:
             complete = complete and whole
         made = Made(self._of, self._parts, self._covered, whole, self._first.made.first_time, self._last.made.last_time)
