@@ -54,7 +54,7 @@ def test_time_outs_are_longer_than_the_silences_of_a_gateway() -> None:
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
     silence = max(settings.websocket_ping_interval + settings.websocket_ping_timeout, settings.heartbeat_interval)
     streams = [location for location in re.split(r"\n\s+location ", CONFIGURATION) if "proxy_buffering off" in location]
-    assert len(streams) == 2
+    assert len(streams) == 3
     for location in streams:
         assert float(re.findall(r"proxy_read_timeout (\d+)s", location)[0]) >= 2 * silence
     assert float(re.findall(r"\n    send_timeout (\d+)s", CONFIGURATION)[0]) > settings.lagging_timeout

@@ -1,5 +1,6 @@
 """Every block of the documentation does what it says."""
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -22,7 +23,7 @@ from tests.private_valkey import PrivateValkey
 
 PROGRAMS = {"python": "py", "js": "mjs"}
 FILES = {"caddyfile", "ini", "nginx", "yaml"}
-KINDS = {"console", "html", "sql", "text", *PROGRAMS, *FILES}
+KINDS = {"console", "html", "json", "sql", "text", *PROGRAMS, *FILES}
 
 _ADDRESS = "localhost:5001"
 REDIS = "redis://127.0.0.1:6379/0"
@@ -55,6 +56,13 @@ def spoken_to(page: Path, request: pytest.FixtureRequest) -> Beside | None:
 def test_every_block_says_what_it_is() -> None:
     unknown = [str(block) for found in _BLOCKS.values() for block in found if block.kind not in KINDS]
     assert unknown == []
+
+
+def test_what_is_json_can_be_read() -> None:
+    shown = [block for found in _BLOCKS.values() for block in found if block.kind == "json"]
+    assert shown
+    for block in shown:
+        json.loads(block.text)
 
 
 def test_what_is_shown_stands_below_what_shows_it() -> None:

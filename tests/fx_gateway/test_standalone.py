@@ -23,9 +23,9 @@ def _settings(tmp_path: Path, **others: Any) -> Settings:
 
 
 @asynccontextmanager
-async def _everything(settings: Settings) -> AsyncGenerator[tuple[str, str, bool]]:
+async def _everything(settings: Settings) -> AsyncGenerator[tuple[list[str], str, bool]]:
     """What is announced once it serves: the URLs of the server and of Redis, and whether prices are invented."""
-    ready: asyncio.Future[tuple[str, str, bool]] = asyncio.get_running_loop().create_future()
+    ready: asyncio.Future[tuple[list[str], str, bool]] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(run_everything(settings, lambda *announced: ready.set_result(announced)))
     try:
         await wait_until(lambda: task.done() or ready.done(), "it serves", 60)
@@ -37,7 +37,7 @@ async def _everything(settings: Settings) -> AsyncGenerator[tuple[str, str, bool
 
 
 async def test_the_redis_of_the_settings_is_used_and_history_is_there_when_it_serves(valkey_url: str, tmp_path: Path) -> None:
-    async with _everything(_settings(tmp_path, redis_url=valkey_url, simulated_rate=200)) as (url, redis_url, simulated):
+    async with _everything(_settings(tmp_path, redis_url=valkey_url, simulated_rate=200)) as ([url], redis_url, simulated):
         assert (redis_url, simulated) == (valkey_url, True)
         assert not (tmp_path / "data" / "valkey").exists()
         async with httpx.AsyncClient(base_url=url) as client, open_redis(valkey_url) as redis:
@@ -55,7 +55,7 @@ async def test_a_database_that_is_away_is_no_reason_not_to_serve(
 ) -> None:
     # Nobody listens on port 1.
     away = _settings(tmp_path, redis_url=valkey_url, database_url="postgresql://nobody@127.0.0.1:1/none", simulated_rate=200)
-    async with _everything(away) as (url, _, _), httpx.AsyncClient(base_url=url) as client:
+    async with _everything(away) as ([url], _, _), httpx.AsyncClient(base_url=url) as client:
         assert "starting without history: The database does not answer" in caplog.text
 
         async def has_prices() -> bool:
@@ -73,5 +73,5 @@ async def test_a_source_that_cannot_deliver_for_good_ends_everything(valkey_url:
     settings = _settings(tmp_path, redis_url=valkey_url, source="replay", replay_files=(damaged,), replay_speed=1_000_000)
     announced: list[bool] = []
     with pytest.RaisesGroup(pytest.RaisesExc(SourceRefused, match=r"eurusd\.csv\.gz cannot be read: .*; the replay ends there")):
-        await run_everything(settings, lambda url, redis_url, simulated: announced.append(simulated))
+        await run_everything(settings, lambda urls, redis_url, simulated: announced.append(simulated))
     assert announced == [False]

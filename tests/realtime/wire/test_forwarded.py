@@ -170,7 +170,7 @@ async def test_what_is_no_address_is_named_and_trusts_no_proxy(caplog: pytest.Lo
 
 
 def test_a_prefix_of_the_settings_is_checked_at_the_start() -> None:
-    assert [load_settings(root_path=path).root_path for path in ("", "/", "/fx/", "/a/b")] == [None, None, "/fx", "/a/b"]
+    assert [load_settings(root_path=path).root_path for path in ("", "/", "/fx/", "/a/b")] == ["", "", "/fx", "/a/b"]
     for path in ("fx", "/fx/../x", "https://example.com/fx", "/f x"):
         with pytest.raises(ConfigurationError, match=r"\AROOT_PATH: a path such as /fx is needed"):
             load_settings(root_path=path)
