@@ -86,7 +86,7 @@ async def resumed_from(
     last_event_id: Annotated[str | None, Query(include_in_schema=False)] = None,
     last_event_id_of_polyfills: Annotated[str | None, Query(alias="lastEventId", include_in_schema=False)] = None,
     header: Annotated[
-        CursorText | None,
+        Annotated[str, described(r"(\d{1,20}-\d{1,20})?")] | None,
         Header(
             alias="Last-Event-ID",
             description="Begin after this event; sent by a browser that reconnects, and takes precedence over the query",

@@ -35,7 +35,7 @@ _TOKEN = "a-token-of-some-length"
 
 def _quoted(mid: str) -> Draft:
     """A price of EUR_USD of this moment."""
-    return price_update(Quote(CurrencyPair("EUR", "USD"), Decimal(mid), Decimal(mid), utc_now(), "replay"), utc_now())
+    return price_update(Quote(CurrencyPair("EUR", "USD"), Decimal(mid), Decimal(mid), utc_now(), "simulated"), utc_now())
 
 
 async def _write_hours(running: RunningGateway, count: int, pair: str = "EUR_USD", seed: int = 1, source: str = "oanda") -> None:
@@ -97,7 +97,7 @@ async def test_the_last_bar_moves_with_the_price(
         await expect(page.locator(".chart-span")).to_contain_text("60 bars from")
         for mid in ("1.25000", "0.75000", "1.00000"):
             await publisher.publish([_quoted(mid)])
-            await expect(page.locator(".chart-words")).to_contain_text(f"close {mid}, still open.")
+            await expect(page.locator(".chart-words")).to_contain_text(f"close {mid}, simulated, still open.")
         await _open_figures(page)
         assert (await _rows(page))[0][4] == "1.00000"
 

@@ -28,6 +28,9 @@ def register(app: FastAPI, groups: Mapping[str, str], schemas: Mapping[str, Any]
         for path, operations in document["paths"].items():
             for operation in operations.values():
                 _place_problems(path, operation)
+                for parameter in operation.get("parameters", []):
+                    if parameter["in"] == "header":
+                        _without_null(parameter["schema"])
         # No token is needed, except where an operation says otherwise.
         document["security"] = []
         document["tags"] = [{"name": name, "description": text} for name, text in groups.items()]
@@ -50,6 +53,14 @@ def _plain_maps(part: object) -> None:
     elif isinstance(part, list):
         for inner in part:
             _plain_maps(inner)
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    """Rewrite a schema that allows null as one that does not: a header may be missing, but has no null."""
+    allowed = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(allowed) == 1:
+        del schema["anyOf"]
+        schema |= allowed[0]
 
 
 def _place_problems(path: str, operation: dict[str, Any]) -> None:

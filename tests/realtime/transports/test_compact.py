@@ -204,9 +204,12 @@ async def test_a_resume_in_another_form_mixes_no_forms(on: On) -> None:
         await client.next("price_update")
         before = len(client.received)
         await client.ask("subscribe", "subscription_confirmed", {"pairs": ["GBP_USD"], "since": first, "format": "compact"})
-        [last] = await on.publish(tick("GBP_USD", "1.4"))
-        await wait_until(lambda: any(name == "price_update" and id_of(row) == last for name, row in client.received[before:]),
-                         "the last price has come")  # fmt: skip
+        await on.publish(tick("GBP_USD", "1.4"))
+        # It may still be part of the replay, whose prices carry no id beside a pair that is live.
+        last = ["GBP_USD", "1.40000"]
+        await wait_until(
+            lambda: any(isinstance(row, list) and row[:2] == last for _, row in client.received), "the last has come"
+        )
         rows = [body for name, body in client.received[before:] if name == "price_update"]
         assert all(isinstance(row, list) for row in rows)
         assert sum(row[0] == "GBP_USD" for row in rows) == 201
