@@ -26,8 +26,11 @@ GONE_AFTER = 43.0
 LEAST_ROOM = 512
 """Bytes that a line has room for whenever nothing is unsent on it."""
 
-SUSPECT_RTT = 0.05
-"""Round-trip time in seconds from which a new line has to show what it drains before it gets more than ``FIRST_ROOM``."""
+SUSPECT_RTT = 0.035
+"""Round-trip time in seconds from which a new line has to show what it drains before it gets more than ``FIRST_ROOM``.
+
+That of two empty packets on a line of 3 KB/s.
+"""
 
 FIRST_ROOM = 1024
 """Bytes that a suspect line gets at first: a second's worth of the slowest line that is served well."""
@@ -40,6 +43,8 @@ _STALLED_AFTER = 3.0
 _OVERDUE = 0.05
 _FORGIVES_EVERY = 30.0
 _PROVEN_AFTER = 1.0
+_NEW = 8192
+_PROVEN_PACE = 4 * FIRST_ROOM / BACKLOG
 _FORGET_AFTER = 60.0
 
 _TCP_INFO = struct.Struct("=3xB12xI4xI24xII8xI48xQQ12xI")
@@ -144,6 +149,8 @@ class Line:
         if self.rate is None:
             self.is_suspect = True
             self.rate = FIRST_ROOM / BACKLOG
+        if self.is_suspect:
+            self._limited_at = time.monotonic()
 
     @property
     def is_overdue(self) -> bool:
@@ -248,6 +255,8 @@ class Line:
         if self.rate is None:
             return
         self.rate = max(self.rate, pace)
+        if self.is_suspect and self._acked - acked >= FIRST_ROOM // 2 and pace < _PROVEN_PACE:
+            self._limited_at = now  # it may have taken just what it drains in this time
         proven = self.is_suspect and now - self._limited_at >= _PROVEN_AFTER
         if proven or self.rate >= self._mark / BACKLOG or now - self._limited_at >= _FORGET_AFTER:
             self.rate, self.is_suspect = None, False
@@ -304,6 +313,12 @@ def is_suspect(transport: WriteTransport) -> bool:
     """
     info = info_of(transport)
     return info is not None and info.min_rtt >= SUSPECT_RTT * 1e6
+
+
+def is_still_suspect(transport: WriteTransport) -> bool:
+    """Return the same for a connection in use, of which a handshake is too little to show what its line drains."""
+    info = info_of(transport)
+    return info is not None and info.min_rtt >= SUSPECT_RTT * 1e6 and info.bytes_acked < _NEW
 
 
 def info_of(transport: WriteTransport) -> TcpInfo | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from app.realtime.wire.line import GONE_AFTER, Line, is_suspect, unsent_of
+from app.realtime.wire.line import GONE_AFTER, Line, is_still_suspect, is_suspect, unsent_of
 
 SCOPE_KEY = "fx.wire"
 
@@ -97,11 +97,7 @@ class Wire:
             # What the kernel has taken can no longer be conflated: a slow reader would get megabytes of old prices.
             with suppress(OSError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_IN_KERNEL)
-        if is_suspect(self.transport):
-            self.line.suspect()
-            self.full()
-        else:
-            self._look_soon()
+        self._expect(thin=is_suspect(self.transport))
 
     def watch(self, user: WireUser) -> None:
         """Report to ``user`` from now on, with the connection's limits unchanged."""
@@ -197,9 +193,17 @@ class Wire:
             with suppress(OSError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
 
-    def _look_soon(self) -> None:
-        """Look at the connection before its turn: what it gets now may be more than its line carries in a while."""
-        if self._timer is None and not self.is_gone:
+    def _expect(self, *, thin: bool) -> None:
+        """Look at the connection before its turn: what it gets now may be more than its line carries in a while.
+
+        One that may be ``thin`` is full from now on, so that it gets this in pieces.
+        """
+        if self.is_gone:
+            return
+        if thin and self._user is not _UNUSED:
+            self.line.suspect()
+            self.full()
+        elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look_before_turn)
 
     def _look_before_turn(self) -> None:
@@ -240,7 +244,7 @@ class Wire:
 
     def received(self, message: str | bytes) -> None:
         """Pass on a message from the client."""
-        self._look_soon()  # at what it has asked for
+        self._expect(thin=is_still_suspect(self.transport))  # what it has asked for
         self._user.wire_received(message)
 
     def answered(self) -> None:

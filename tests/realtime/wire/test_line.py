@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.realtime.wire.line import LEAST_ROOM, Line, tcp_info
+from app.realtime.wire.line import FIRST_ROOM, LEAST_ROOM, Line, tcp_info
 from app.realtime.wire.watch import Watch
 from app.realtime.wire.wire import Wire, WireUser
 from tests.network import Network, network
@@ -95,7 +95,7 @@ class Publisher(asyncio.Protocol, WireUser):
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.is_full = False
+        self.is_full = self.flows = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -105,11 +105,12 @@ class Publisher(asyncio.Protocol, WireUser):
         """Send messages at once."""
         self.wire.transport.write((struct.pack("d", time.monotonic()) + b"x" * (SIZE - 8)) * number)
 
-    async def publish(self, pace: float) -> None:
-        """Send a snapshot, and then so many messages a second while the wire is not full."""
+    async def publish(self, pace: float, snapshot: int = 20) -> None:
+        """Send a snapshot of so many messages, and then so many messages a second while the wire is not full."""
         self.wire.open(MARK, self)
-        self.send(20)
-        while True:
+        self.send(snapshot)
+        self.flows = pace > 0
+        while self.flows:
             await asyncio.sleep(1 / pace)
             if not self.is_full:
                 self.send(1)
@@ -120,7 +121,7 @@ class Publisher(asyncio.Protocol, WireUser):
 
     def wire_has_room(self) -> None:
         if self.is_full:
-            self.send(self.wire.line.room() // SIZE)
+            self.send(self.wire.line.room() // SIZE if self.flows else 0)
             self.is_full = self.wire.line.rate is not None
 
     def pause_writing(self) -> None:
@@ -134,7 +135,9 @@ class Publisher(asyncio.Protocol, WireUser):
 
 
 @asynccontextmanager
-async def published(here: Network, pace: float) -> AsyncGenerator[tuple[Publisher, asyncio.Queue[tuple[float, float]]]]:
+async def published(
+    here: Network, pace: float, snapshot: int = 20
+) -> AsyncGenerator[tuple[Publisher, asyncio.Queue[tuple[float, float]]]]:
     """A publisher whose client is in the network, and the times at which its messages arrive with their ages, in seconds."""
     loop = asyncio.get_running_loop()
     made: asyncio.Queue[Publisher] = asyncio.Queue()
@@ -158,7 +161,7 @@ async def published(here: Network, pace: float) -> AsyncGenerator[tuple[Publishe
             client.setblocking(False)
             await loop.sock_connect(client, server.sockets[0].getsockname())
             publisher = await made.get()
-            works = [publisher.publish(pace), Watch([publisher]).run(), read()]
+            works = [publisher.publish(pace, snapshot), Watch([publisher]).run(), read()]
             tasks = [asyncio.create_task(work) for work in works]
             try:
                 yield publisher, arrived
@@ -200,3 +203,10 @@ async def test_a_new_line_whose_round_trips_are_long_gets_little_at_first(here: 
     async with published(here, 80), published(here, 1) as (second, _):  # the first keeps the line busy
         await wait_until(lambda: bool(second.told), "the second is measured before it gets more", 1)
         assert second.wire.line.rate is not None
+    here.thin(1000)  # a handshake does not show what a line drains
+    async with published(here, 0, snapshot=1) as (publisher, arrived):
+        await asyncio.wait_for(arrived.get(), 10)
+        await wait_until(lambda: publisher.wire.line.rate is None, "so little says nothing", 10)
+        publisher.wire.received("subscribe")
+        assert publisher.is_full
+        assert publisher.wire.line.room() <= FIRST_ROOM
