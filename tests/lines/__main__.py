@@ -26,7 +26,7 @@ def main(
         ),
     ] = "",
     seconds: Annotated[float, typer.Option(help="How long prices flow; after a pause, for a third of it again.")] = 66,
-    pause: Annotated[float, typer.Option(help="How long they pause.")] = 8,
+    pause: Annotated[float, typer.Option(help="How long they pause.")] = 15,
     rate: Annotated[float, typer.Option(help="Prices a second, over all pairs.")] = 80,
     through: Annotated[Kind | None, typer.Option(help="How lines are made; by default the most real way there is.")] = None,
     busy: Annotated[bool, typer.Option("--starved/--no-starved", help="Try clients that lack a processor too.")] = True,

@@ -19,9 +19,6 @@ from tests.lines.shape import FREE, QUIET, SHAPES, Shape
 from tests.project import PROJECT
 from tests.tcp_server import tcp_server
 
-_SETTLED = 3
-"""Seconds after which the gateway has measured a new line."""
-
 
 def price(pair: str, time: int, id: str | None = None) -> dict[str, Any]:
     stamp = datetime.fromtimestamp(time / 1000, UTC).isoformat()
@@ -138,7 +135,7 @@ async def test_a_thin_line_gets_new_prices_and_every_alert_and_is_told_of_the_re
     late = max(cell["oldest"] for cell in free)  # for want of a processor
     for cell in thin:
         assert cell["conflated"], cell
-        assert max(cell["oldest_by_second"][_SETTLED:]) < OLDEST + late, cell
+        assert max(cell["oldest_by_second"]) < OLDEST + late, cell
 
 
 def test_times_are_compared_in_milliseconds() -> None:
