@@ -4,11 +4,12 @@ import socket
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tests.lines import namespace, netem
+from tests.lines import netem, tun
+from tests.lines.namespace import Namespace
 from tests.lines.netem import paired
 from tests.lines.proxy import throttled
 from tests.lines.shape import Shape
@@ -29,11 +30,14 @@ class Kind(StrEnum):
     def best(cls) -> "Kind":
         """The most real one that this machine allows. In namespaces, this process is in one of its own from here on."""
         if sys.platform == "linux":
-            try:
-                namespace.unshare()
-            except OSError:
-                return cls.PROXY
-            return cls.NETEM if netem.is_there() else cls.TUN
+            with suppress(OSError):
+                own = Namespace()
+                with own.entered():
+                    kind = (cls.NETEM if netem.is_there() else cls.TUN) if tun.is_there() else cls.PROXY
+                if kind is not cls.PROXY:
+                    own.enter()
+                own.close()
+                return kind
         return cls.PROXY
 
 

@@ -10,12 +10,6 @@ _CLONE_NEWNET = 0x40000000
 _OWN = "/proc/thread-self/ns/net"
 
 
-def unshare() -> None:
-    """Leave this thread's network namespace for a new one, with a loopback. Raises OSError where that is not allowed."""
-    _call("unshare", _CLONE_NEWNET)
-    configure("link set lo up")
-
-
 def configure(*commands: str) -> None:
     """Run commands of ``ip`` in the namespace of this thread. Raises OSError if one fails."""
     done = subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, capture_output=True)
@@ -24,9 +18,10 @@ def configure(*commands: str) -> None:
 
 
 class Namespace:
-    """A network namespace."""
+    """A network namespace with a loopback."""
 
     def __init__(self) -> None:
+        """Raises OSError where that is not allowed."""
         own = os.open(_OWN, os.O_RDONLY)
         try:
             _call("unshare", _CLONE_NEWNET)

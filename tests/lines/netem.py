@@ -16,11 +16,10 @@ def is_there() -> bool:
     """Return whether the kernel has it; call this in a namespace of this process's own."""
     try:
         _shape(_PROBED, Shape("", rate=1_000, delay=0.3, loss=0.01))
-        return True
+        subprocess.run(["tc", "qdisc", "del", "dev", _PROBED, "root"], capture_output=True)
     except OSError:
         return False
-    finally:
-        subprocess.run(["tc", "qdisc", "del", "dev", _PROBED, "root"], capture_output=True)
+    return True
 
 
 class Pair:

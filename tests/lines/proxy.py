@@ -2,34 +2,32 @@
 
 Its buffers are the smallest that the kernel allows, and set before it connects, so that what the line does not carry stays in the
 gateway's. Of a loss it has what a client notices: the stream halts for the time of a retransmission. A line that vanishes drops
-all packets of its connection to the gateway, by a filter on the socket (``linux/filter.h``): they are not even acknowledged.
+all packets of its connection to the gateway: they are not even acknowledged.
 """
 
 import asyncio
-import ctypes
 import random
 import socket
-import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 from tests.lines.shape import Shape
 from tests.tcp_server import tcp_server
+from tests.vanishing import drop_everything
 
 _PIECE = 512
 _RECEIVE_BUFFER = 4096
 _ACROSS = 65_536
 _SEGMENT = 1460
 _SHORTEST_RETRANSMISSION = 0.2
-_SO_ATTACH_FILTER = 26
 
 
 class Proxy:
-    """Such a proxy in front of one gateway."""
+    """Such a proxy in front of one gateway. Its ``shape`` may change at any time."""
 
     def __init__(self, shape: Shape, gateway: int) -> None:
         self.port = 0
-        self._shape = shape
+        self.shape = shape
         self._gateway = gateway
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
@@ -43,7 +41,7 @@ class Proxy:
         """Let nothing pass from now on."""
         self._vanished = True
         for connection in self._connections:
-            _drop_everything(connection)
+            drop_everything(connection)
 
     def end(self) -> None:
         """Let go of the connections of a line that has vanished."""
@@ -94,7 +92,7 @@ class Proxy:
 
     async def _carry(self, size: int, *, down: bool) -> float:
         """Wait until the line has taken so many bytes, and return when they arrive."""
-        shape = self._shape
+        shape = self.shape
         begins = max(self._loop.time(), self._busy_until[down]) - self._began
         ends = shape.after_stall(begins) + (size / shape.rate if shape.rate else 0)
         if down and self._chance.random() < shape.loss * size / _SEGMENT:
@@ -124,9 +122,3 @@ async def throttled(shape: Shape, gateway: int) -> AsyncGenerator[Proxy]:
             yield proxy
         finally:
             proxy.end()
-
-
-def _drop_everything(connection: socket.socket) -> None:
-    """Have the kernel drop every packet that arrives for a connection, those without data too."""
-    program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF_RET | BPF_K: keep 0 bytes
-    connection.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program)))

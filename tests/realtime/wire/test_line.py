@@ -1,15 +1,15 @@
 import asyncio
+import socket
 import struct
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import pytest
-
-from app.realtime.wire.line import FIRST_ROOM, LEAST_ROOM, Line, tcp_info
+from app.realtime.wire.line import BACKLOG, FIRST_ROOM, LEAST_ROOM, SUSPECT_RTT, Line, tcp_info
 from app.realtime.wire.watch import Watch
 from app.realtime.wire.wire import Wire, WireUser
-from tests.network import Network, network
+from tests.lines.proxy import Proxy, throttled
+from tests.lines.shape import FREE, Shape
 from tests.realtime.listening import ListTransport
 from tests.realtime.wire.test_wire import connection
 from tests.waiting import wait_until
@@ -17,6 +17,8 @@ from tests.waiting import wait_until
 MARK = 65_536
 SIZE = 280
 """Bytes of a message, about those of a price."""
+THIN = 8000
+"""Bytes a second of a thin line, a third of what is published."""
 
 
 # ---------------------------------------------------------------- what is measured
@@ -93,35 +95,37 @@ async def test_the_kernel_tells_when_it_last_heard_of_a_client() -> None:
 class Publisher(asyncio.Protocol, WireUser):
     """Sends messages with their times: at a steady pace while it may, and as there is room while it is told to wait."""
 
-    def __init__(self) -> None:
-        self.told: list[str] = []
-        self.is_full = self.flows = False
+    def __init__(self, made: asyncio.Queue["Publisher"]) -> None:
+        self.told: list[float | None] = []
+        """The rate of the line whenever it was full."""
+        self.is_full = False
+        self._made = made
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.wire = Wire(transport)
+        self._made.put_nowait(self)
 
     def send(self, number: int) -> None:
         """Send messages at once."""
         self.wire.transport.write((struct.pack("d", time.monotonic()) + b"x" * (SIZE - 8)) * number)
 
-    async def publish(self, pace: float, snapshot: int = 20) -> None:
-        """Send a snapshot of so many messages, and then so many messages a second while the wire is not full."""
+    async def publish(self, pace: float) -> None:
+        """Send a snapshot, and then so many messages a second while the wire is not full."""
         self.wire.open(MARK, self)
-        self.send(snapshot)
-        self.flows = pace > 0
-        while self.flows:
+        self.send(20)
+        while True:
             await asyncio.sleep(1 / pace)
             if not self.is_full:
                 self.send(1)
 
     def wire_full(self) -> None:
-        self.told.append("full")
+        self.told.append(self.wire.line.rate)
         self.is_full = True
 
     def wire_has_room(self) -> None:
         if self.is_full:
-            self.send(self.wire.line.room() // SIZE if self.flows else 0)
+            self.send(self.wire.line.room() // SIZE)
             self.is_full = self.wire.line.rate is not None
 
     def pause_writing(self) -> None:
@@ -134,79 +138,72 @@ class Publisher(asyncio.Protocol, WireUser):
         self.wire.lost(exc)
 
 
-@asynccontextmanager
-async def published(
-    here: Network, pace: float, snapshot: int = 20
-) -> AsyncGenerator[tuple[Publisher, asyncio.Queue[tuple[float, float]]]]:
-    """A publisher whose client is in the network, and the times at which its messages arrive with their ages, in seconds."""
-    loop = asyncio.get_running_loop()
-    made: asyncio.Queue[Publisher] = asyncio.Queue()
-    arrived: asyncio.Queue[tuple[float, float]] = asyncio.Queue()
+class Client:
+    """Reads messages from a port, and keeps the time at which each has arrived with its age, in seconds."""
 
-    def protocol() -> Publisher:
-        made.put_nowait(publisher := Publisher())
-        return publisher
+    def __init__(self) -> None:
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+        self.arrived: asyncio.Queue[tuple[float, float]] = asyncio.Queue()
 
-    async def read() -> None:
+    async def read(self) -> None:
+        """Read until cancelled."""
         unread = b""
         while True:
-            unread += await loop.sock_recv(client, 65_536)
+            unread += await asyncio.get_running_loop().sock_recv(self.socket, 65_536)
             while len(unread) >= SIZE:
                 [sent] = struct.unpack("d", unread[:8])
-                arrived.put_nowait((time.monotonic(), time.monotonic() - sent))
+                self.arrived.put_nowait((time.monotonic(), time.monotonic() - sent))
                 unread = unread[SIZE:]
 
-    async with await loop.create_server(protocol, here.host, 0) as server:
-        with here.socket() as client:
-            client.setblocking(False)
-            await loop.sock_connect(client, server.sockets[0].getsockname())
-            publisher = await made.get()
-            works = [publisher.publish(pace, snapshot), Watch([publisher]).run(), read()]
-            tasks = [asyncio.create_task(work) for work in works]
-            try:
-                yield publisher, arrived
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                publisher.wire.abort()
+
+@asynccontextmanager
+async def published(client: Client, pace: float, line: Shape = FREE) -> AsyncGenerator[tuple[Publisher, Proxy]]:
+    """A publisher whose client is behind a proxy; without a shape, the client connects to it directly."""
+    made: asyncio.Queue[Publisher] = asyncio.Queue()
+    async with await asyncio.get_running_loop().create_server(lambda: Publisher(made), "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with throttled(line, port) as proxy:
+            with client.socket:
+                address = ("127.0.0.1", port if line is FREE else proxy.port)
+                await asyncio.get_running_loop().sock_connect(client.socket, address)
+                publisher = await made.get()
+                works = [publisher.publish(pace), Watch([publisher]).run(), client.read()]
+                tasks = [asyncio.create_task(work) for work in works]
+                try:
+                    yield publisher, proxy
+                finally:
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
+                    publisher.wire.abort()
 
 
-@pytest.fixture
-def here() -> Iterator[Network]:
-    with network() as made:
-        if made is None:
-            pytest.skip("this machine does not allow network namespaces")
-        yield made
-
-
-async def test_no_more_is_on_a_thin_line_than_it_carries_in_a_second(here: Network) -> None:
-    here.thin(3000)
-    async with published(here, 80) as (publisher, arrived):
+async def test_no_more_is_on_a_thin_line_than_it_carries_in_a_second() -> None:
+    client = Client()
+    async with published(client, 80, Shape("", rate=THIN)) as (publisher, proxy):
         began = time.monotonic()
         ages: list[float] = []
-        while (moment := await arrived.get())[0] < began + 10:
-            if moment[0] > began + 6:  # what was sent before the line was known to be thin has arrived
+        while (moment := await client.arrived.get())[0] < began + 10:
+            if moment[0] > began + 5:  # what was sent before the line was known to be thin has arrived
                 ages.append(moment[1])
         assert publisher.told
-        assert max(ages) < 2
-        assert len(ages) * SIZE > 0.6 * 3000 * 4
+        assert max(ages) < 2.5  # the second, and what the proxy holds
+        assert len(ages) * SIZE > 0.6 * THIN * 5
         rate = publisher.wire.line.rate
         assert rate is not None
-        assert 1500 < rate < 4000
-        here.thin(1_000_000)
+        assert 0.5 * THIN < rate < 1.4 * THIN
+        proxy.shape = Shape("", rate=1_000_000)
         await wait_until(lambda: not publisher.is_full, "the line is not thin any more")
 
 
-async def test_a_new_line_whose_round_trips_are_long_gets_little_at_first(here: Network) -> None:
-    here.thin(3000)
-    async with published(here, 80), published(here, 1) as (second, _):  # the first keeps the line busy
+async def test_a_new_line_whose_round_trips_are_long_gets_little_at_first() -> None:
+    near, far = Client(), Client()
+    far.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)  # its kernel takes 0.2 s to acknowledge the handshake
+    async with published(near, 1) as (first, _), published(far, 1) as (second, _):
+        info = tcp_info(second.wire.transport.get_extra_info("socket"))
+        assert info is not None
+        assert info.min_rtt > SUSPECT_RTT * 1e6
         await wait_until(lambda: bool(second.told), "the second is measured before it gets more", 1)
-        assert second.wire.line.rate is not None
-    here.thin(1000)  # a handshake does not show what a line drains
-    async with published(here, 0, snapshot=1) as (publisher, arrived):
-        await asyncio.wait_for(arrived.get(), 10)
-        await wait_until(lambda: publisher.wire.line.rate is None, "so little says nothing", 10)
-        publisher.wire.received("subscribe")
-        assert publisher.is_full
-        assert publisher.wire.line.room() <= FIRST_ROOM
+        assert second.told[0] == FIRST_ROOM / BACKLOG
+        assert not first.told
