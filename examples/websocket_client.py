@@ -46,7 +46,8 @@ async def listen() -> None:
     """Follow the pairs until the connection is lost."""
     global last_id
     query = {"pairs": ",".join(pairs or ["EUR_USD", "GBP_USD"])} | ({"since": last_id} if last_id else {})
-    async with connect(f"{url.replace('http', 'ws', 1)}/ws?{urlencode(query)}", compression=None) as socket:
+    address = f"{url.replace('http', 'ws', 1)}/ws?{urlencode(query)}"
+    async with connect(address, compression=None, close_timeout=2) as socket:
         async for text in socket:
             message = json.loads(text)
             last_id = message.get("id", last_id)  # an event without an id is no position to resume from
